@@ -1,0 +1,166 @@
+"""JPEG 500x375 -> 224x224 antialiased, images a second on one thread and on two, against torchvision, Pillow, OpenCV.
+
+    python benchmarks/decode.py        about 40 s; torchvision and opencv-python-headless if they are to be compared
+
+RESULTS
+
+Ours is the whole product path: `decode_image` and `Preprocessing.prepare`. The photos are mosaics of four flower
+photos (synthetic ones where those are missing), JPEG quality 90, 4:2:0. In each of the repeats every contender decodes
+all photos once, one after the other, so that a busy moment of the machine hits them alike; a ratio is the median over
+repeats of ours to theirs in the same repeat. PyTorch and OpenCV may use one thread of their own each.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from tenfold.images.decode import decode_image
+from tenfold.images.preprocess import Preprocessing
+
+DATA = Path(os.environ.get("TENFOLD_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PHOTOS, REPEATS, SIZE = 64, 21, 224
+HEIGHT, WIDTH = 375, 500
+
+Contender = Callable[[bytes], object]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    photos = make_photos()
+    contenders = {name: prepare for name, make in MAKERS.items() if (prepare := make()) is not None}
+    print(f"{processor()}, {os.cpu_count()} cores; {len(photos)} photos of {np.mean([*map(len, photos)]) / 1024:.0f} KiB")
+    check(contenders, photos[0])
+    for threads in (1, 2):
+        show(threads, measure(contenders, photos, threads))
+
+
+def ours() -> Contender:
+    zero, one = (0.0,) * 3, (1.0,) * 3
+    preprocessing = Preprocessing("rgb", SIZE, SIZE, "squash", "triangle", 255, zero, one)
+    return lambda content: preprocessing.prepare(decode_image(content, channels="rgb"))[0]
+
+
+def torchvision() -> Contender | None:
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+        from torchvision.transforms.v2.functional import resize
+    except ImportError:
+        return None
+
+    def prepare(content: bytes) -> object:
+        encoded = torch.from_numpy(np.frombuffer(content, np.uint8).copy())
+        return resize(decode_jpeg(encoded, mode=ImageReadMode.RGB), [SIZE, SIZE], antialias=True).permute(1, 2, 0)
+
+    return prepare
+
+
+def pillow() -> Contender:
+    def prepare(content: bytes) -> object:
+        image = Image.open(io.BytesIO(content)).convert("RGB")
+        return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+
+    return prepare
+
+
+def opencv() -> Contender | None:
+    try:
+        import cv2
+    except ImportError:
+        return None
+    cv2.setNumThreads(1)
+
+    def prepare(content: bytes) -> object:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)  # its only filter that antialiases
+
+    return prepare
+
+
+MAKERS: dict[str, Callable[[], Contender | None]] = {
+    "tenfold": ours,
+    "torchvision": torchvision,
+    "Pillow": pillow,
+    "OpenCV, area filter": opencv,
+}
+
+
+def make_photos() -> list[bytes]:
+    """JPEG files, HEIGHT x WIDTH."""
+    paths = sorted((DATA / "flowers").glob("*/*.jpg"))
+    draw = np.random.default_rng(0)
+    photos = []
+    for _ in range(PHOTOS):
+        if paths:
+            tiles = [tile(Image.open(paths[place])) for place in draw.integers(0, len(paths), 4)]
+        else:
+            tiles = [synthetic(draw) for _ in range(4)]
+        rows = [np.concatenate(tiles[:2], 1), np.concatenate(tiles[2:], 1)]
+        buffer = io.BytesIO()
+        Image.fromarray(np.concatenate(rows)[:HEIGHT]).save(buffer, "JPEG", quality=90)
+        photos.append(buffer.getvalue())
+    return photos
+
+
+def tile(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(image.convert("RGB").resize((WIDTH // 2, HEIGHT // 2 + 1), Image.Resampling.BICUBIC))
+
+
+def synthetic(draw: np.random.Generator) -> NDArray[np.uint8]:
+    """Noise at several scales, as photos have: amplitude falls with frequency."""
+    total = np.zeros((HEIGHT // 2 + 1, WIDTH // 2, 3))
+    for side in (2, 4, 8, 16, 32, 64, 128):
+        noise = Image.fromarray(draw.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        total += (np.asarray(noise.resize((WIDTH // 2, HEIGHT // 2 + 1), Image.Resampling.BICUBIC)) - 128.0) / side**0.7
+    return np.clip(128 + total, 0, 255).astype(np.uint8)
+
+
+def check(contenders: dict[str, Contender], photo: bytes) -> None:
+    """All contenders do the same work: the mean difference from Pillow's pixels, in grey levels."""
+    truth = np.asarray(contenders["Pillow"](photo)).astype(int)
+    for name, prepare in contenders.items():
+        print(f"{name}: {np.abs(np.asarray(prepare(photo)) - truth).mean():.2f} grey levels from Pillow on average")
+
+
+def measure(contenders: dict[str, Contender], photos: list[bytes], threads: int) -> dict[str, list[float]]:
+    """Images a second of each contender, one number a repeat."""
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    with ThreadPoolExecutor(threads) as pool:
+        for repeat in range(REPEATS + 1):
+            for name, prepare in contenders.items():
+                begun = time.perf_counter()
+                list(pool.map(prepare, photos))
+                if repeat:  # the first one warms up
+                    rates[name].append(len(photos) / (time.perf_counter() - begun))
+    return rates
+
+
+def show(threads: int, rates: dict[str, list[float]]) -> None:
+    print(f"\n{threads} thread{'s' * (threads > 1)}: images/s median (quartiles), ours to theirs")
+    for name, values in rates.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        ratio = statistics.median(a / b for a, b in zip(rates["tenfold"], values, strict=True))
+        print(f"  {name:20s} {middle:6.0f} ({low:.0f} to {high:.0f})  {ratio:.2f}")
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""tenfold doctor: what this machine has, what is missing, and the command that brings it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tenfold.commands.output import readable_bytes, show_json, show_table, waiting
+
+if TYPE_CHECKING:
+    import torch
+
+OPTIONAL = {
+    "pillow-heif": "reads HEIC, the images of iPhones",
+    "tensorboard": "shows training in TensorBoard",
+    "onnxruntime": "tests that an exported resize gives the same pixels",
+    "playwright": "tests the report in a browser",
+}
+"""Packages that nothing needs to work: name -> what they are for."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that Tenfold uses and how it stands here."""
+
+    name: str
+    required: bool
+    state: Literal["fine", "missing", "broken"]
+    version: str = ""
+    license: str = ""
+    detail: str = ""
+    """What it is for, or why it is broken."""
+    fix: str = ""
+    """The command that brings or repairs it."""
+
+
+def doctor(*, json: bool = False) -> int:
+    """Say what this machine has, what is missing and the command that brings it.
+
+    Looks at Python, cores, memory, GPUs, every package with its version and
+    licence, and the caches; measures whether bfloat16 is faster than float32 on
+    this processor. The exit code is 1 where something required is missing or
+    broken.
+
+    For example:
+
+        tenfold doctor
+        tenfold doctor --json
+
+    Parameters
+    ----------
+    json
+        Print one JSON object.
+    """
+    with waiting("Looking at this machine"):
+        packages = [*_required(), *_optional(), _browser()]
+        sound = all(package.state == "fine" for package in packages if package.name == "torch")
+        machine = _machine() | (_torch_devices() if sound else {"gpus": [], "hint": ""})
+        speed = _speed() if sound else {}
+        caches = _caches()
+    problems = [package for package in packages if package.required and package.state != "fine"]
+    if json:
+        show_json(
+            {
+                "machine": machine,
+                "speed": speed,
+                "packages": [asdict(package) for package in packages],
+                "caches": caches,
+                "problems": [package.name for package in problems],
+            }
+        )
+    else:
+        _show(machine, speed, packages, caches)
+    return 1 if problems else 0
+
+
+def _show(
+    machine: dict[str, Any], speed: dict[str, float], packages: list[Package], caches: list[dict[str, Any]]
+) -> None:
+    rows = [
+        ("Python", f"{machine['python']} ({machine['executable']})"),
+        ("System", machine["system"]),
+        ("Cores", machine["cores"]),
+        ("Memory", readable_bytes(machine["memory"]) if machine["memory"] else "not known"),
+        ("GPU", "; ".join(machine["gpus"]) or "none"),
+    ]
+    if speed:
+        ratio = speed["bfloat16"] / speed["float32"]
+        gain = f"bfloat16 is {ratio:.1f} times as fast as float32" if ratio > 1 else "float32 is faster than bfloat16"
+        rows.append(("Processor", f"{gain} ({speed['float32']:.0f} and {speed['bfloat16']:.0f} GFLOP/s)"))
+    rows += [("Cache", f"{readable_bytes(c['bytes'])} of {c['what']} in {c['folder']}") for c in caches]
+    rows += [("Free disk", readable_bytes(c["free"])) for c in caches[:1]]
+    show_table(("What", "Here"), rows)
+    header = ("Package", "Version", "State", "License")
+    show_table(header, [(p.name, p.version, p.state, p.license) for p in packages if p.required])
+    show_table(
+        ("Optional", "Version", "State", "For"),
+        [(p.name, p.version, p.state, p.detail) for p in packages if not p.required],
+    )
+    if machine["hint"]:
+        print(machine["hint"])
+    for package in packages:
+        if package.state != "fine":
+            need = "Required" if package.required else "Optional"
+            print(f"{need}: {package.name} is {package.state} ({package.detail}). Get it with: {package.fix}")
+    if all(package.state == "fine" for package in packages if package.required):
+        print("All that Tenfold needs is here. Next: tenfold train digits")
+
+
+def _required() -> Iterator[Package]:
+    """Each package that Tenfold's own metadata asks for, imported to see that it works."""
+    from packaging.requirements import Requirement
+
+    try:
+        wanted = [Requirement(text) for text in metadata.requires("tenfold") or []]
+    except metadata.PackageNotFoundError:
+        yield Package("tenfold", True, "missing", detail="it runs, but is not installed", fix=_install("-e ."))
+        return
+    modules = {name: module for module, names in metadata.packages_distributions().items() for name in names}
+    for requirement in wanted:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            module = modules.get(requirement.name, requirement.name.replace("-", "_"))
+            yield _look(requirement.name, module, True, str(requirement.specifier))
+
+
+def _optional() -> Iterator[Package]:
+    for name in OPTIONAL:
+        yield _look(name, "", False)
+
+
+def _look(name: str, module: str, required: bool, versions: str = "") -> Package:
+    """How one package stands; `module` is imported where it is given."""
+    from packaging.specifiers import SpecifierSet
+
+    purpose, fix = OPTIONAL.get(name, ""), _install(f"'{name}{versions}'")
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return Package(name, required, "missing", detail=purpose or "not installed", fix=fix)
+    about = {"version": found.version, "license": _license(found.metadata)}
+    if not SpecifierSet(versions).contains(found.version, prereleases=True):
+        return Package(name, required, "broken", **about, detail=f"{versions} is needed", fix=fix)
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:  # whatever a broken installation raises
+        why = f"import {module} fails: {error}"
+        return Package(
+            name, required, "broken", **about, detail=why, fix=_install(f"--force-reinstall '{name}{versions}'")
+        )
+    return Package(name, required, "fine", **about, detail=purpose)
+
+
+def _browser() -> Package:
+    """A Chromium that the tests of the report can drive."""
+    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
+    found = next(filter(None, map(shutil.which, BROWSERS)), None) or next(map(str, folder.glob("chromium*")), None)
+    purpose = "the browser that the tests open the report in"
+    if found:
+        return Package("chromium", False, "fine", detail=purpose)
+    return Package("chromium", False, "missing", detail=purpose, fix=f"{sys.executable} -m playwright install chromium")
+
+
+def _license(about: metadata.PackageMetadata) -> str:
+    """What a package says of its licence: an SPDX expression, a short name, or a classifier."""
+    fields = about.json
+    words = str(fields.get("license", "")).strip()
+    classes = [text.rpartition(" :: ")[2] for text in fields.get("classifier", []) if text.startswith("License ::")]
+    return str(fields.get("license_expression", "") or (words if len(words) < 40 else "") or "; ".join(classes))
+
+
+def _install(what: str) -> str:
+    """The command that installs packages into this Python, which has no pip where uv made it."""
+    program = f"{sys.executable} -m pip install" if find_spec("pip") else f"uv pip install --python {sys.executable}"
+    if not find_spec("pip"):
+        what = what.replace("--force-reinstall", "--reinstall")
+    return f"{program} {what}"
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory": _memory(),
+    }
+
+
+def _memory() -> int | None:
+    """Bytes of memory, None where the system does not say."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        return kilobytes.value * 1024 or None
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+
+
+def _torch_devices() -> dict[str, Any]:
+    """What PyTorch can compute on, and what to do where there is a GPU that it cannot use."""
+    import torch
+
+    gpus = []
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        gpus.append(f"cuda:{index} {about.name}, {readable_bytes(about.total_memory)}")
+    if torch.backends.mps.is_available():
+        gpus.append("mps")
+    hint = ""
+    if not gpus and shutil.which("nvidia-smi"):
+        hint = (
+            f"An NVIDIA GPU seems to be here, but PyTorch {torch.__version__} cannot use it. Get a PyTorch that can "
+            f"with: uv pip install --python {sys.executable} --reinstall torch --torch-backend=auto"
+        )
+    return {"gpus": gpus, "hint": hint}
+
+
+def _speed() -> dict[str, float]:
+    """GFLOP/s of a small convolution on this processor, in float32 and in bfloat16."""
+    import torch
+
+    images = torch.randn(8, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    work = 2 * 8 * 64 * 64 * 9 * 32 * 32 / 1e9
+    speed = {}
+    with torch.inference_mode():
+        for kind in (torch.float32, torch.bfloat16):
+            seconds = _seconds(layer.to(kind), images.to(kind))
+            speed[str(kind).removeprefix("torch.")] = round(work / seconds, 1)
+    return speed
+
+
+def _seconds(layer: torch.nn.Module, images: torch.Tensor) -> float:
+    """The shortest of the calls that fit into a third of a second, after one to warm up."""
+    layer(images)
+    times: list[float] = []
+    while sum(times) < 0.3:
+        start = time.perf_counter()
+        layer(images)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _caches() -> list[dict[str, Any]]:
+    from tenfold.images.cache import cache_entries, cache_folder
+
+    folder = cache_folder()
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    size = sum(entry.bytes for entry in cache_entries())
+    return [{"what": "decoded images", "folder": folder, "bytes": size, "free": shutil.disk_usage(there).free}]

@@ -1,0 +1,99 @@
+"""What is seen while training: one live line on a terminal, now and then a plain line elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tenfold.commands.output import console, readable_seconds, say
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from tenfold.train import Progress
+
+PAUSE = 2.0
+"""Seconds between plain lines, at least."""
+
+LONG_PAUSE = 30.0
+"""Seconds without a plain line after which one comes within an epoch."""
+
+
+class Watch:
+    """Shows the messages of a training; to be called with each, inside a `with`."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bars
+
+        line = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"))
+        bars = Bars(*line, console=console(sys.stderr), transient=True, refresh_per_second=4)
+        self.bars = bars if sys.stderr.isatty() else None
+        self.task = bars.add_task("", visible=False, state="", total=None)
+        self.shown = time.monotonic()
+        self.last: Progress | None = None
+        self.checked = ""
+
+    def __enter__(self) -> Watch:
+        if self.bars:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bars:
+            self.bars.stop()
+
+    def __call__(self, message: Progress) -> None:
+        """Show one message."""
+        if message.phase in ("note", "measure", "done"):
+            self._say(message.text)
+        elif self.bars:
+            self._show(message)
+        elif self._is_due(message):
+            self._say(self._state(message) if message.phase != "prepare" else message.text)
+        if message.phase == "step":
+            self.last = message
+
+    def _show(self, message: Progress) -> None:
+        assert self.bars is not None
+        if message.phase == "epoch":
+            self.checked = f"validation {_figures(message)}" if _figures(message) else self.checked
+            return
+        name = "decoding images" if message.phase == "prepare" else f"epoch {message.epoch} of {message.epochs}"
+        state = self._state(message) if message.phase == "step" else f"{message.step} of {message.steps}"
+        self.bars.update(
+            self.task, description=name, state=state, completed=message.step, total=message.steps, visible=True
+        )
+
+    def _is_due(self, message: Progress) -> bool:
+        waited = time.monotonic() - self.shown
+        if message.phase == "epoch":
+            return waited > PAUSE or message.epoch == message.epochs
+        return waited > LONG_PAUSE
+
+    def _state(self, message: Progress) -> str:
+        """Where training stands; an epoch's message has validation figures, and its time left is the last step's."""
+        last = self.last or message
+        left = message.seconds_left if message.phase == "step" else last.seconds_left
+        pieces = [_figures(message), self.checked if self.bars else ""]
+        pieces += [f"{message.images_per_second:.0f} images/s", f"{readable_seconds(left)} left"]
+        text = ", ".join(filter(None, pieces))
+        if self.bars:
+            return text
+        kind = " (validation)" if message.phase == "epoch" and message.loss is not None else ""
+        return f"epoch {message.epoch} of {message.epochs}{kind}: {text}"
+
+    def _say(self, text: str) -> None:
+        self.shown = time.monotonic()
+        if self.bars:
+            self.bars.console.print(text)
+        else:
+            say(text)
+
+
+def _figures(message: Progress) -> str:
+    named = (("loss", message.loss), ("accuracy", message.accuracy))
+    return ", ".join(f"{name} {value:.3f}" for name, value in named if value is not None)

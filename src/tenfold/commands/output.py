@@ -1,0 +1,121 @@
+"""What commands print: results on stdout, as tables or as one JSON object; messages and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tenfold.estimate import Estimate
+
+WIDE = 1000
+"""Columns where no terminal sets a limit: nothing is cut in a file or a pipe."""
+
+
+def say(message: str) -> None:
+    """A message for whoever watches: stderr, so that stdout holds results alone."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def show_json(results: Mapping[str, Any]) -> None:
+    """Print one JSON object. Whatever has `to_json` is written as that says, paths as text."""
+    escape = "utf" not in (sys.stdout.encoding or "").lower()  # an escape is legal JSON in every encoding
+    print(json.dumps(results, indent=2, ensure_ascii=escape, allow_nan=False, default=_plain))
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+    """Print an aligned table; columns of numbers stand to the right."""
+    from rich import box
+    from rich.table import Table
+
+    cells = [[_cell(value) for value in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for place, name in enumerate(header):
+        numbers = bool(cells) and all(_is_number(row[place]) for row in cells)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    if title:
+        print(title)
+    console(sys.stdout).print(table)
+    print()
+
+
+def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
+    """Print figures with their intervals."""
+    from tenfold.report.figures import figure_label, write_interval, write_level, write_value
+
+    rows = [
+        (figure_label(name), write_value(name, f.value), write_interval(name, f), write_level(f.level), f.method)
+        for name, f in figures.items()
+    ]
+    show_table(("Figure", "Value", "Interval", "Level", "Method"), rows, title)
+
+
+def next_command(*words: object) -> None:
+    """Print the command that most people want next, as their shell takes it."""
+    texts = [str(word) for word in words]
+    print(f"Next: {subprocess.list2cmdline(texts) if os.name == 'nt' else shlex.join(texts)}")
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """Show on a terminal that something goes on that may take seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with console(sys.stderr).status(message, spinner="line"):
+        yield
+
+
+def console(stream: TextIO) -> Console:
+    """A rich console that takes text as it is: a class may be called [bold] or :smile:."""
+    from rich.console import Console
+
+    width = None if stream.isatty() else WIDE
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def readable_bytes(count: int) -> str:
+    """As people say it: "1.5 GiB"."""
+    if count < 1024:
+        return f"{count} bytes"
+    power = min((count.bit_length() - 1) // 10, 4)
+    return f"{count / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
+def readable_seconds(seconds: float) -> str:
+    """As people say it: "45 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return not text or text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def _plain(value: object) -> object:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON.")

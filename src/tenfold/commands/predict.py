@@ -1,0 +1,115 @@
+"""tenfold predict: what is in images that nobody has labelled. Imports no pandas: that alone takes a second."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tenfold.commands.options import Whole
+from tenfold.commands.output import say, show_json, show_table
+from tenfold.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
+
+Answer = dict[str, Any]
+"""{"path", "class", "probability", "top": [{"class", "probability"}]}."""
+
+
+def predict(
+    run: Path,
+    images: list[str],
+    /,
+    *,
+    top_k: Whole = 1,
+    format: Literal["table", "csv", "json"] = "table",
+    json: bool = False,
+) -> int:
+    """Tell what is in images: the class and its probability.
+
+    An image that cannot be read is named on stderr and skipped; the exit code is
+    then 1.
+
+    For example:
+
+        tenfold predict runs/flowers-1 photo.jpg
+        tenfold predict runs/flowers-1 holiday garden --top-k 3 --format csv
+        find . -name "*.jpg" | tenfold predict runs/flowers-1 - --json
+
+    Parameters
+    ----------
+    run
+        The folder that `tenfold train` wrote.
+    images
+        Files, folders with all images in and below them, or - for a list of them on standard input, one a line.
+    top_k
+        How many classes an image, the likeliest first.
+    format
+        How to print; csv prints each line as soon as it is known.
+    json
+        The same as --format json.
+    """
+    from tenfold.images.readers import find_images
+    from tenfold.run import load_run
+
+    if top_k < 1:
+        raise UsageError(f"--top-k must be at least 1, not {top_k}.")
+    model = load_run(run)
+    paths, notes = find_images(_listed(images))
+    for note in notes:
+        say(note)
+    if not paths:
+        raise DataError(f"There are no images in {', '.join(images)}.")
+    failed: dict[str, str] = {}
+    answers = _answers(model, paths, top_k, failed)
+    if json or format == "json":
+        results = list(answers)
+        show_json({"run": run, "images": results, "unreadable": failed})
+        return 1 if failed else 0
+    further = range(2, min(top_k, len(model.classes)) + 1)
+    header = ["path", "class", "probability", *(f"{name}_{n}" for n in further for name in ("class", "probability"))]
+    if format == "csv":
+        _print_csv(header, answers)
+    else:
+        show_table([name.replace("_", " ").capitalize() for name in header], [_row(answer) for answer in answers])
+    return 1 if failed else 0
+
+
+def _listed(images: Iterable[str]) -> Iterator[str]:
+    """The paths given, and those that standard input lists where "-" stands."""
+    for name in images:
+        if name != "-":
+            yield name
+            continue
+        for line in sys.stdin.buffer:
+            if path := line.rstrip(b"\r\n"):
+                yield os.fsdecode(path)
+
+
+def _answers(run: Run, paths: Iterable[str], top_k: int, failed: dict[str, str]) -> Iterator[Answer]:
+    """An answer for each image that can be read; the others are told of and go into `failed`."""
+    for path, prediction in run.predict_files(map(Path, paths)):
+        if isinstance(prediction, DataError):
+            failed[str(path)] = str(prediction)
+            say(f"error: {prediction}")
+            continue
+        for row in run.task.tabulate(prediction, run.classes):
+            ranked = sorted(zip(row["probability"], run.classes, strict=True), key=lambda pair: -pair[0])
+            top = [{"class": name, "probability": share} for share, name in ranked[:top_k]]
+            yield {"path": str(path), **top[0], "top": top}
+
+
+def _row(answer: Answer) -> list[object]:
+    return [answer["path"], *(value for choice in answer["top"] for value in (choice["class"], choice["probability"]))]
+
+
+def _print_csv(header: list[str], answers: Iterable[Answer]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    for answer in answers:
+        writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in _row(answer)])
+        sys.stdout.flush()

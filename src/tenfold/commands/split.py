@@ -1,0 +1,149 @@
+"""tenfold split: which image is in which part, written to a file that people can read and edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tenfold.commands.options import Whole
+from tenfold.commands.output import next_command, say, show_json, show_table, waiting
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.recipe import SplitSettings
+
+
+def split(
+    data: str,
+    /,
+    *,
+    out: Path | None = None,
+    validation: float = 0.15,
+    test: float = 0.15,
+    per_class: Whole = 0,
+    groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
+    folds: Whole = 0,
+    repeats: Whole = 1,
+    seed: Whole = 0,
+    reader: str = "auto",
+    json: bool = False,
+) -> int:
+    """Divide images into train, validation and test parts.
+
+    The parts are written to a CSV file keyed by the images' content, which you
+    may edit and which every other command follows. Identical images, and images
+    of one group, stay together; each class is spread as evenly as that allows.
+    Where the file stands already no old image moves, and new ones fill the part
+    that their class lacks most; remove it to split anew.
+
+    For example:
+
+        tenfold split flowers
+        tenfold split cells --groups-from "(patient-[0-9]+)" --test 0.2
+        tenfold split flowers --per-class 10 --out ten.split.csv
+        tenfold split flowers --folds 5
+
+    Parameters
+    ----------
+    data
+        A folder with a folder for each class, a listing (path,label[,group,part]), Parquet with images, or digits.
+    out
+        The file to write; by default NAME.split.csv beside the data.
+    validation
+        Share of the images for validation.
+    test
+        Share of the images for the test part.
+    per_class
+        Training images of each class to keep, for few-image studies; 0: all.
+    groups_from
+        A regular expression on the file name; what its first bracket matches is the image's group.
+    folds
+        Write so many files, each with another fold as the validation part and the same test part; 0: no folds.
+    repeats
+        Deal the folds anew so many times.
+    seed
+        Another seed deals the images in another way.
+    reader
+        How to read the data; auto looks at the path.
+    json
+        Print one JSON object.
+    """
+    from tenfold.images.readers import read_table
+    from tenfold.recipe import SplitSettings
+    from tenfold.split import find_split, limit_table, split_path, write_split
+
+    if per_class and folds:
+        raise UsageError("Give either --per-class or --folds, not both: with folds, limit the training itself.")
+    path = out or find_split(Path(data)) or split_path(Path(data))
+    if per_class and path.exists():
+        raise UsageError(f"--per-class leaves images out, and {path} stands already; name another file with --out.")
+    settings = SplitSettings(file=str(path), validation=validation, test=test)
+    with waiting(f"Reading {data}"):
+        table = parted(read_table(data, reader, group_pattern=groups_from), settings, seed)
+        if per_class:
+            table = limit_table(table, per_class, seed=seed)
+            write_split(table, path)
+        files = _write_folds(table, path, folds, repeats, seed) if folds else [path]
+    for note in table.notes:
+        say(note)
+    if json:
+        show_json({"files": files, "counts": counts(table), "notes": table.notes})
+        return 0
+    show_counts(table)
+    print(f"Written to {path}" if not folds else f"Written to {files[0]} and {len(files) - 1} more, one a fold")
+    here = [] if not (out or folds) else ["--split", files[0]]
+    next_command("tenfold", "train", data, *here)
+    return 0
+
+
+def parted(table: Table, settings: SplitSettings, seed: int) -> Table:
+    """The table with the parts of the written split `settings.file`, which is made where it does not stand.
+
+    What was not in the file yet is placed and written to it.
+    """
+    from tenfold.split import apply_split, read_split, split_table, write_split
+
+    path, validation, test = Path(settings.file), settings.validation, settings.test
+    if not path.exists():
+        made = split_table(table, validation=validation, test=test, seed=seed)
+        write_split(made, path)
+        return made
+    known = {entry.hash for entry in read_split(path)}
+    table = apply_split(table, path, validation=validation, test=test, seed=seed)
+    if not known.issuperset(table.samples["hash"]):
+        write_split(table, path)
+    return table
+
+
+def counts(table: Table) -> dict[str, dict[str, int]]:
+    """Images of each class in each part: {class: {part: images}}, "(all)" last."""
+    from tenfold.split import part_counts
+
+    frame = part_counts(table)
+    return {str(name): {str(part): int(n) for part, n in row.items()} for name, row in frame.iterrows()}
+
+
+def show_counts(table: Table) -> None:
+    """Print the images of each class in each part."""
+    rows = counts(table)
+    parts = list(rows["(all)"])
+    show_table(("Class", *parts), [(name, *(row[part] for part in parts)) for name, row in rows.items()])
+
+
+def _write_folds(table: Table, path: Path, folds: int, repeats: int, seed: int) -> list[Path]:
+    """A file a fold; images of the test part are in each of them as such, so that they stay sealed."""
+    from tenfold.split import fold_tables, write_split
+
+    name = path.name.removesuffix(".csv").removesuffix(".split")
+    files = []
+    for number, fold in enumerate(fold_tables(table, folds, repeats=repeats, seed=seed)):
+        repeat = f"-repeat{number // folds + 1}" if repeats > 1 else ""
+        file = path.with_name(f"{name}{repeat}-fold{number % folds + 1}.split.csv")
+        parts: Any = table.samples["part"].copy()
+        parts[(parts != "test").fillna(True)] = fold.samples["part"].to_numpy()
+        write_split(table.assign(part=parts), file)
+        files.append(file)
+    return files

@@ -1,0 +1,132 @@
+"""tenfold train: from images, or a recipe, to a run."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tenfold.commands.live import Watch
+from tenfold.commands.options import chosen_recipe, with_settings
+from tenfold.commands.output import next_command, say, show_figures, show_json, waiting
+from tenfold.commands.split import counts, parted
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.recipe import Recipe
+    from tenfold.run import Run
+
+
+@with_settings
+def train(
+    source: str = "",
+    /,
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+    json: bool = False,
+    **settings: Any,
+) -> int:
+    """Train a network on images, or go on with a run that was stopped.
+
+    What is not set is chosen from the images and by measurement on this machine;
+    the run's recipe.toml holds what was chosen, so that training on that file
+    repeats the run. Options count before the recipe, the recipe before defaults.
+    The test part is not looked at. Ctrl-C saves and says how to go on.
+
+    For example:
+
+        tenfold train flowers
+        tenfold train flowers --model plain --size 64 --minutes 5 --out runs/plain
+        tenfold train runs/flowers-1/recipe.toml --seed 1 --train.optimizer sgd
+        tenfold train --resume runs/flowers-1
+
+    Parameters
+    ----------
+    source
+        The images: a folder with a folder for each class, a listing, Parquet with images, or digits; or a recipe.
+    out
+        The run's folder, a new one; by default runs/NAME-NUMBER.
+    resume
+        Go on with this run, with the settings that it has.
+    json
+        Print one JSON object.
+    settings
+        Settings of the recipe, as `with_settings` makes them.
+    """
+    from tenfold.train import resume_training, train_model
+
+    if resume is not None:
+        if source or out or settings:
+            raise UsageError("--resume goes on with the settings that the run has; give no data, --out or setting.")
+        with Watch() as watch:
+            run = resume_training(resume, progress=watch)
+        return _finish(run, json)
+    recipe, table = _read(source, settings)
+    folder = out or _free_folder(Path(recipe.data.path))
+    with Watch() as watch:
+        run = train_model(table, recipe, folder, progress=watch)
+    return _finish(run, json)
+
+
+def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
+    """The recipe with its data and split named in full, and the table with its parts."""
+    from tenfold.images.readers import read_table
+    from tenfold.split import find_split, limit_table, split_path
+
+    file = Path(source) if source.lower().endswith(".toml") else None
+    if source and file is None:
+        settings = {"data__path": source} | settings
+    recipe = chosen_recipe(file, settings)
+    data = recipe.data
+    if not data.path:
+        raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")
+    path = Path(recipe.split.file or find_split(Path(data.path)) or split_path(Path(data.path)))
+    if recipe.split.file and not path.is_file():
+        raise UsageError(f"split.file must be a file that `tenfold split` wrote; there is no {path}.")
+    recipe = recipe.change(data={"path": _full(data.path)}, split={"file": _full(path)})
+    say(f"Split: {path}" if path.exists() else f"Split: a new one, written to {path}")
+    with waiting(f"Reading {data.path}"):
+        table = parted(
+            read_table(data.path, data.reader, group_pattern=data.group_pattern), recipe.split, recipe.train.seed
+        )
+        if recipe.split.per_class:
+            table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
+    for note in table.notes:
+        say(note)
+    say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
+    return recipe, table
+
+
+def _full(path: str | Path) -> str:
+    """An absolute path, so that the recipe works from anywhere; what is no path, as "digits", stays as it is."""
+    return str(Path(path).absolute()) if Path(path).exists() or isinstance(path, Path) else path
+
+
+def _free_folder(data: Path) -> Path:
+    """runs/NAME-1, or the first number that is free."""
+    name = data.resolve().name.split(".")[0] or "images"
+    return next(folder for n in count(1) if not (folder := Path("runs") / f"{name}-{n}").exists())
+
+
+def _finish(run: Run, json: bool) -> int:
+    """Evaluate on the validation part and say what came out."""
+    from tenfold.evaluate import evaluate_run
+
+    if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun; the first one speaks
+        return 0
+    parts = counts(run.table)["(all)"]
+    evaluation = evaluate_run(run, "validation") if parts["validation"] else None
+    if json:
+        found = {"validation": evaluation.to_json()} if evaluation else {}
+        show_json({"run": run.path, "images": parts, "evaluation": found})
+        return 0
+    if evaluation:
+        show_figures(evaluation.figures, f"{evaluation.n} validation images")
+    else:
+        say("There is no validation part, so nothing says yet how good the run is.")
+    print(f"Run: {run.path}")
+    next_command("tenfold", "evaluate", run.path, "--part", "test")
+    return 0

@@ -1,0 +1,228 @@
+"""A figure with its interval: no bare accuracy is ever shown.
+
+All intervals here are Wilson's score interval, or that interval carried over to other figures by asking how many
+independent images would be as informative as those at hand:
+
+- A proportion of independent images: Wilson (1927), https://doi.org/10.1080/01621459.1927.10502953.
+- Images in groups (patients, plants, cameras) say less than as many independent ones. Their effective number comes
+  from the variance between groups, with Student's t for few groups: Korn and Graubard, "Confidence intervals for
+  proportions with small expected number of positive counts", Survey Methodology 24 (1998); compared by Saha, Miller
+  and Wang (2016), https://doi.org/10.1515/ijb-2015-0024.
+- Any other figure with a range: the effective number n for which a proportion at the same place in that range would
+  vary as much as the figure does, value (1 - value) / n = variance. Where the range is open above (log loss) the
+  variance grows in proportion to the figure, which is the limit of the same formula.
+- A variance of zero says only that there are too few images. So each variance is that of the images at hand and one
+  more, half of it a right answer and half a wrong one (Jeffreys' prior: Brown, Cai and DasGupta, "Interval estimation
+  for a binomial proportion", 2001, https://doi.org/10.1214/ss/1009213286). For a proportion of independent images
+  this changes nothing: the effective number stays the number of images exactly. Between groups of m images the added
+  one counts sqrt(m) times: one image would say that groups do not differ, a whole group that they differ wholly.
+
+Shapes: N images, U units (images or groups).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import UsageError
+
+FEWEST_GROUPS = 10
+"""With fewer groups than this their variance cannot be estimated, and images are taken as independent."""
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, the interval that holds its true value at `level`, how it was found and on how many images."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    n: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def to_json(self) -> dict[str, float | int | str]:
+        """`{"value", "low", "high", "level", "n", "method"}`: the form of every figure in JSON."""
+        return asdict(self)
+
+    def percent(self) -> str:
+        """As people say it: "91.2 % (88.0 to 93.6)"."""
+        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is drawn independently: the images themselves, or groups of them."""
+
+    index: NDArray[np.int64]
+    """The unit of each image: int64 [N], every number from 0 to `count` - 1 at least once."""
+    count: int
+    grouped: bool
+    words: str
+    """"over images", "over 23 groups": the end of every method."""
+
+    @property
+    def extra(self) -> float:
+        """How many images the added half-right, half-wrong one counts for: the root of the mean size of a unit."""
+        return math.sqrt(len(self.index) / self.count)
+
+    @property
+    def df(self) -> int | None:
+        """Degrees of freedom for Student's t; None, which is the normal distribution, where units are images."""
+        return max(self.count - 1, 1) if self.grouped else None
+
+    def take(self, rows: NDArray[np.int64]) -> Units:
+        """The units of some of the images (at least one)."""
+        if not self.grouped:
+            return Units(np.arange(len(rows)), len(rows), False, self.words)
+        kept, index = np.unique(self.index[rows], return_inverse=True)
+        return Units(index.astype(np.int64), len(kept), True, f"over {len(kept)} group{'s' * (len(kept) > 1)}")
+
+
+def units_of(groups: NDArray[np.object_] | None, count: int) -> Units:
+    """The units of `count` images: groups where there are at least FEWEST_GROUPS of them, else the images.
+
+    `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own.
+    """
+    place: dict[object, int] = {}
+    names = [None] * count if groups is None else groups.tolist()
+    alone = [name is None or name != name for name in names]
+    keys = [("alone", row) if alone[row] else ("group", name) for row, name in enumerate(names)]
+    index = np.array([place.setdefault(key, len(place)) for key in keys], np.int64)
+    if len(place) == count:
+        return Units(index, count, False, "over images")
+    if len(place) < FEWEST_GROUPS:
+        return Units(np.arange(count), count, False, f"over images (fewer than {FEWEST_GROUPS} groups)")
+    return Units(index, len(place), True, f"over {len(place)} groups")
+
+
+def wilson(successes: float, n: float, level: float = 0.95, df: int | None = None) -> tuple[float, float]:
+    """Wilson's score interval for a proportion: (low, high), 0 <= low < high <= 1.
+
+    `n` > 0 trials, of which 0 <= `successes` <= `n`; neither has to be whole. With `df`, Student's t takes the place
+    of the normal distribution. Raises UsageError for numbers outside these ranges.
+    """
+    if not (0 < n < math.inf and 0 <= successes <= n):
+        raise UsageError(f"wilson needs 0 <= successes <= n and n > 0, not {successes:g} of {n:g}.")
+    z = _quantile(level, df)
+    share = successes / n
+    center = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # Rounding must not push an end past the proportion itself, nor out of the range.
+    return max(min(center - half, share), 0.0), min(max(center + half, share), 1.0)
+
+
+def score_interval(
+    value: float,
+    mean: float,
+    variance: float,
+    units: Units,
+    level: float = 0.95,
+    span: tuple[float, float] = (0.0, 1.0),
+) -> tuple[float, float]:
+    """Wilson's interval for any figure in `span` (its upper end may be infinite): (low, high), never of zero width.
+
+    `mean` and `variance` are the figure's, with the added image (see the top of this file); `value` without it.
+    Where the variance is zero even so, the largest one takes its place that U images can have at that mean (Bhatia
+    and Davis 2000, https://doi.org/10.2307/2589180), or that of an exponential distribution if the span is infinite.
+    """
+    bottom, top = span
+    place = min(max(mean, bottom), top) - bottom
+    if math.isinf(top):
+        spread = variance / place if variance > 1e-12 * place**2 else place / units.count
+        z = _quantile(level, units.df)
+        shift = z * z * spread / 2
+        half = z * math.sqrt(spread * (value - bottom) + z * z * spread**2 / 4)
+        return max(value + shift - half, bottom), value + shift + half
+    width = top - bottom
+    largest = place * (width - place)
+    effective = largest / variance if variance > 1e-12 * largest > 0 else float(units.count)
+    low, high = wilson((value - bottom) / width * effective, effective, level, units.df)
+    return bottom + width * low, bottom + width * high
+
+
+def mean_moments(
+    scores: NDArray[np.float64], units: Units, right: NDArray[np.float64], wrong: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Mean and variance of the mean of `scores` float64 [N] over units drawn anew, with the added image.
+
+    `right` and `wrong` hold the scores that the added image may have, any number of each, all equally likely. This is
+    what infinitely many bootstrap resamples would give.
+    """
+    sums = np.bincount(units.index, scores, units.count)
+    sizes = np.bincount(units.index, minlength=units.count)
+    total = len(scores) + units.extra
+    mean = (scores.sum() + units.extra * (right.mean() + wrong.mean()) / 2) / total
+    added = (np.mean((right - mean) ** 2) + np.mean((wrong - mean) ** 2)) / 2
+    squares = np.sum((sums - mean * sizes) ** 2) + units.extra**2 * added
+    return float(mean), float(squares / total**2 * (units.count + 1) / units.count)
+
+
+def resamples(units: Units, seed: int = 0, count: int = RESAMPLES) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """`count` bootstrap resamples of U draws from U units and the added one: (weights, added) each.
+
+    `weights` is int64 [N], how often each image is in; `added` how often the added image was drawn (once on average).
+    Efron (1979), https://doi.org/10.1214/aos/1176344552; groups are drawn as wholes.
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        drawn = np.bincount(rng.integers(0, units.count + 1, units.count), minlength=units.count + 1)
+        yield drawn[units.index], int(drawn[-1])
+
+
+def check_level(level: float) -> None:
+    """Raise UsageError unless `level` is a confidence level."""
+    if not 0 < level < 1:
+        raise UsageError(f"level must lie between 0 and 1, for example 0.95, not {level:g}.")
+
+
+def to_json(value: Any, name: str = "the value") -> Any:
+    """Nested dicts and lists as JSON values: an Estimate becomes a dict, NumPy's scalars and arrays Python's.
+
+    Raises UsageError where a number is NaN or infinite, or for what JSON cannot hold; `name` is its place in words.
+    """
+    if isinstance(value, Estimate):
+        return to_json(value.to_json(), name)
+    if isinstance(value, dict):
+        return {str(key): to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item, f"{name}[{place}]") for place, item in enumerate(value)]
+    if isinstance(value, np.ndarray | np.generic):
+        return to_json(value.tolist(), name)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number to be written as JSON, not {value}; leave it out instead.")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise UsageError(f"{name} must be a number, a text, a list, a dict or an Estimate, not {type(value).__name__}.")
+
+
+def from_json(value: Any) -> Any:
+    """What `to_json` was given, with lists for tuples and arrays: each dict of an Estimate's six keys becomes one."""
+    if isinstance(value, dict):
+        if value.keys() == {field.name for field in fields(Estimate)}:
+            return Estimate(**value)
+        return {key: from_json(item) for key, item in value.items()}
+    return [from_json(item) for item in value] if isinstance(value, list) else value
+
+
+def _quantile(level: float, df: int | None) -> float:
+    """How many standard errors an interval at `level` reaches to each side."""
+    check_level(level)
+    upper = (1 + level) / 2
+    if df is None:
+        return NormalDist().inv_cdf(upper)
+    from scipy.special import stdtrit  # half a second to import, and few parts have groups
+
+    return float(stdtrit(df, upper))

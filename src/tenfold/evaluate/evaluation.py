@@ -1,0 +1,116 @@
+"""Evaluate a run on one part: predict once, store the predictions, give figures with intervals."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenfold.errors import UsageError, unknown
+from tenfold.estimate import Estimate, from_json, to_json
+from tenfold.evaluate.ledger import ledger_path, record_look
+from tenfold.files import write_file
+from tenfold.images.prepared import PreparedTable, prepare_table
+from tenfold.run import Run, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from tenfold.images.table import Table
+
+PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run is worth on one part."""
+
+    part: str
+    n: int
+    """Images evaluated."""
+    look: int
+    """Which look at these test images this was, from 1; 0 for validation."""
+    figures: dict[str, Estimate]
+    """Each with its interval, the headline first."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the report shows besides: confusion matrix, figures by class, curves."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Images of the part that could not be read and are not in the figures: source -> why."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
+        names = ("part", "n", "look", "figures", "details", "unreadable")
+        content: dict[str, Any] = to_json({name: getattr(self, name) for name in names})
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Evaluation:
+        """The inverse of `to_json`."""
+        return cls(**from_json(content))
+
+    def __str__(self) -> str:
+        name, headline = next(iter(self.figures.items()))
+        return f"{name.replace('_', ' ')} {headline} on {self.n} {self.part} images"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{figure.value:.3f}</td>"
+            f"<td>{figure.low:.3f} to {figure.high:.3f}</td><td>{html.escape(figure.method)}</td></tr>"
+            for name, figure in self.figures.items()
+        )
+        head = "<tr><th>figure</th><th>value</th><th>interval</th><th>method</th></tr>"
+        return f"<p>{self.n} {self.part} images</p><table>{head}{rows}</table>"
+
+
+def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluation:
+    """Predict one part of the run's table and say what that is worth.
+
+    `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
+    and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
+    ledger before its figures are computed. Raises UsageError for an unknown or empty part or option, DataError where
+    the images cannot be read.
+    """
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
+    rows = np.flatnonzero(run.table.samples["part"] == part)
+    if not len(rows):
+        raise UsageError(f"{run.path} has no {part} part; split the data with a {part} share above 0.")
+    truncated = run.recipe.data.allow_truncated
+    prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
+    hashes = prepared.table.samples["hash"].tolist()
+    predictions = _predict(run, prepared)
+    look = record_look(ledger_path(run.path), run.path, hashes) if part == "test" else 0
+    findings = run.task.findings(predictions, prepared.table, options)
+    _store(run.path / "predictions.parquet", part, predictions, prepared.table, rows[prepared.rows])
+    evaluation = Evaluation(part, len(prepared.table), look, findings.figures, findings.details, prepared.unreadable)
+    write_json(run.path / "evaluation.json", run.evaluations | {part: evaluation.to_json()})
+    return evaluation
+
+
+def _predict(run: Run, prepared: PreparedTable) -> pd.DataFrame:
+    """A row a sample (its place in the prepared table) and instance, with what the task tabulates."""
+    import pandas as pd
+
+    images = (prepared.canvases.image(row) for row in range(len(prepared.table)))
+    rows = []
+    for sample, prediction in enumerate(run.predict_canvases(images)):
+        for instance, values in enumerate(run.task.tabulate(prediction, run.classes)):
+            rows.append({"sample": sample, "instance": instance, **values})
+    return pd.DataFrame(rows, columns=None if rows else ["sample", "instance"])
+
+
+def _store(path: Path, part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]) -> None:
+    """Replace the predictions of one part in predictions.parquet; `rows` are the samples' places in the run's table."""
+    import pandas as pd
+
+    sample = predictions["sample"].to_numpy()
+    seen = table.samples[["hash", "source", "row", "label"]].iloc[sample].reset_index(drop=True)
+    stored = pd.concat([predictions.assign(part=part, sample=rows[sample]), seen], axis=1)
+    if path.exists():
+        before = pd.read_parquet(path)
+        stored = pd.concat([before[before["part"] != part], stored], ignore_index=True)
+    write_file(path, lambda aside: stored.to_parquet(aside, index=False))

@@ -1,0 +1,36 @@
+"""Files that are complete or absent: written aside, flushed, then renamed."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_file(path: Path, write: Callable[[Path], object] | bytes | str) -> None:
+    """Write `path` so that at any moment it holds either the old content or the whole new one.
+
+    `write` is the content, or a function that writes it to the path it is given (a name in the same folder).
+    Raises OSError where the disk is full or the folder read-only; what stood at `path` before is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        if callable(write):
+            write(aside)
+        else:
+            aside.write_bytes(write.encode() if isinstance(write, str) else write)
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

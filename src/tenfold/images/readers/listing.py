@@ -1,0 +1,176 @@
+"""A listing: a CSV, TSV or Parquet file with the columns path,label and, where known, group, part and x1,y1,x2,y2.
+
+Paths are relative to the listing. An empty label, group or part is a missing one; x1,y1,x2,y2 are the region of the
+upright image that is the sample (xyxy pixels, x1 < x2 and y1 < y2), all four empty for the whole image.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.errors import DataError
+from tenfold.images.readers.labels import class_order, composed, part_name
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+NEEDED = ("path", "label")
+CORNERS = ("x1", "y1", "x2", "y2")
+KNOWN = (*NEEDED, "group", "part", *CORNERS)
+
+Rows = list[tuple[int, dict[str, str]]]
+"""Each row's number as a person finds it (the line of a CSV, whose header is line 1), and its cells by column."""
+
+
+def recognizes(path: Path) -> bool:
+    """True for a CSV, TSV or Parquet file."""
+    return path.is_file() and path.suffix.casefold() in (".csv", ".tsv", ".parquet")
+
+
+def read(path: Path) -> Table:
+    """A table of a listing. Raises DataError, with the number of the row, for the first thing that is wrong."""
+    from tenfold.images.table import Table, make_samples
+
+    header, rows = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_text(path)
+    _check_header(path, header)
+    if not rows:
+        raise DataError(f"The listing {path} has no rows.")
+    labels = [composed(cells["label"]) or None for _, cells in rows]
+    columns: dict[str, object] = {
+        "source": _sources(path, rows),
+        "label": labels,
+        "group": [composed(cells.get("group", "")) or None for _, cells in rows],
+        "part": [part_name(cells["part"], f"Row {n} of {path}") if cells.get("part") else None for n, cells in rows],
+    }
+    if CORNERS[0] in header:
+        regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
+        columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
+    unused = [name for name in header if name not in KNOWN]
+    notes = (f"Columns of {path} that were not used: {', '.join(unused)}.",) if unused else ()
+    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=notes)
+
+
+def _read_text(path: Path) -> tuple[list[str], Rows]:
+    """Header and rows of a CSV; the separator (comma, tab or semicolon) is the one that makes `path` a column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            separator = next((mark for mark in ",\t;" if "path" in _header(first.rstrip("\r\n").split(mark))), ",")
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator)
+            header = _header(next(reader, []))
+            rows: Rows = []
+            for cells in reader:
+                if any(cells[len(header) :]):
+                    raise DataError(
+                        f"Row {reader.line_num} of {path} has {len(cells)} cells, the header {len(header)}; put quotes "
+                        "around a name that holds the separator."
+                    )
+                if any(cells):
+                    texts = [cell.strip() for cell in cells[: len(header)]] + [""] * (len(header) - len(cells))
+                    rows.append((reader.line_num, dict(zip(header, texts, strict=True))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"The listing {path} cannot be read as UTF-8 text: {error}.") from error
+    return header, rows
+
+
+def _header(cells: list[str]) -> list[str]:
+    return [cell.strip().strip('"').casefold() for cell in cells]
+
+
+def _read_parquet(path: Path) -> tuple[list[str], Rows]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        header = _header(pq.read_schema(path).names)
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
+    columns = {name: table.column(index).to_pylist() for index, name in enumerate(header) if name in KNOWN}
+    texts = {name: [_text(value) for value in values] for name, values in columns.items()}
+    return header, [(number + 1, {name: texts[name][number] for name in texts}) for number in range(table.num_rows)]
+
+
+def _text(value: object) -> str:
+    """A cell as a CSV would hold it; a whole number that is stored as a float (beside missing ones) stays whole."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = next((name for name in header if name in KNOWN and header.count(name) > 1), None)
+    if twice:
+        raise DataError(f"The listing {path} has the column {twice} more than once.")
+    corners = [name for name in CORNERS if name in header]
+    missing = [name for name in (*NEEDED, *(CORNERS if corners else ())) if name not in header]
+    if missing:
+        raise DataError(
+            f"The listing {path} lacks the column {missing[0]}; it needs path,label and may have group, part and "
+            f"x1,y1,x2,y2, but has {', '.join(header) or 'none'}."
+        )
+
+
+def _region(cells: dict[str, str], where: str) -> tuple[float | None, ...]:
+    texts = [cells[name] for name in CORNERS]
+    if not any(texts):
+        return (None,) * 4
+    try:
+        x1, y1, x2, y2 = (float(text) for text in texts)
+    except ValueError:
+        x1 = y1 = x2 = y2 = math.nan
+    if not (x1 < x2 and y1 < y2 and math.isfinite(x1 + y1 + x2 + y2)):
+        raise DataError(
+            f"{where} has the region {','.join(texts)}; x1,y1,x2,y2 must be four numbers with x1 < x2 and y1 < y2, "
+            "or all empty."
+        )
+    return x1, y1, x2, y2
+
+
+def _sources(path: Path, rows: Rows) -> list[str]:
+    """Each row's file as an absolute path. Each folder is listed once: far faster than asking for each file."""
+    disk = _Disk()
+    sources = []
+    for number, cells in rows:
+        if not cells["path"]:
+            raise DataError(f"Row {number} of {path} has no path.")
+        wanted = os.path.normpath(path.parent / cells["path"])
+        source = disk.find(wanted)
+        if source is None:
+            raise DataError(f"Row {number} of {path} names {cells['path']}, but there is no file {wanted}.")
+        sources.append(source)
+    return sources
+
+
+class _Disk:
+    """Finds files by name in whichever Unicode form the disk spells them (a listing from a Mac often has the other)."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, tuple[str, dict[str, str]]] = {}
+
+    def find(self, wanted: str) -> str | None:
+        """The path that exists, or None."""
+        folder, name = os.path.split(wanted)
+        if not name:
+            return None
+        located, names = self._entries(folder)
+        found = names.get(name) or names.get(composed(name))
+        if found is not None:
+            return str(Path(located, found))
+        return wanted if Path(wanted).exists() else None  # a disk that ignores case
+
+    def _entries(self, folder: str) -> tuple[str, dict[str, str]]:
+        """The folder as the disk spells it, and its entries: their names and the composed forms of those -> names."""
+        if folder not in self.folders:
+            located = folder if Path(folder).is_dir() else self.find(folder)
+            try:
+                names = [entry.name for entry in Path(located).iterdir()] if located else []
+            except OSError:
+                names = []
+            self.folders[folder] = (located or folder, {composed(name): name for name in names} | {n: n for n in names})
+        return self.folders[folder]

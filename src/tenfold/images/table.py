@@ -1,0 +1,123 @@
+"""Table: images in a data frame, one row a sample. What every stage before training takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tenfold.errors import DataError
+from tenfold.files import write_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+PARTS = ("train", "validation", "test")
+
+COLUMNS = {
+    "source": "str",  # the file that holds the image, absolute; or the name of an entry of Table.arrays
+    "row": "Int64",  # which image of that file or array; missing where the file is the image
+    "x1": "Float64",  # the region of the upright image that is the sample, xyxy pixels; missing for all of it
+    "y1": "Float64",
+    "x2": "Float64",
+    "y2": "Float64",
+    "hash": "str",  # 32 hexadecimal digits of the image's bytes (and region); missing until `hashed` fills it
+    "origin": "str",  # hash of the image that this one was made from; missing for an original
+    "label": "str",  # missing where it is not known
+    "group": "str",  # samples of one group stay in one part; missing where the sample stands alone
+    "part": "str",  # train, validation or test; missing where not yet split
+}
+
+BOX_COLUMNS = {
+    "sample": "int64",  # position in Table.samples
+    "x1": "float64",  # xyxy pixels of the upright stored image, x1 < x2 and y1 < y2 where the box is sound
+    "y1": "float64",
+    "x2": "float64",
+    "y2": "float64",
+    "label": "str",
+    "ignore": "bool",  # VOC difficult, COCO crowd: neither to be found nor to be counted as false
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Images, one row a sample, and what is known of each. Never changed in place: every step gives a new one."""
+
+    samples: pd.DataFrame
+    """The columns of COLUMNS with their dtypes; the index is 0 to N - 1."""
+    classes: tuple[str, ...] = ()
+    """The classes in their natural order; empty where nothing is labelled."""
+    boxes: pd.DataFrame | None = None
+    """The columns of BOX_COLUMNS. None: not annotated. A sample without a row here: annotated, nothing in it."""
+    arrays: dict[str, Sequence[NDArray[np.uint8]] | NDArray[np.uint8]] = field(default_factory=dict)
+    """Images in memory: name -> uint8 [N, H, W], [N, H, W, C], or a list of [H, W] and [H, W, C]."""
+    notes: tuple[str, ...] = ()
+    """What the reader saw and left out, a sentence each (hidden files, files that are no images)."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Table:
+        """The samples at these positions, in this order, with their boxes."""
+        positions = np.asarray(rows, np.int64)
+        samples = self.samples.iloc[positions].reset_index(drop=True)
+        boxes = self.boxes
+        if boxes is not None:
+            place = np.full(len(self.samples), -1, np.int64)
+            place[positions] = np.arange(len(positions))
+            moved = boxes.assign(sample=place[boxes["sample"].to_numpy()])
+            boxes = moved[moved["sample"] >= 0].sort_values("sample", kind="stable").reset_index(drop=True)
+        return replace(self, samples=samples, boxes=boxes)
+
+    def part(self, name: str) -> Table:
+        """The samples of one part."""
+        return self.take(np.flatnonzero((self.samples["part"] == name).to_numpy(bool, na_value=False)))
+
+    def without(self, name: str) -> Table:
+        """All samples but those of one part: `table.without("test")` is what training may see."""
+        return self.take(np.flatnonzero(~(self.samples["part"] == name).to_numpy(bool, na_value=False)))
+
+    def assign(self, **columns: object) -> Table:
+        """The same samples with columns replaced, each cast to its dtype in COLUMNS."""
+        samples = self.samples.assign(**columns)
+        return replace(self, samples=samples.astype({name: COLUMNS[name] for name in columns}))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Each sample's class as its place in `classes`: int64 [N], -1 where it is unknown."""
+        place = {name: index for index, name in enumerate(self.classes)}
+        return np.array([place.get(label, -1) for label in self.samples["label"]], np.int64)
+
+
+def make_samples(columns: dict[str, object], count: int) -> pd.DataFrame:
+    """A frame with every column of COLUMNS, those not given all missing."""
+    import pandas as pd
+
+    index = pd.RangeIndex(count)
+    frame = {name: pd.Series(columns.get(name), index=index, dtype=dtype) for name, dtype in COLUMNS.items()}
+    return pd.DataFrame(frame)
+
+
+def write_table(table: Table, path: Path) -> None:
+    """Write `table.parquet` and, where there are boxes, `boxes.parquet` beside it; images in memory are not written."""
+    write_file(path, lambda aside: table.samples.to_parquet(aside, index=False))
+    if table.boxes is not None:
+        boxes = table.boxes
+        write_file(path.with_name("boxes.parquet"), lambda aside: boxes.to_parquet(aside, index=False))
+
+
+def load_table(path: Path, classes: tuple[str, ...]) -> Table:
+    """What `write_table` wrote. Raises DataError where a file is missing or damaged."""
+    import pandas as pd
+
+    def read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
+        try:
+            return pd.read_parquet(file)[list(columns)].astype(columns)
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{file} is missing or damaged: {error}.") from error
+
+    boxes = path.with_name("boxes.parquet")
+    return Table(read(path, COLUMNS), classes, read(boxes, BOX_COLUMNS) if boxes.exists() else None)

@@ -1,0 +1,85 @@
+"""What every model is: the only things that the loop, the run, evaluation, export and the server know about one.
+
+Shapes: N images, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tenfold.images.batch import Batch
+
+Prediction = dict[str, NDArray[np.generic]]
+"""What is predicted for one image; arrays only. The task's `tabulate` makes rows of it."""
+
+
+class Losses(NamedTuple):
+    """What a forward pass over a batch gives: scalars (0-dimensional tensors), each a mean over the batch."""
+
+    minimize: dict[str, Tensor]
+    """Named losses. Their sum is what a step descends, and on the validation part what early stopping watches."""
+    watch: dict[str, Tensor]
+    """Named figures that are only recorded in `history.csv`, as "accuracy"."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step of a batch: which losses, over which parameters."""
+
+    name: str
+    losses: Callable[[Batch], Losses]
+    parameters: list[nn.Parameter] = field(default_factory=list)
+
+
+class Model(nn.Module):
+    """A network, or something fitted in closed form, that can be trained, stored, evaluated and exported.
+
+    Built as `Class(inputs, classes, **settings)`; `settings` must be JSON values, since the run stores them.
+    State beyond weights (a replay pool, running figures) is kept in buffers, which the checkpoint holds. Randomness
+    comes from torch's global generator, which the loop seeds at each step from (seed, step).
+    """
+
+    def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.channels = channels
+        self.classes = classes
+        self.settings = settings
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """float32 [N, C, H, W] -> named tensors, first dimension N. Traceable; this is what is exported."""
+        raise NotImplementedError
+
+    def decode(self, outputs: dict[str, Tensor], affine: Tensor) -> list[Prediction]:
+        """Outputs -> one prediction an image, in the coordinates of the original image.
+
+        `affine` is Batch.affine, float32 [N, 2, 3]: original (x, y) -> input (x, y).
+        """
+        raise NotImplementedError
+
+    def losses(self, batch: Batch) -> Losses:
+        """Named losses of a batch. In evaluation mode without label smoothing, class weights or dropout."""
+        raise NotImplementedError
+
+    def steps(self) -> list[Step]:
+        """The optimizer steps of each batch, in order. A GAN has two; one that is fitted in closed form has none."""
+        return [Step("model", self.losses, list(self.parameters()))]
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Closed form: called once, with one pass over the training part, after the last optimizer step if any."""
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, affine: Tensor) -> list[Prediction]:
+        """`outputs`, then `decode`, in evaluation mode."""
+        was = self.training
+        self.eval()
+        try:
+            return self.decode(self.outputs(images), affine)
+        finally:
+            self.train(was)

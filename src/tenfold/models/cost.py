@@ -1,0 +1,46 @@
+"""What a network costs: parameters and multiply-adds, counted before training."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from tenfold.models.contract import Model
+
+
+class Cost(NamedTuple):
+    """What one image costs."""
+
+    parameters: int
+    """Trainable numbers."""
+    multiply_adds: int
+    """Of convolutions and linear layers in one forward pass of one image."""
+
+    def __str__(self) -> str:
+        return f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image"
+
+
+@torch.no_grad()
+def count_cost(model: Model, size: int) -> Cost:
+    """Count by one forward pass of one image of `size` x `size` pixels; the model is left as it was."""
+    counted = 0
+
+    def count(layer: nn.Module, inputs: object, output: torch.Tensor) -> None:
+        nonlocal counted
+        if isinstance(layer, nn.Conv2d):
+            counted += output[0].numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Linear):
+            counted += output[0].numel() * layer.in_features
+
+    hooks = [layer.register_forward_hook(count) for layer in model.modules() if not list(layer.children())]
+    was, device = model.training, next((p.device for p in model.parameters()), torch.device("cpu"))
+    model.eval()
+    try:
+        model.outputs(torch.zeros(1, model.channels, size, size, device=device))
+    finally:
+        model.train(was)
+        for hook in hooks:
+            hook.remove()
+    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), counted)

@@ -1,0 +1,82 @@
+"""A small residual network: the better default from scratch.
+
+Shapes: N images, C channels, H x W pixels, W0 = width, K classes; defaults W0 = 32, one block a stage.
+
+    images                                            [N, C, H, W]
+    stem: convolution 3x3 stride 1 (2 from 72 px up)  [N, W0, H, W]
+    stage 1: block                                    [N, W0, H, W]
+    stage 2: block, stride 2                          [N, 2 W0, H/2, W/2]
+    stage 3: block, stride 2                          [N, 4 W0, H/4, W/4]
+    stage 4: block, stride 2                          [N, 8 W0, H/8, W/8]
+    mean over the map                                 [N, 8 W0]
+    last layer: logits                                [N, K]
+
+A block is two 3x3 convolutions with normalization; its input is added before the last activation (He et al.,
+"Deep residual learning for image recognition", 2016, section 3.3). Where shapes differ the short cut is a 2x2
+average and a 1x1 convolution (He et al., "Bag of tricks", 2019, section 4: ResNet-D). The last normalization of
+each block starts at zero, so that every block starts as the identity (Goyal et al. 2017, section 5.1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from tenfold.models.classifier import Classifier
+from tenfold.models.layers import make_activation, make_convolution, make_head, make_norm, start_weights
+
+
+class Block(nn.Module):
+    """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, activation: str, norm: str) -> None:
+        super().__init__()
+        self.first = make_convolution(inputs, outputs, 3, stride, norm)
+        self.first_norm = make_norm(norm, outputs)
+        self.second = make_convolution(outputs, outputs, 3, 1, norm)
+        self.second_norm = make_norm(norm, outputs)
+        self.activation = make_activation(activation)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
+            self.shortcut = nn.Sequential(
+                *pool, make_convolution(inputs, outputs, 1, 1, norm), make_norm(norm, outputs)
+            )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        residual = self.activation(self.first_norm(self.first(maps)))
+        residual = self.second_norm(self.second(residual))
+        result: Tensor = self.activation(self.shortcut(maps) + residual)
+        return result
+
+
+class ResidualNetwork(Classifier):
+    """Stem, four stages of residual blocks, mean over the map, last layer."""
+
+    def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
+        super().__init__(channels, classes, settings)
+        width, activation, norm = settings["width"], settings["activation"], settings["norm"]
+        self.stem = nn.Sequential(
+            make_convolution(channels, width, 3, settings.get("stem_stride", 1), norm),
+            make_norm(norm, width),
+            make_activation(activation),
+        )
+        blocks: list[nn.Module] = []
+        inputs = width
+        for stage in range(4):
+            for block in range(settings["layers"] or 1):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(Block(inputs, width * 2**stage, stride, activation, norm))
+                inputs = width * 2**stage
+        self.blocks = nn.Sequential(*blocks)
+        self.head = make_head(inputs, tuple(settings["hidden"]), len(classes), settings)
+        start_weights(self, activation)
+        for part in self.blocks:
+            if isinstance(part, Block) and norm != "none":
+                nn.init.zeros_(part.second_norm.weight)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.blocks(self.stem(images))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits

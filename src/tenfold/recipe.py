@@ -1,0 +1,257 @@
+"""Recipe: every setting of a run, as nested dataclasses; TOML in, TOML out.
+
+A setting whose value is "auto" (or 0, where 0 has no other meaning) is chosen from the data or by measurement when
+training starts; the run's own `recipe.toml` holds what was chosen, so `tenfold train recipe.toml` repeats the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from tenfold.errors import DataError, UsageError, unknown
+from tenfold.files import write_file
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    path: str = ""
+    """The images: a folder, a listing, a Parquet file, or "digits" (built in)."""
+    reader: str = "auto"
+    """How to read them: a name in tenfold.images.readers.READERS; auto looks at the path."""
+    group_pattern: str = ""
+    """A regular expression on the file name; what its first bracket matches is the image's group."""
+    allow_truncated: bool = False
+    """Accept JPEG and PNG files that end too early, the missing rows grey."""
+    unreadable: Literal["skip", "refuse"] = "skip"
+    """What to do with an image that cannot be read: leave it out and name it, or refuse to train."""
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    file: str = ""
+    """The split to follow; empty: the one that `tenfold split` wrote for these data, else a new one."""
+    validation: float = 0.15
+    """Share of the images for validation."""
+    test: float = 0.15
+    """Share of the images for the test part, sealed until `tenfold evaluate --part test`."""
+    per_class: int = 0
+    """Training images a class, for few-image studies; 0: all."""
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    size: int = 0
+    """Height and width in pixels that the trained network sees; 0: chosen from the images, at most 96."""
+    margin: float = 0.0
+    """Side of the cached canvas over `size`: room for crops; evaluation takes the centre. 0: chosen with the size."""
+    fit: Literal["squash", "crop", "pad"] = "crop"
+    """How an image that is not square becomes square."""
+    filter: Literal["triangle", "cubic"] = "triangle"
+    """The resize kernel; cubic has a = -0.5. Both antialias."""
+    channels: Literal["auto", "grey", "rgb", "bgr"] = "auto"
+    """auto: grey where every training image is, else rgb."""
+    background: int = 255
+    """Grey level from 0 to 255 under transparent pixels and around padded images."""
+    mean: tuple[float, ...] = ()
+    """Mean of each channel on the 0 to 1 scale; empty: of the training part."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of each channel on the 0 to 1 scale; empty: of the training part."""
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    flip: Literal["auto", "on", "off"] = "auto"
+    """Mirror left and right half of the time; auto: on, but for the built-in digits."""
+    rotate: float = 10.0
+    """Largest rotation in degrees, either way."""
+    shift: float = 0.05
+    """Largest shift as a share of the side."""
+    scale: float = 0.35
+    """Smallest share of the image's area that a crop keeps; 1: no crop, 0.9 for small affine changes."""
+    aspect: float = 1.33
+    """Largest stretch of a crop's aspect ratio, either way; 1: none."""
+    color: float = 0.3
+    """Largest change of brightness, contrast and saturation, as a share."""
+    mixup: float = 0.4
+    """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
+    cutmix: float = 1.0
+    """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
+    mix_share: float = 0.7
+    """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on."""
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    name: str = "residual"
+    """A name in tenfold.models.MODELS: "plain" (a stack of convolutions) or "residual"."""
+    width: int = 32
+    """Hidden units: channels of the first stage; each stage doubles them, up to 8 times."""
+    layers: int = 0
+    """Hidden layers: stages of the plain network, blocks a stage of the residual one; 0: its default."""
+    hidden: tuple[int, ...] = ()
+    """Units of fully connected hidden layers before the last."""
+    activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
+    """What follows each hidden layer."""
+    norm: Literal["batch", "group", "none"] = "batch"
+    """What evens out the values before each activation: over the batch, over groups of channels, or nothing."""
+    pool: Literal["max", "average", "stride"] = "max"
+    """How the plain network halves its maps between stages."""
+    dropout: float = 0.0
+    """Share of the units dropped before the last layer."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    epochs: int = 0
+    """Passes over the training part; 0: chosen from its size."""
+    minutes: float = 0.0
+    """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts."""
+    batch_size: int = 0
+    """Images a step; 0: chosen from the number of training images, at most 64."""
+    lr: float = 0.0
+    """Peak learning rate; 0: the optimizer's default here, 0.002 for AdamW and 0.1 for SGD."""
+    find_lr: bool = False
+    """Choose the peak learning rate by a range test before training (Smith 2017)."""
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter 2019)."""
+    momentum: float = 0.9
+    """Nesterov momentum of SGD, beta1 of AdamW."""
+    weight_decay: float = 0.05
+    """Never on biases and normalization."""
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    """How the learning rate rises and falls: along cosines from 1/25, or along a line from 0 and then a cosine."""
+    warmup: float = 0.2
+    """Share of the steps over which the learning rate rises."""
+    label_smoothing: float = 0.1
+    """Share of each label that is spread evenly over all classes (Szegedy et al. 2016)."""
+    balance: Literal["auto", "none", "weights", "sampling"] = "auto"
+    """Against imbalance: class weights in the loss, or drawing all classes equally; auto: weights from 3 to 1 on."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0: no clipping."""
+    ema: float = 0.99
+    """Decay a step of the averaged weights that are evaluated and kept; 0: off."""
+    grow: Literal["auto", "on", "off"] = "auto"
+    """Train on smaller images first, the size growing to `image.size`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: whichever this machine trains this network faster in, measured at the start."""
+    patience: int = 0
+    """Epochs without a lower validation loss before training stops; 0: never stops early. The best weights are kept."""
+    seed: int = 0
+    """Another seed gives other first weights, another order of the images and other augmentation."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    workers: int = 0
+    """Threads that feed the model; 0: chosen from the cores."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of a run."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        for section in dataclasses.fields(self):
+            _check_types(section.name, getattr(self, section.name))
+        check_range("split.validation", self.split.validation, 0, 0.9)
+        check_range("split.test", self.split.test, 0, 0.9)
+        check_range("split.validation + split.test", self.split.validation + self.split.test, 0, 0.95)
+        check_range("image.size", self.image.size, 0, 4096)
+        check_range("image.background", self.image.background, 0, 255)
+        check_range("model.width", self.model.width, 1, 4096)
+        check_range("model.layers", self.model.layers, 0, 64)
+        check_range("model.dropout", self.model.dropout, 0, 0.99)
+        check_range("augment.scale", self.augment.scale, 0.01, 1)
+        check_range("augment.aspect", self.augment.aspect, 1, 8)
+        check_range("augment.mix_share", self.augment.mix_share, 0, 1)
+        check_range("train.epochs", self.train.epochs, 0, 1_000_000)
+        check_range("train.minutes", self.train.minutes, 0, 1_000_000)
+        check_range("train.batch_size", self.train.batch_size, 0, 65_536)
+        check_range("train.lr", self.train.lr, 0, 100)
+        check_range("train.momentum", self.train.momentum, 0, 0.9999)
+        check_range("train.weight_decay", self.train.weight_decay, 0, 10)
+        check_range("train.warmup", self.train.warmup, 0, 1)
+        check_range("train.label_smoothing", self.train.label_smoothing, 0, 0.99)
+        check_range("train.ema", self.train.ema, 0, 0.99999)
+        check_range("train.seed", self.train.seed, 0, 2**63 - 1)
+
+    def change(self, **sections: dict[str, Any]) -> Recipe:
+        """The recipe with some settings replaced: `recipe.change(train={"epochs": 3})`."""
+        changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
+        return dataclasses.replace(self, **changed)
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise a UsageError that names the setting unless low <= value <= high."""
+    if not low <= value <= high:
+        raise UsageError(f"{name} must be from {low:g} to {high:g}, not {value:g}.")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML file; settings that are not in it keep their defaults.
+
+    Raises DataError where the file cannot be read, UsageError for an unknown or impossible setting.
+    """
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"The recipe {path} cannot be read: {error}.") from error
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: dict[str, Any], origin: str = "recipe") -> Recipe:
+    """A recipe from nested dictionaries, as `recipe_dict` gives them."""
+    sections = get_type_hints(Recipe)
+    built = {}
+    for section, values in content.items():
+        if section not in sections:
+            raise unknown(f"A section of {origin}", section, sections)
+        hints = get_type_hints(sections[section])
+        if not isinstance(values, dict):
+            raise UsageError(f"[{section}] of {origin} must be a table of settings, not {values!r}.")
+        for name in values:
+            if name not in hints:
+                raise unknown(f"A setting in [{section}] of {origin}", name, hints)
+        tidy = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        built[section] = sections[section](**tidy)
+    return Recipe(**built)
+
+
+def recipe_dict(recipe: Recipe) -> dict[str, Any]:
+    """Nested dictionaries of every setting, tuples as lists."""
+    content: dict[str, Any] = dataclasses.asdict(recipe)
+    for values in content.values():
+        values.update({name: list(value) for name, value in values.items() if isinstance(value, tuple)})
+    return content
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every setting, defaults included, as TOML."""
+    import tomli_w
+
+    write_file(path, tomli_w.dumps(recipe_dict(recipe)))
+
+
+def _check_types(section: str, settings: Any) -> None:
+    for name, hint in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        allowed = get_args(hint)
+        if hint is float and isinstance(value, int) and not isinstance(value, bool):
+            continue
+        if allowed and isinstance(allowed[0], str):
+            if value not in allowed:
+                raise unknown(f"{section}.{name}", str(value), allowed)
+        elif allowed:
+            if not isinstance(value, tuple) or not all(isinstance(item, (allowed[0], int)) for item in value):
+                raise UsageError(f"{section}.{name} must be a list of {allowed[0].__name__}, not {value!r}.")
+        elif not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+            raise UsageError(f"{section}.{name} must be {hint.__name__}, not {value!r}.")

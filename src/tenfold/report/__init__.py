@@ -1,0 +1,48 @@
+"""Run -> one self-contained HTML page: no script, no request, readable on a phone, in the dark and on paper.
+
+    context.py     what a block may read: the run, one evaluation and its predictions
+    headline.py    the result in words
+    figures.py     what each figure is called and how it is written
+    training.py    the curves of training
+    plots.py       matplotlib -> SVG that follows the page's colors
+    thumbnails.py  images small enough to lie inside the page
+    page.py        the sections in their order, into report.html.j2 and report.css
+    blocks/        one file a block: what one task shows of its evaluation and another does not
+
+A new block is a file in `blocks/` and a line in BLOCKS; a task names its blocks in tenfold.tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.files import write_file
+from tenfold.report.blocks.confusion import confusion
+from tenfold.report.blocks.curves import curves
+from tenfold.report.blocks.mistakes import mistakes
+from tenfold.report.blocks.per_class import per_class
+from tenfold.report.context import Context, Section
+from tenfold.report.page import page
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
+
+BLOCKS: dict[str, Callable[[Context], Section]] = {
+    "confusion": confusion,
+    "per_class": per_class,
+    "curves_roc": curves,
+    "mistakes": mistakes,
+}
+
+
+def write_report(run: Run) -> Path:
+    """Write `report.html` into the run's folder and return its path.
+
+    It tells of the test part where that has been evaluated, else of the validation part, else of training alone.
+    Raises DataError where a file of the run is damaged; an image that cannot be read leaves a box that says so.
+    """
+    target = run.path / "report.html"
+    write_file(target, page(run, {name: BLOCKS[name] for name in run.task.blocks}))
+    return target

@@ -1,0 +1,1 @@
+"""The blocks of the report: each file holds one, a function from a Context to a Section."""

@@ -1,0 +1,75 @@
+"""What each figure is called in words, what it means and how it is written."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tenfold.estimate import Estimate
+
+
+class Wording(NamedTuple):
+    """How a figure is spoken of."""
+
+    label: str
+    percent: bool
+    """Written as a percentage: a share from 0 to 1."""
+    meaning: str
+
+
+PERCENT = "\u00a0%"
+"""With a space that no line breaks at."""
+
+WORDINGS = {
+    "accuracy": Wording("Accuracy", True, "images whose class is right"),
+    "balanced_accuracy": Wording("Balanced accuracy", True, "mean recall over the classes, each counting the same"),
+    "macro_precision": Wording("Precision, macro", True, "mean over the classes"),
+    "macro_recall": Wording("Recall, macro", True, "mean over the classes"),
+    "macro_f1": Wording("F1, macro", True, "mean over the classes"),
+    "weighted_precision": Wording("Precision, weighted", True, "mean over the images"),
+    "weighted_recall": Wording("Recall, weighted", True, "mean over the images"),
+    "weighted_f1": Wording("F1, weighted", True, "mean over the images"),
+    "mcc": Wording("Matthews correlation", False, "1 is perfect, 0 is chance"),
+    "log_loss": Wording("Log loss", False, "0 is perfect; punishes confident mistakes"),
+    "brier": Wording("Brier score", False, "0 is perfect; squared error of the probabilities"),
+    "roc_auc": Wording("Area under ROC", False, "1 is perfect, 0.5 is chance"),
+    "average_precision": Wording("Average precision", False, "area under the precision-recall curve"),
+    "precision": Wording("Precision", True, "of the images given this class, those that are of it"),
+    "recall": Wording("Recall", True, "of the images of this class, those that were found"),
+    "specificity": Wording("Specificity", True, "of all other images, those not given this class"),
+    "f1": Wording("F1", True, "harmonic mean of precision and recall"),
+}
+
+
+def figure_wording(name: str) -> Wording:
+    """The words for a figure; one that is not listed is called by its name and written as a plain number."""
+    top = re.fullmatch(r"top_(\d+)_accuracy", name)
+    if top:
+        return Wording(f"Top-{top[1]} accuracy", True, f"the right class is among the first {top[1]}")
+    return WORDINGS.get(name) or Wording(name.replace("_", " ").capitalize(), False, "")
+
+
+def figure_label(name: str) -> str:
+    """ "Balanced accuracy"."""
+    return figure_wording(name).label
+
+
+def figure_meaning(name: str) -> str:
+    """What the figure says, or nothing where its name must do."""
+    return figure_wording(name).meaning
+
+
+def write_value(name: str, value: float) -> str:
+    """ "84.2 %" for a share, "0.812" for any other figure."""
+    return f"{100 * value:.1f}{PERCENT}" if figure_wording(name).percent else f"{value:.3f}"
+
+
+def write_interval(name: str, estimate: Estimate) -> str:
+    """ "80.9 to 87.0" for a share, "0.790 to 0.831" for any other figure."""
+    low, high = (write_value(name, bound).removesuffix(PERCENT) for bound in (estimate.low, estimate.high))
+    return f"{low} to {high}"
+
+
+def write_level(level: float) -> str:
+    """ "95 %"."""
+    return f"{100 * level:g}{PERCENT}"

@@ -1,0 +1,112 @@
+"""The result in words: what was measured, against what, and how far it can be believed."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tenfold.estimate import Estimate, wilson
+from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
+
+if TYPE_CHECKING:
+    from tenfold.report.context import Context
+    from tenfold.run import Run
+
+PHRASES = {"accuracy": "the model named the right class {value} of the time"}
+"""How the headline says a figure; one that is not listed is called by its label."""
+
+
+class Headline(NamedTuple):
+    """The top of the page."""
+
+    sentence: str
+    interval: str
+    """Stands in brackets after the sentence."""
+    facts: list[str]
+    """Sentences below it."""
+    figure: Estimate | None
+    """Set where it is a share, so that the page can draw it on a scale from 0 to 100 %."""
+    baseline: Estimate | None
+
+
+def headline(run: Run, context: Context | None) -> Headline:
+    """The first figure of the evaluation, or the statement that there is none yet."""
+    if context is None or not context.figures:
+        return Headline("This model has not been evaluated yet.", "", [_sealed(run)], None, None)
+    name, figure = next(iter(context.figures.items()))
+    count = context.evaluation["n"]
+    images = f"{count:,} {context.part} image{'s' if count != 1 else ''}"
+    value = write_value(name, figure.value)
+    phrase = PHRASES.get(name, f"the model's {figure_label(name)} is {{value}}").format(value=value)
+    seen = "it had never seen" if context.part == "test" else "held back from training"
+    baseline = largest_class(run, context, figure.level) if "confusion" in context.details else None
+    return Headline(
+        f"On {images} {seen}, {phrase}",
+        f"{write_interval(name, figure)}, {write_level(figure.level)} {figure.method.removesuffix(' over images')}",
+        [*_baseline_fact(baseline), *_standing(run, context, name, figure), *_unreadable(context)],
+        figure if figure_wording(name).percent else None,
+        baseline[1] if baseline else None,
+    )
+
+
+def largest_class(run: Run, context: Context, level: float) -> tuple[str, Estimate] | None:
+    """The class that most training images have, and how often naming it always is right on the evaluated part."""
+    training = run.table.part("train").labels()
+    truth = np.array(context.details["confusion"], np.int64).sum(1)
+    if not (training >= 0).any() or not truth.sum():
+        return None
+    largest = int(np.bincount(training[training >= 0]).argmax())
+    right, count = int(truth[largest]), int(truth.sum())
+    return run.classes[largest], Estimate(right / count, *wilson(right, count, level), level, count, "Wilson")
+
+
+def for_looks(figure: Estimate, looks: int) -> Estimate:
+    """The interval that holds for the best of `looks` looks at the same images (Bonferroni).
+
+    Both sides are stretched by the ratio of the normal quantiles of the two levels, whatever made the interval.
+    """
+    level = 1 - (1 - figure.level) / looks
+    stretch = NormalDist().inv_cdf(0.5 + level / 2) / NormalDist().inv_cdf(0.5 + figure.level / 2)
+    low = figure.value - stretch * (figure.value - figure.low)
+    high = figure.value + stretch * (figure.high - figure.value)
+    if figure.low >= 0 and figure.high <= 1:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Estimate(figure.value, low, high, level, figure.n, figure.method)
+
+
+def _baseline_fact(baseline: tuple[str, Estimate] | None) -> list[str]:
+    if baseline is None:
+        return []
+    name, share = baseline
+    often = f"{write_value('accuracy', share.value)} of the time ({write_interval('accuracy', share)})"
+    return [f"Always answering the largest class, {name}, would be right {often}."]
+
+
+def _standing(run: Run, context: Context, name: str, figure: Estimate) -> list[str]:
+    if context.part != "test":
+        return [
+            "Training kept the epoch that did best on these images, so the figure flatters the model a little.",
+            _sealed(run),
+        ]
+    looks = int(context.evaluation["look"])
+    if looks <= 1:
+        return ["This is look 1 at this test part: nothing was chosen by it, so the interval means what it says."]
+    wide = write_interval(name, for_looks(figure, looks))
+    return [
+        f"This is look {looks} at this test part. Whoever keeps the best of {looks} looks keeps some luck with it: "
+        f"an interval that allows for all of them is about {wide}."
+    ]
+
+
+def _unreadable(context: Context) -> list[str]:
+    count = len(context.evaluation.get("unreadable", {}))
+    return [f"{count:,} of its images could not be read and are not in the figures."] if count else []
+
+
+def _sealed(run: Run) -> str:
+    count = len(run.table.part("test"))
+    if not count:
+        return "This run has no test part, so nothing measures it on images that chose nothing."
+    return f"The test part ({count:,} images) is still sealed: this run has not looked at it."

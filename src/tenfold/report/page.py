@@ -1,0 +1,125 @@
+"""The sections of the report in their order, and the page around them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenfold.estimate import Estimate, from_json
+from tenfold.images.table import PARTS
+from tenfold.recipe import recipe_dict
+from tenfold.report.context import Context, Section, render_file, stylesheet
+from tenfold.report.figures import figure_label, write_level
+from tenfold.report.headline import headline
+from tenfold.report.thumbnails import Thumbnails
+from tenfold.report.training import training
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
+
+
+def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
+    """The whole page. `blocks` are those of the run's task, shown where a part has been evaluated."""
+    evaluations: dict[str, Any] = from_json(run.evaluations)
+    evaluated = [name for name in ("test", "validation") if name in evaluations]
+    part = evaluated[0] if evaluated else None
+    context = Context(run, evaluations[part], Thumbnails(run.table)) if part else None
+    sections = {"training": training(run)}
+    if context is not None:
+        sections |= {name: block(context) for name, block in blocks.items()}
+    return render_file(
+        "report.html.j2",
+        css=stylesheet(),
+        name=run.path.resolve().name,
+        part=part,
+        headline=headline(run, context),
+        figures=figure_rows(evaluations),
+        methods=methods(context.figures) if context else [],
+        evaluated=evaluated,
+        undefined=context.details.get("undefined", {}) if context else {},
+        sections=sections,
+        split=split_rows(run),
+        groups=_groups(run),
+        notes=run.table.notes,
+        model=run.recipe.model.name,
+        recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
+        preprocessing=_literals(run.preprocessing.to_json()),
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        environment=flat(run.environment),
+        commands=commands(run),
+    )
+
+
+def figure_rows(evaluations: Mapping[str, Any]) -> list[tuple[str, dict[str, Estimate]]]:
+    """Each figure's name with its estimate on every evaluated part."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for part, evaluation in evaluations.items():
+        for name, figure in evaluation["figures"].items():
+            rows.setdefault(name, {})[part] = figure
+    return list(rows.items())
+
+
+def methods(figures: Mapping[str, Estimate]) -> list[tuple[str, str]]:
+    """(how intervals were found, the figures found so); those of the most common way are "All others"."""
+    found: dict[str, list[str]] = {}
+    for name, figure in figures.items():
+        how = f"{write_level(figure.level)} {figure.method}, n = {figure.n:,}"
+        found.setdefault(how, []).append(figure_label(name))
+    rows = sorted(found.items(), key=lambda row: len(row[1]))
+    return [(how, "All others" if rows[1:] and names is rows[-1][1] else ", ".join(names)) for how, names in rows]
+
+
+def split_rows(run: Run) -> list[tuple[str, list[int]]]:
+    """(class, [images in train, validation, test, all]), the sum of all classes last."""
+    counts = np.array(
+        [
+            [*np.bincount(labels[labels >= 0], minlength=len(run.classes)), (labels < 0).sum()]
+            for labels in (run.table.part(part).labels() for part in PARTS)
+        ]
+    ).T
+    counts = np.hstack([counts, counts.sum(1, keepdims=True)])
+    rows = zip([*run.classes, "no label"], counts.tolist(), strict=True) if counts[:-1].any() else ()
+    return [*((name, row) for name, row in rows if name in run.classes or any(row)), ("all", counts.sum(0).tolist())]
+
+
+def commands(run: Run) -> list[tuple[str, str]]:
+    """(what it does, the command), with the run's path as seen from the working folder."""
+    path = run.path.resolve()
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    place, again = shlex.quote(shown.as_posix()), shlex.quote(f"{shown.as_posix()}-again")
+    recipe = shlex.quote((shown / "recipe.toml").as_posix())
+    return [
+        ("Train the same model again", f"tenfold train {recipe} --out {again}"),
+        ("Evaluate it on the sealed test part; each look is counted", f"tenfold evaluate {place} --part test"),
+        ("Use it on images", f"tenfold predict {place} photo.jpg"),
+        ("Write this page again", f"tenfold report {place}"),
+    ]
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested values as (dotted name, text)."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        rows += flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", _text(value))]
+    return rows
+
+
+def _literals(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(setting, its value as TOML writes it), which for these values is how JSON does."""
+    return [(name, json.dumps(value, ensure_ascii=False)) for name, value in values.items()]
+
+
+def _text(value: object) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _groups(run: Run) -> dict[str, int]:
+    samples = run.table.samples
+    if not samples["group"].notna().any():
+        return {}
+    return {part: int(samples["group"][samples["part"] == part].nunique()) for part in PARTS}

@@ -1,0 +1,248 @@
+"""Run: a trained model as a folder, the hinge between training and all that comes after it.
+
+    recipe.toml         every setting, as it was resolved
+    table.parquet       the samples used, their parts and hashes (boxes.parquet beside it where there are boxes)
+    model.json          architecture, classes, preprocessing, origin and licence of weights
+    model.safetensors   the weights
+    history.csv         a row an epoch
+    environment.json    versions, machine, time
+    checkpoint/         while training
+    predictions.parquet, evaluation.json, report.html, README.md    what comes after
+
+Loading executes nothing from the folder. It works after being moved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tenfold.errors import DataError, unknown
+from tenfold.files import write_file
+from tenfold.images.decode import decode_image
+from tenfold.images.preprocess import Preprocessing
+from tenfold.models import find_model
+from tenfold.models.contract import Model, Prediction
+from tenfold.recipe import Recipe, read_recipe
+from tenfold.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tenfold.images.table import Table
+
+FORMAT = 1
+_BATCH = 64
+
+
+class Run:
+    """A run's folder, each file read when first needed. `load_run` opens one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The content of model.json."""
+        return read_card(self.path)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Every setting of the run."""
+        return read_recipe(self.path / "recipe.toml")
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs."""
+        return tuple(self.card["classes"])
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the network's input."""
+        try:
+            return Preprocessing.from_json(self.card["preprocessing"])
+        except (KeyError, TypeError) as error:
+            raise _damaged(self.path / "model.json", error) from error
+
+    @cached_property
+    def task(self) -> Task:
+        """What kind of question the model answers."""
+        name = self.card.get("task", "")
+        if name not in TASKS:
+            raise unknown(f"The task in {self.path / 'model.json'}", name, TASKS)
+        return TASKS[name]
+
+    @cached_property
+    def model(self) -> Model:
+        """The trained model, in evaluation mode, on the CPU."""
+        try:
+            tensors = load_file(self.path / "model.safetensors")
+        except (OSError, SafetensorError) as error:
+            raise _damaged(self.path / "model.safetensors", error) from error
+        try:
+            model = build_model(self.card)
+            model.load_state_dict(tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise _damaged(self.path / "model.safetensors", error) from error
+        return model.eval().to(memory_format=torch.channels_last)
+
+    @cached_property
+    def table(self) -> Table:
+        """The samples of the run with their parts; where the images lie is as it was at training."""
+        from tenfold.images.table import load_table
+
+        return load_table(self.path / "table.parquet", self.classes)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and times."""
+        return _read_json(self.path / "environment.json")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch: see tenfold.train.loop."""
+        return self._frame("history.csv")
+
+    @property
+    def evaluations(self) -> dict[str, Any]:
+        """Part -> what `tenfold evaluate` found on it, as JSON values; empty before the first evaluation."""
+        return _read_json(self.path / "evaluation.json") if (self.path / "evaluation.json").exists() else {}
+
+    def predictions(self, part: str) -> pd.DataFrame:
+        """The stored predictions of one part, a row a sample and instance."""
+        frame = self._frame("predictions.parquet")
+        return frame[frame["part"] == part].reset_index(drop=True)
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """Predict images in memory: upright uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] arrays, RGB.
+
+        A classification gives "probability" [K] and "logits" [K] in the order of `classes`.
+        """
+        return [
+            result
+            for start in range(0, len(images), _BATCH)
+            for result in self._predict([self._prepare(image, "the image") for image in images[start : start + _BATCH]])
+        ]
+
+    def predict_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Prediction | DataError]]:
+        """Predict image files, in order; for one that cannot be read its error comes instead."""
+        waiting = iter(paths)
+        with ThreadPoolExecutor(2, thread_name_prefix="tenfold-decode") as pool:
+            while group := list(islice(waiting, _BATCH)):
+                prepared = list(pool.map(self._try_file, group))
+                results = iter(self._predict([item for item in prepared if not isinstance(item, DataError)]))
+                for path, item in zip(group, prepared, strict=True):
+                    yield path, item if isinstance(item, DataError) else next(results)
+
+    def predict_canvases(
+        self, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]
+    ) -> Iterator[Prediction]:
+        """Predict what `preprocessing.prepare` gave: (pixels, affine) each."""
+        waiting = iter(images)
+        while group := list(islice(waiting, _BATCH)):
+            yield from self._predict(group)
+
+    def _predict(self, group: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> list[Prediction]:
+        if not group:
+            return []
+        pixels = self.preprocessing.center(np.stack([pixels for pixels, _ in group]))
+        affine = self.preprocessing.center_affine(np.stack([affine for _, affine in group]))
+        images = self.preprocessing.normalize(torch.from_numpy(np.ascontiguousarray(pixels)))
+        return self.model.predict(images, torch.from_numpy(np.ascontiguousarray(affine)))
+
+    def _prepare(
+        self, content: bytes | NDArray[np.uint8], name: str
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        image = decode_image(
+            content,
+            channels=self.preprocessing.channels,
+            background=self.preprocessing.background,
+            allow_truncated=self.recipe.data.allow_truncated,
+            name=name,
+        )
+        return self.preprocessing.prepare(image)
+
+    def _try_file(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | DataError:
+        try:
+            return self._prepare(path.read_bytes(), str(path))
+        except OSError as error:
+            return DataError(f"{path} cannot be read: {error.strerror or error}.")
+        except DataError as error:
+            return error
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        read = pd.read_csv if name.endswith(".csv") else pd.read_parquet
+        try:
+            return read(self.path / name)
+        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+            raise _damaged(self.path / name, error) from error
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a run's folder. Raises DataError where it is none or its training has not ended."""
+    folder = Path(path)
+    if not (folder / "model.json").is_file():
+        raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
+    run = Run(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise DataError(f"The training of {folder} has not ended; go on with: tenfold train --resume {folder}")
+    run.card  # noqa: B018 - a damaged or foreign run is refused here, not later
+    return run
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of a run's model.json. Raises DataError where it is missing, damaged or of another format."""
+    content = _read_json(folder / "model.json")
+    if content.get("format") != FORMAT:
+        found = f"format {content.get('format')}, not {FORMAT}"
+        raise DataError(f"{folder / 'model.json'} has {found}: another version of Tenfold made it.")
+    return content
+
+
+def build_model(card: dict[str, Any]) -> Model:
+    """A fresh model as a run's card describes it."""
+    return find_model(card["architecture"])(card["channels"], tuple(card["classes"]), card["settings"])
+
+
+def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, complete or not at all."""
+    tidy = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_file(path, lambda aside: save_file(tidy, aside))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a dictionary as JSON that people can read; NaN is refused."""
+    write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, TypeError("not a JSON object"))
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path} is missing; the run is incomplete.")
+    return DataError(f"{path} is damaged: {error}.")

@@ -1,0 +1,26 @@
+"""Split: a Table without parts -> a Table whose samples are train, validation or test, and no two parts share a thing.
+
+What belongs together stays together, as a block: byte-identical images, images of one group, regions of one image and
+what was made from an image. Blocks are dealt to the parts so that each class has its share of every part.
+
+    ties.py     which samples form a block; what a part must have its share of
+    deal.py     blocks -> parts: quotas, a greedy deal, a local search; arrays only
+    parts.py    split_table, limit_table, fold_tables, part_counts
+    listing.py  the written split, a CSV file keyed by content hash, which is the authority once it stands
+"""
+
+from tenfold.split.listing import Entry, apply_split, find_split, read_split, split_path, write_split
+from tenfold.split.parts import fold_tables, limit_table, part_counts, split_table
+
+__all__ = [
+    "Entry",
+    "apply_split",
+    "find_split",
+    "fold_tables",
+    "limit_table",
+    "part_counts",
+    "read_split",
+    "split_path",
+    "split_table",
+    "write_split",
+]

@@ -1,0 +1,221 @@
+"""Listing: the written split, a CSV file that a person can read and edit, and that is the authority once it stands.
+
+A line says which part an image has: `hash,part,label,group,path`. The hash alone says which image is meant, so neither
+a new name nor a new place moves it. An empty part leaves the image out on purpose. `group` ties new images to old ones,
+and fills the groups that the reader does not know; `label` and `path` are there for the reader of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError, UsageError, unknown
+from tenfold.files import write_file
+from tenfold.images.table import PARTS, Table
+from tenfold.recipe import check_range
+from tenfold.split.fill import (
+    LEFT_OUT,
+    assigned,
+    fill_parts,
+    noted,
+    open_shares,
+    part_shares,
+    tied_parts,
+    torn_note,
+)
+from tenfold.split.ties import bond, bonds, texts, with_hashes
+
+
+class Entry(NamedTuple):
+    """A line of a written split."""
+
+    hash: str
+    """32 hexadecimal digits of the image's content."""
+    part: str
+    """train, validation or test; empty where the image is left out."""
+    label: str = ""
+    group: str = ""
+    path: str = ""
+    """From the folder of the file where the image lies in it; then, after a #, the row of a file of several images."""
+
+
+def split_path(source: Path) -> Path:
+    """Where the split of these data is to be written: beside them, or in the current directory if that is read-only."""
+    beside, here = _places(source)
+    return beside if _writable(beside.parent) else here
+
+
+def find_split(source: Path) -> Path | None:
+    """The written split of these data, looked for beside them, then in the current directory; None where none is."""
+    return next((path for path in _places(source) if path.is_file()), None)
+
+
+def read_split(path: Path) -> list[Entry]:
+    """The lines of a written split, comma, semicolon or tab between columns; `label`, `group`, `path` may be missing.
+
+    Raises DataError, with the line, for what is no content hash, an unknown part, or two parts of one image.
+    """
+    try:
+        content = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a mark in front
+        separator = max(",;\t", key=content.partition("\n")[0].count)
+        reader = csv.reader(StringIO(content, newline=""), delimiter=separator, strict=True)
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"The split {path} cannot be read: {error}; repair it, or remove it to split anew.") from error
+    names = tuple(name.strip().lower() for name in rows[0][1]) if rows else ()
+    if not {"hash", "part"} <= set(names) <= set(Entry._fields) or len(set(names)) < len(names):
+        raise DataError(
+            f"The first line of the split {path} must name the columns hash and part, and of the others only label, "
+            f"group and path, not {', '.join(names) or 'nothing'}; repair it, or remove the file to split anew."
+        )
+    entries = [_entry(names, row, f"line {line} of {path}") for line, row in rows[1:]]
+    _check_agreement(entries, [line for line, _ in rows[1:]], path)
+    return entries
+
+
+def write_split(table: Table, path: Path) -> None:
+    """Write the parts of the table to a CSV file, a line a sample in the natural order of the paths.
+
+    Lines of a file that stands there already stay if their images are not in the table, so that an image that comes
+    back finds its part. Raises UsageError for a table without parts, DataError where the old file is damaged.
+    """
+    from natsort import natsort_keygen
+
+    table = with_hashes(table)
+    columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
+    if len(table) and not any(columns[1]):
+        raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
+    entries = [Entry(*cells) for cells in zip(*columns, _paths(table, path), strict=True)]
+    here = set(columns[0])
+    entries += [entry for entry in (read_split(path) if path.exists() else []) if entry.hash not in here]
+    natural = natsort_keygen()
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Entry._fields)
+    entries.sort(key=lambda entry: (natural(entry.path), entry.hash))
+    writer.writerows(entries)
+    write_file(path, text.getvalue())
+
+
+def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: float = 0.15, seed: int = 0) -> Table:
+    """Give each image the part that the written split says; place those that are not in it.
+
+    An old image never moves. A new one joins the part of its group or of what it was made from; if that ties it to more
+    than one part it is left out; else it fills the part in which its class falls shortest of the wanted shares. What
+    the reader says of a new image's part holds. The caller writes the result back, with `write_split`, before limiting
+    the training part, so that what was new is old the next time. `notes` tell what was new, gone or left out.
+    """
+    shares = part_shares(validation, test)
+    check_range("seed", seed, 0, 2**63 - 1)
+    entries = read_split(path)
+    table = _with_groups(with_hashes(table), entries)
+    known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
+    hashes, given = texts(table, "hash"), texts(table, "part")
+    left = open_shares(given, shares)
+    ties = bonds(table) + [bond(entry.hash, entry.group) for entry in entries]
+    # A new image in the reader's training part may have a group whose images went to validation.
+    fixed = [known.get(digest, None if part == "train" else part) for digest, part in zip(hashes, given, strict=True)]
+    fixed += [entry.part for entry in entries]
+    new = [None if digest in known else part for digest, part in zip(hashes, given, strict=True)]
+    clash = _clashes(new, ties, fixed, left)
+    for row in clash:
+        fixed[row] = LEFT_OUT
+    parts, torn = fill_parts(table, ties, fixed, left, seed)
+    absent = len(known.keys() - set(hashes))
+    added = Counter(part for part, digest in zip(parts, hashes, strict=True) if part and digest not in known)
+    silent = sum(known.get(digest) == LEFT_OUT for digest in hashes)
+    return noted(
+        assigned(table, parts),
+        _new_note(added, path),
+        f"{path.name} has {absent} images that are not here; they keep their parts." if absent else "",
+        f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
+        torn_note(table, np.union1d(torn, clash)),
+    )
+
+
+def _places(source: Path) -> tuple[Path, Path]:
+    """Beside the data, and in the current directory; a source that is no path, such as "digits", has one place."""
+    whole = source.resolve()
+    name = f"{whole.name or 'images'}.split.csv"
+    return whole.parent / name, Path.cwd() / name
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        # Asking for permissions says nothing reliable of folders on Windows and network drives.
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _entry(names: tuple[str, ...], cells: list[str], where: str) -> Entry:
+    if len(cells) != len(names):
+        raise DataError(f"There must be {len(names)} columns in {where}, as in its first line, not {len(cells)}.")
+    fields = dict(zip(names, cells, strict=True))
+    fields["hash"], fields["part"] = fields["hash"].strip().lower(), fields["part"].strip().lower()
+    if re.fullmatch("[0-9a-f]{32}", fields["hash"]) is None:
+        raise DataError(f"The hash in {where} must be 32 hexadecimal digits, not {fields['hash']!r}; remove that line.")
+    if fields["part"] not in (*PARTS, LEFT_OUT):
+        raise DataError(str(unknown(f"The part in {where}", fields["part"], PARTS)))
+    return Entry(**fields)
+
+
+def _check_agreement(entries: list[Entry], lines: list[int], path: Path) -> None:
+    seen: dict[str, tuple[str, int]] = {}
+    for entry, line in zip(entries, lines, strict=True):
+        part, first = seen.setdefault(entry.hash, (entry.part, line))
+        if part != entry.part:
+            raise DataError(
+                f"Lines {first} and {line} of {path} are copies of one image and must have one part, "
+                f"not {part or 'none'} and {entry.part or 'none'}."
+            )
+
+
+def _paths(table: Table, path: Path) -> list[str]:
+    """The samples as a person would name them: from the split's folder, with row and region where they have one."""
+    folder = f"{path.absolute().parent.as_posix().rstrip('/')}/"
+    names = []
+    for source, row, *corners in table.samples[["source", "row", "x1", "y1", "x2", "y2"]].astype(object).to_numpy():
+        name = Path(source).as_posix().removeprefix(folder)
+        name += f"#{row}" if isinstance(row, int) else ""
+        region = f" [{' '.join(f'{corner:g}' for corner in corners)}]" if isinstance(corners[0], float) else ""
+        names.append(name + region)
+    return names
+
+
+def _with_groups(table: Table, entries: list[Entry]) -> Table:
+    """The table with the groups of the file where the reader knows none."""
+    groups = {entry.hash: entry.group or None for entry in entries}
+    pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
+    return table.assign(group=[group or groups.get(digest or "") for group, digest in pairs])
+
+
+def _clashes(
+    new: list[str | None], ties: list[list[str]], fixed: list[str | None], left: Iterable[str]
+) -> NDArray[np.int64]:
+    """The new samples whose ties are to other parts than the one that the reader found for them."""
+    clash: list[int] = []
+    allowed = {part: {part} for part in PARTS} | {"train": set(left)}
+    for names in (PARTS[1:], PARTS[:1]):  # what is left out at first ties no training image
+        standing = [LEFT_OUT if row in clash else part for row, part in enumerate(fixed)]
+        tied = tied_parts(ties, standing)
+        clash += [row for row, part in enumerate(new) if part in names and tied[row] - allowed[part or ""]]
+    return np.array(sorted(clash), np.int64)
+
+
+def _new_note(added: Counter[str], path: Path) -> str:
+    if not added:
+        return ""
+    counts = ", ".join(f"{added[part]} to {part}" for part in PARTS if added[part])
+    return f"New images, not yet in {path.name}: {counts}."

@@ -1,0 +1,207 @@
+"""Parts: a Table -> the same Table with each sample in train, validation, test, or left out.
+
+Shapes: N samples, B blocks, P parts, K classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import DataError
+from tenfold.images.table import PARTS, Table
+from tenfold.recipe import check_range
+from tenfold.split.deal import deal_blocks, gather_blocks
+from tenfold.split.fill import (
+    LEFT_OUT,
+    assigned,
+    block_parts,
+    fill_parts,
+    listed,
+    named,
+    noted,
+    open_shares,
+    part_shares,
+    tied_parts,
+    torn_note,
+)
+from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts, with_hashes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LIMIT, _FOLD = 1, 2  # numbers of the draws; each repeat of the folds adds its own
+
+
+def split_table(
+    table: Table, *, validation: float = 0.15, test: float = 0.15, per_class: int = 0, seed: int = 0
+) -> Table:
+    """Fill `part`: train, validation and test, stratified by class as well as blocks of samples allow.
+
+    Byte-identical images and images of one group stay in one part. A class of images that stand alone is split to
+    within one image of its shares, and a class with three or more separate images or groups is in all three parts.
+    Parts that the reader found are kept; those that it did not are taken from the rest, of which `validation` and
+    `test` then are the shares. The result depends on `seed` and the images' contents, not on their order or names.
+
+    `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why.
+    Raises UsageError for impossible shares, DataError where there is no image.
+    """
+    if len(table) == 0:
+        raise DataError("A split needs at least one image, and the table has none; check what the reader left out.")
+    check_range("per_class", per_class, 0, 2**31)
+    check_range("seed", seed, 0, 2**63 - 1)
+    shares = part_shares(validation, test)
+    table = with_hashes(table)
+    given, moved = _united(table, texts(table, "part"))
+    ties = bonds(table)
+    blocks = join(ties)
+    wide = [len(parts) > 1 for parts in block_parts(blocks, given)]
+    # Training images are free to become validation or test, unless their block is in several parts already.
+    fixed = [None if part == "train" and not several else part for part, several in zip(given, wide, strict=True)]
+    left = open_shares(given, shares)
+    parts, torn = fill_parts(table, ties, fixed, left, seed)
+    split = assigned(table, parts)
+    kept = np.flatnonzero([part and len(tied) > 1 for part, tied in zip(given, tied_parts(ties, given), strict=True)])
+    split = noted(
+        split,
+        _given_note(given, left),
+        _block_note(blocks),
+        moved,
+        f"Given in more than one part though of one group, and kept so: {named(table, kept)}." if len(kept) else "",
+        torn_note(table, torn),
+        _absence_note(split, shares),
+    )
+    return limit_table(split, per_class, seed=seed) if per_class else split
+
+
+def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
+    """Keep `per_class` training images of each class, drawn by `seed`; the other training images are left out.
+
+    The draw is nested: with one seed the images kept for 10 are among those kept for 20. Copies of an image are drawn
+    only when no other image is left. Samples of unknown class, validation and test are as before.
+    """
+    check_range("per_class", per_class, 1, 2**31)
+    table = with_hashes(table)
+    parts = texts(table, "part")
+    labels = table.labels().tolist()
+    drawn = [0] * len(table.classes)
+    for row in _limit_order(table, seed):
+        if parts[row] == "train" and labels[row] >= 0:
+            parts[row] = "train" if drawn[labels[row]] < per_class else LEFT_OUT
+            drawn[labels[row]] += 1
+    short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
+    sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
+    return noted(assigned(table, parts), sentence)
+
+
+def _limit_order(table: Table, seed: int) -> list[int]:
+    """The rows in the order in which they are drawn: by random number, further copies of an image at the end."""
+    keys = sample_keys(table, seed, _LIMIT).tolist()
+    hashes, sources = texts(table, "hash"), texts(table, "source")
+    seen: Counter[str | None] = Counter()
+    ranked: list[tuple[int, int, int]] = []
+    for row in sorted(range(len(table)), key=lambda row: (keys[row], hashes[row], sources[row])):
+        ranked.append((seen[hashes[row]], len(ranked), row))
+        seen[hashes[row]] += 1
+    return [row for _, _, row in sorted(ranked)]
+
+
+def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Iterator[Table]:
+    """Cross-validation: `repeats` x `k` tables, each with another fold as validation and the rest as train.
+
+    The test part is not in them. Blocks stay whole and each is in validation once a repeat. Samples without a part stay
+    left out, unless no sample has one yet: then all take part.
+    Raises UsageError where there are fewer separate images or groups than folds.
+    """
+    check_range("repeats", repeats, 1, 10_000)
+    check_range("seed", seed, 0, 2**63 - 1)
+    table = with_hashes(table.without("test"))
+    used = table.samples["part"].notna().to_numpy(bool)
+    used = used if used.any() else np.ones(len(table), bool)
+    blocks = join(bonds(table.take(np.flatnonzero(used))))
+    check_range(
+        "k, the number of folds, with this many separate images or groups,", k, 2, int(blocks.max(initial=-1)) + 1
+    )
+    return _folds(table, used, blocks, k, repeats, seed)
+
+
+def _folds(
+    table: Table, used: NDArray[np.bool_], blocks: NDArray[np.int64], k: int, repeats: int, seed: int
+) -> Iterator[Table]:
+    members = table.take(np.flatnonzero(used))
+    samples, labels = strata(members)
+    counts = gather_blocks(blocks[samples], labels, int(blocks.max()) + 1)
+    nothing = np.zeros((k, len(table.classes) + 1), np.int64)
+    for repeat in range(repeats):
+        keys = block_keys(members, blocks, seed, _FOLD + repeat)
+        dealt = deal_blocks(counts, keys, np.full(k, 1 / k), nothing)
+        for fold in range(k):
+            parts = np.full(len(table), None, object)
+            parts[used] = np.where(dealt[blocks] == fold, "validation", "train")
+            yield table.assign(part=parts)
+
+
+def part_counts(table: Table) -> pd.DataFrame:
+    """How many samples each part has: a row a class, then "(all)"; a column a part, and "left out" where any are.
+
+    A sample of no known class is counted in the row "(no label)"; one with boxes once for each class among them.
+    """
+    import pandas as pd
+
+    parts = [part or LEFT_OUT for part in texts(table, "part")]
+    columns = [part for part in (*PARTS, LEFT_OUT) if part or LEFT_OUT in parts]
+    counts = class_counts(table, parts, columns).T
+    rows = [*table.classes, "(no label)"] if counts[-1].any() else list(table.classes)
+    counts = np.vstack([counts[: len(rows)], [parts.count(part) for part in columns]])
+    index = pd.Index([*rows, "(all)"], name="class")
+    return pd.DataFrame(counts, index, pd.Index([part or "left out" for part in columns], name="part"))
+
+
+def _united(table: Table, given: list[str | None]) -> tuple[list[str | None], str]:
+    """One part for all copies of an image: test before validation before train; and the sentence that says so."""
+    hashes = texts(table, "hash")
+    best: dict[str | None, int] = {}
+    for digest, part in zip(hashes, given, strict=True):
+        if part:
+            best[digest] = max(best.get(digest, 0), PARTS.index(part))
+    united = [PARTS[best[digest]] if digest in best else None for digest in hashes]
+    moved = np.flatnonzero([bool(old) and old != new for old, new in zip(given, united, strict=True)])
+    if len(moved) == 0:
+        return united, ""
+    return united, f"Copies of images that the data give to a later part, and moved there: {named(table, moved)}."
+
+
+def _given_note(given: list[str | None], left: dict[str, float]) -> str:
+    found = [part for part in PARTS if part in given]
+    taken = [part for part in left if part not in given]
+    if not found or not taken:
+        return ""
+    return f"The data give {' and '.join(found)}; {' and '.join(taken)} is taken from what they do not give to another."
+
+
+def _block_note(blocks: NDArray[np.int64]) -> str:
+    sizes = np.bincount(blocks)
+    shared = sizes[sizes > 1]
+    if len(shared) == 0:
+        return ""
+    return f"{shared.sum()} images belong to {len(shared)} groups or sets of copies, each kept in one part."
+
+
+def _absence_note(table: Table, shares: dict[str, float]) -> str:
+    """The classes that are absent from a part that should have them."""
+    parts = texts(table, "part")
+    wanted = [part for part in PARTS if shares[part] > 0 or part in parts]
+    there = class_counts(table, parts, wanted) > 0
+    absent = [
+        f"{name} (none in {', '.join(part for part, has in zip(wanted, there[:, k], strict=True) if not has)})"
+        for k, name in enumerate(table.classes)
+        if not there[:, k].all()
+    ]
+    if not absent:
+        return ""
+    need = f"at least {len(wanted)} separate images or groups are needed for it"
+    return f"Classes that are not in every part, as {need}: {listed(absent)}."

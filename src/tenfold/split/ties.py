@@ -1,0 +1,110 @@
+"""Ties: which samples belong together, and what each part should have its share of.
+
+Shapes: N samples, B blocks, K classes, M pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.draws import Keys, draw_keys, hash_numbers
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+_SPLIT = 0x5B117  # keeps these draws apart from what training draws for the same image under the same seed
+
+
+def with_hashes(table: Table) -> Table:
+    """The table with `hash` filled, computed where any is missing."""
+    if not table.samples["hash"].isna().any():
+        return table
+    from tenfold.images.content import hashed
+
+    return hashed(table)
+
+
+def texts(table: Table, column: str) -> list[str | None]:
+    """A column of strings as a list, None where the value is missing."""
+    return [value if isinstance(value, str) else None for value in table.samples[column].to_numpy(object)]
+
+
+def bonds(table: Table) -> list[list[str]]:
+    """What ties each sample to others: samples with a text in common belong together."""
+    columns = ("hash", "origin", "group", "source")
+    rows = table.samples["row"].astype(object)
+    return [
+        bond(digest, group) + ([f"hash {origin}"] if origin else []) + [f"image {source} {row}"]
+        for digest, origin, group, source, row in zip(*(texts(table, name) for name in columns), rows, strict=True)
+    ]
+
+
+def bond(digest: str | None, group: str | None) -> list[str]:
+    """The ties by content hash and by group."""
+    return [f"hash {digest}"] + ([f"group {group}"] if group else [])
+
+
+def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:
+    """The block of each item, int64 [N] from 0 to B - 1: items with a tie in common are in one, and so on along chains.
+
+    Union-find with path halving (Tarjan and van Leeuwen, JACM 1984, https://doi.org/10.1145/62.2160).
+    """
+    parent: list[int] = []
+    first: dict[str, int] = {}
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = item = parent[parent[item]]
+        return item
+
+    for item, names in enumerate(ties):
+        parent.append(item)
+        for name in names:
+            parent[root(first.setdefault(name, item))] = root(item)
+    roots = np.array([root(item) for item in range(len(parent))], np.int64)
+    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+
+
+def sample_keys(table: Table, seed: int, draw: int) -> Keys:
+    """A random number a sample, uint64 [N], that depends on the seed, the draw and the image's hash alone."""
+    return draw_keys(seed ^ _SPLIT, 0, hash_numbers(table.samples["hash"].tolist()), draw)
+
+
+def block_keys(table: Table, blocks: NDArray[np.int64], seed: int, draw: int) -> Keys:
+    """A random number a block, uint64 [B]: that of its smallest hash, so that neither order nor names matter."""
+    numbers = hash_numbers(table.samples["hash"].tolist())
+    smallest = np.full(int(blocks.max(initial=-1)) + 1, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, blocks, numbers)
+    return draw_keys(seed ^ _SPLIT, 0, smallest, draw)
+
+
+def strata(table: Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What each sample has: pairs of a sample and a class, two int64 [M]; class K stands for "none that is known".
+
+    A sample with boxes and no label of its own counts once for each class among its boxes.
+    """
+    samples, labels = np.arange(len(table)), table.labels()
+    if table.boxes is not None:
+        inside = replace(table, samples=table.boxes).labels()
+        owners = table.boxes["sample"].to_numpy()
+        counted = (inside >= 0) & (labels[owners] < 0)
+        pairs = np.unique(np.stack([owners[counted], inside[counted]]), axis=1)
+        alone = ~np.isin(samples, pairs[0])
+        samples = np.concatenate([samples[alone], pairs[0]])
+        labels = np.concatenate([labels[alone], pairs[1]])
+    return samples, np.where(labels < 0, len(table.classes), labels)
+
+
+def class_counts(table: Table, parts: Sequence[str | None], names: Sequence[str]) -> NDArray[np.int64]:
+    """How many samples of each class the parts of these names have: int64 [P, K + 1]."""
+    samples, labels = strata(table)
+    place = {name: index for index, name in enumerate(names)}
+    rows = np.array([place.get(part or "", -1) for part in parts], np.int64)[samples]
+    counts = np.zeros((len(names), len(table.classes) + 1), np.int64)
+    np.add.at(counts, (rows[rows >= 0], labels[rows >= 0]), 1)
+    return counts

@@ -1,0 +1,90 @@
+"""Tasks: all that differs between classification and anything else, one literal a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from tenfold.estimate import Estimate
+    from tenfold.images.table import Table
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a part of the data says about a model."""
+
+    figures: dict[str, Estimate]
+    """The headline first."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values that the report's blocks read; an Estimate may stand anywhere in them."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The few functions by which one task differs from another."""
+
+    name: str
+    targets: Callable[[Table], dict[str, NDArray[np.generic]]]
+    """Table -> named arrays, first dimension the samples; the loader takes a batch's rows of each and makes tensors."""
+    tabulate: Callable[[dict[str, NDArray[np.generic]], tuple[str, ...]], list[dict[str, Any]]]
+    """One image's prediction and the classes -> rows of predictions.parquet, one an instance."""
+    findings: Callable[[pd.DataFrame, Table, dict[str, Any]], Findings]
+    """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures."""
+    mixes: tuple[str, ...] = ()
+    """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
+    blocks: tuple[str, ...] = ()
+    """The task's blocks of the report, names in tenfold.report.BLOCKS, in order."""
+
+
+def class_targets(table: Table) -> dict[str, NDArray[np.generic]]:
+    """{"label": float32 [N, K]}, one row a sample with a 1 at its class. Raises UsageError where one is missing."""
+    labels = table.labels()
+    if (labels < 0).any():
+        which = table.samples["source"].iloc[int(np.argmax(labels < 0))]
+        raise UsageError(f"Every image needs a label to learn from; {which} has none.")
+    return {"label": np.eye(len(table.classes), dtype=np.float32)[labels]}
+
+
+def class_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One row: the class with the highest probability, all probabilities and logits in the order of `classes`."""
+    probability = prediction["probability"]
+    return [
+        {
+            "predicted": classes[int(np.argmax(probability))],
+            "probability": probability.tolist(),
+            "logits": prediction["logits"].tolist(),
+        }
+    ]
+
+
+def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any]) -> Findings:
+    """The figures of tenfold.metrics for one predicted class an image."""
+    from tenfold.metrics.classification import classification_findings
+
+    labels = table.labels()[predictions["sample"].to_numpy()]
+    known = labels >= 0
+    probability = np.array(predictions["probability"].tolist(), np.float64).reshape(len(predictions), -1)[known]
+    groups = table.samples["group"].to_numpy(object)[predictions["sample"].to_numpy()][known]
+    figures, details = classification_findings(labels[known], probability, table.classes, groups, **options)
+    return Findings(figures, details)
+
+
+TASKS: dict[str, Task] = {
+    "classification": Task(
+        name="classification",
+        targets=class_targets,
+        tabulate=class_rows,
+        findings=class_findings,
+        mixes=("label",),
+        blocks=("confusion", "per_class", "curves_roc", "mistakes"),
+    ),
+}

@@ -1,0 +1,97 @@
+"""Checkpoints: all that training needs to go on, as one safetensors file written aside and renamed.
+
+Nothing is pickled. What is random is a function of (seed, epoch, image, step), so no random state is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tenfold.errors import DataError
+from tenfold.files import write_file
+from tenfold.models.contract import Model
+from tenfold.train.optimizer import AveragedWeights
+
+Row = dict[str, float]
+
+
+@dataclass
+class State:
+    """Where a training stands, apart from its tensors."""
+
+    step: int = 0
+    """Batches done in all."""
+    epoch: int = 0
+    """Epochs done in full."""
+    batch: int = 0
+    """Batches done of the epoch after them."""
+    seconds: float = 0.0
+    """Time trained, over all sittings."""
+    sums: Row = field(default_factory=dict)
+    """Sums over the images of the epoch so far of each loss and figure; "images" is their number."""
+    rows: list[Row] = field(default_factory=list)
+    """The rows of history.csv."""
+    best_loss: float | None = None
+    stale: int = 0
+    """Validations since the best one."""
+
+
+def save_checkpoint(
+    path: Path,
+    state: State,
+    model: Model,
+    averaged: AveragedWeights,
+    optimizers: list[torch.optim.Optimizer],
+) -> None:
+    """Write model, averaged weights, optimizers and state to `path`."""
+    tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"averaged.{name}": value for name, value in averaged.state.items()}
+    for index, optimizer in enumerate(optimizers):
+        for number, values in optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{number}.{name}": value
+                for name, value in values.items()
+                if isinstance(value, Tensor)
+            }
+    tidy = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    write_file(path, lambda aside: save_file(tidy, aside, {"state": json.dumps(asdict(state))}))
+
+
+def load_checkpoint(
+    path: Path, model: Model, averaged: AveragedWeights, optimizers: list[torch.optim.Optimizer]
+) -> State:
+    """Fill model, averaged weights and optimizers from `path`. Raises DataError where the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            state = State(**json.loads(file.metadata()["state"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"The checkpoint {path} is damaged ({error}); delete it to start the run anew.") from error
+    model.load_state_dict(_under("model.", tensors))
+    for name, value in _under("averaged.", tensors).items():
+        averaged.state[name].copy_(value)
+    for index, optimizer in enumerate(optimizers):
+        content = optimizer.state_dict()
+        content["state"] = _nested(_under(f"optimizer.{index}.", tensors))
+        optimizer.load_state_dict(content)
+    return state
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _nested(tensors: dict[str, Tensor]) -> dict[int, dict[str, Any]]:
+    nested: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        number, _, key = name.partition(".")
+        nested.setdefault(int(number), {})[key] = value
+    return nested

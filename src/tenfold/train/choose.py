@@ -1,0 +1,120 @@
+"""What a recipe leaves open, chosen from the training part; the run's recipe holds the choices."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from tenfold.errors import DataError, UsageError
+from tenfold.images.content import encoded
+from tenfold.images.decode import image_size, is_grey
+from tenfold.images.preprocess import Preprocessing
+from tenfold.images.table import Table
+from tenfold.recipe import Recipe
+
+LEARNING_RATES = {"adamw": 0.002, "sgd": 0.1}
+_LOOKED_AT = 200  # images whose headers are read to choose size and channels
+_IMAGES_SEEN = 150_000  # in a default training; see benchmarks/flowers_scratch.py
+
+
+def choose_settings(recipe: Recipe, training: Table) -> Recipe:
+    """Fill what does not need a measurement: sizes, channels, flips, epochs, batch size, learning rate, balance."""
+    count = len(training)
+    sides, grey = _look(training)
+    size = recipe.image.size or _default_size(statistics.median(sides))
+    margin = recipe.image.margin or (1.0 if size < 48 else 1.15)
+    channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
+    flip = recipe.augment.flip if recipe.augment.flip != "auto" else ("off" if recipe.data.path == "digits" else "on")
+    batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
+    epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(150, max(10, _IMAGES_SEEN // count))))
+    grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 else "off")
+    return recipe.change(
+        image={"size": size, "margin": margin, "channels": channels},
+        augment={"flip": flip},
+        train={
+            "batch_size": min(batch, count),
+            "epochs": epochs,
+            "grow": grow,
+            "lr": recipe.train.lr or LEARNING_RATES[recipe.train.optimizer],
+            "balance": _balance(recipe, training),
+            "workers": recipe.train.workers or max(1, min(8, (os.cpu_count() or 2) - 1)),
+        },
+    )
+
+
+def model_settings(recipe: Recipe, training: Table) -> dict[str, Any]:
+    """The settings that the model is built with, JSON values: the recipe's, and what the loss needs."""
+    settings: dict[str, Any] = asdict(recipe.model)
+    settings["hidden"] = list(recipe.model.hidden)
+    settings["label_smoothing"] = recipe.train.label_smoothing
+    settings["stem_stride"] = 2 if recipe.image.size >= 72 else 1
+    if recipe.train.balance == "weights":
+        counts = np.bincount(training.labels(), minlength=len(training.classes))
+        settings["class_weights"] = (counts.sum() / np.maximum(counts, 1) / len(counts)).round(6).tolist()
+    return settings
+
+
+def start_preprocessing(recipe: Recipe) -> Preprocessing:
+    """The preprocessing before mean and standard deviation are known (they are 0 and 1)."""
+    image = recipe.image
+    if image.channels == "auto":
+        raise UsageError("image.channels must be grey, rgb or bgr here; choose_settings settles auto.")
+    count = 1 if image.channels == "grey" else 3
+    for name, values in (("mean", image.mean), ("std", image.std)):
+        if values and len(values) != count:
+            raise UsageError(f"image.{name} must have {count} numbers for {image.channels} images, not {len(values)}.")
+    return Preprocessing(
+        channels=image.channels,
+        size=image.size,
+        canvas=max(image.size, round(image.size * image.margin)),
+        fit=image.fit,
+        filter=image.filter,
+        background=image.background,
+        mean=image.mean or (0.0,) * count,
+        std=image.std or (1.0,) * count,
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; auto is the first GPU, else Apple's mps, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"train.device must be auto, cpu, cuda, cuda:1 or mps and present, not {name!r}.") from error
+    return device
+
+
+def _look(training: Table) -> tuple[list[int], bool]:
+    """Shorter sides of some images, and whether all of them are grey; what cannot be read is passed over here."""
+    sides, greys = [], []
+    for row in np.unique(np.linspace(0, len(training) - 1, _LOOKED_AT).astype(int)):
+        content = encoded(training, int(row))
+        try:
+            sides.append(min(image_size(content)))
+            greys.append(is_grey(content))
+        except DataError:
+            continue
+    if not sides:
+        raise DataError(f"None of the training images can be read; the first is {training.samples['source'].iloc[0]}.")
+    return sides, all(greys)
+
+
+def _default_size(side: float) -> int:
+    """Tiny images are doubled, since the network halves its maps three times; large ones come down to 64."""
+    wanted = side * 2 if side < 16 else side
+    return int(min(64, max(16, round(wanted / 8) * 8)))
+
+
+def _balance(recipe: Recipe, training: Table) -> str:
+    if recipe.train.balance != "auto":
+        return recipe.train.balance
+    _, counts = np.unique(training.labels(), return_counts=True)
+    return "weights" if counts.max() >= 3 * counts.min() else "none"

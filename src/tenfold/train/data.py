@@ -1,0 +1,91 @@
+"""Table -> prepared images -> the loaders that training reads.
+
+Training and validation only: a Table with test samples never comes here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tenfold.augment.plain import PlainAugmentation, PlainInput
+from tenfold.draws import hash_numbers
+from tenfold.errors import DataError
+from tenfold.images.loader import Loader, balanced, shuffled
+from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
+from tenfold.images.table import Table
+from tenfold.recipe import Recipe
+from tenfold.tasks import Task
+from tenfold.train.choose import start_preprocessing
+from tenfold.train.progress import Progress, Report
+from tenfold.train.schedule import training_size
+
+
+def prepare_images(table: Table, recipe: Recipe, progress: Report) -> PreparedTable:
+    """Decode through the cache; unreadable images are left out and told of, or refused as the recipe says."""
+
+    def watch(done: int, of: int) -> None:
+        progress(Progress("prepare", f"decoding images {done} of {of}", step=done, steps=of))
+
+    prepared = prepare_table(
+        table,
+        start_preprocessing(recipe),
+        allow_truncated=recipe.data.allow_truncated,
+        workers=recipe.train.workers + 1,
+        watch=watch,
+    )
+    if prepared.unreadable and recipe.data.unreadable == "refuse":
+        raise DataError(f"{len(prepared.unreadable)} images cannot be read: {next(iter(prepared.unreadable.values()))}")
+    for reason in prepared.unreadable.values():
+        progress(Progress("note", f"left out: {reason}"))
+    return prepared
+
+
+def with_statistics(recipe: Recipe, prepared: PreparedTable) -> Recipe:
+    """The recipe with mean and standard deviation of the training part, where they are not given."""
+    rows = np.flatnonzero(prepared.table.samples["part"] == "train")
+    if not len(rows):
+        raise DataError("None of the training images can be read.")
+    mean, std = channel_statistics(prepared.canvases, start_preprocessing(recipe), rows)
+    return recipe.change(image={"mean": recipe.image.mean or mean, "std": recipe.image.std or std})
+
+
+def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task) -> Loader:
+    """The training part in each epoch's order, augmented."""
+    rows = np.flatnonzero(prepared.table.samples["part"] == "train")
+    part = prepared.table.take(rows)
+    hashes = hash_numbers(part.samples["hash"].tolist())
+    augment = PlainAugmentation(
+        recipe.augment,
+        start_preprocessing(recipe),
+        flip=recipe.augment.flip == "on",
+        size=lambda epoch: training_size(recipe, epoch),
+        mixes=task.mixes,
+    )
+    choose = shuffled(hashes, recipe.train.seed)
+    if recipe.train.balance == "sampling":
+        choose = balanced(hashes, part.labels(), recipe.train.seed)
+    return Loader(
+        prepared.canvases.subset(rows),
+        task.targets(part),
+        hashes,
+        augment,
+        recipe.train.batch_size,
+        workers=recipe.train.workers,
+        choose=choose,
+    )
+
+
+def plain_loader(recipe: Recipe, prepared: PreparedTable, task: Task, part: str) -> Loader | None:
+    """One part as it is, without augmentation; None where the part is empty."""
+    rows = np.flatnonzero(prepared.table.samples["part"] == part)
+    if not len(rows):
+        return None
+    table = prepared.table.take(rows)
+    return Loader(
+        prepared.canvases.subset(rows),
+        task.targets(table),
+        hash_numbers(table.samples["hash"].tolist()),
+        PlainInput(start_preprocessing(recipe)),
+        max(64, recipe.train.batch_size),
+        workers=recipe.train.workers,
+    )

@@ -1,0 +1,233 @@
+"""The one training loop. It knows a model by its contract only, never which task it is.
+
+Several GPUs: started by torchrun, each process is a rank of PyTorch's DistributedDataParallel and takes its share of
+every batch. Why not Lightning Fabric: importing it takes 3.6 s on top of PyTorch's 2.5 s (measured), and what the
+loop would use of it (autocast, averaging gradients) is a few lines of PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tenfold.draws import draw_keys
+from tenfold.errors import Interrupted, TrainingError
+from tenfold.images.batch import Batch
+from tenfold.images.loader import Loader
+from tenfold.models.contract import Losses, Model, Step
+from tenfold.recipe import Recipe
+from tenfold.train.checkpoint import Row, State, save_checkpoint
+from tenfold.train.interrupt import catch_interrupt
+from tenfold.train.measure import precision_context
+from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
+from tenfold.train.progress import Progress, Report
+from tenfold.train.ranks import Ranks
+from tenfold.train.schedule import learning_rate, training_size
+
+_VALIDATIONS = 40  # at most, in a long training: more would cost time and tell nothing
+
+
+@dataclass
+class Loop:
+    """A training under way."""
+
+    model: Model
+    recipe: Recipe
+    train: Loader
+    validation: Loader | None
+    device: torch.device
+    folder: Path
+    """The run's folder."""
+    save_best: Callable[[dict[str, Tensor]], None]
+    """Called with the averaged weights whenever the validation loss is lower than ever."""
+    save_history: Callable[[list[Row]], None]
+    report: Report
+    ranks: Ranks = field(default_factory=Ranks)
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        self.state = State()
+        self.averaged = AveragedWeights(self.model, self.recipe.train.ema)
+        self.steps = [step for step in self.model.steps() if step.parameters]
+        self.optimizers = [make_optimizer(step, self.recipe.train) for step in self.steps]
+        self.passes = [self.ranks.wrap(_LossPass(step)) for step in self.steps]
+        self.context = precision_context(self.recipe.train.precision, self.device)
+        self.total = sum(len(self.train.plan(epoch).cuts) - 1 for epoch in range(self.recipe.train.epochs))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that training goes on from."""
+        return self.folder / "checkpoint" / "state.safetensors"
+
+    def run(self) -> None:
+        """Train to the last epoch, the time limit or an early stop; the model then has the averaged weights.
+
+        Raises TrainingError on a loss that is not finite, and Interrupted after Ctrl-C, the checkpoint saved.
+        """
+        self._before = self.state.seconds
+        self._started = self._saved = time.monotonic()
+        self.model.train()
+        with catch_interrupt() as interrupted:
+            self._interrupted = interrupted
+            while self.steps and self.state.epoch < self.recipe.train.epochs and not self._is_over():
+                self._run_epoch()
+        self.model.load_state_dict(self.averaged.state)
+
+    def validate(self, model: Model) -> Row:
+        """Mean losses and figures of a model on the validation part, and "loss", the sum of its losses."""
+        was = model.training
+        model.eval()
+        sums: Row = {}
+        with torch.no_grad():
+            for batch in self.validation.batches() if self.validation else ():
+                with self.context():
+                    losses = model.losses(batch.to(self.device))
+                _add(sums, losses, len(batch))
+        model.train(was)
+        return _means(sums)
+
+    def _run_epoch(self) -> None:
+        images, start = 0, time.monotonic()
+        for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
+            rate = learning_rate(self.recipe, self.state.step / self.total)
+            _add(self.state.sums, self._step(batch, rate), len(batch))
+            self.state.step += 1
+            self.state.batch += 1
+            self.averaged.update(self.model, self.state.step)
+            images += len(batch) * self.ranks.count
+            self._after_step(images / (time.monotonic() - start))
+            if self.recipe.train.minutes and self.state.seconds >= self.recipe.train.minutes * 60:
+                break
+        self._finish_epoch(images / (time.monotonic() - start))
+
+    def _step(self, batch: Batch, rate: float) -> Losses:
+        """Each of the model's optimizer steps on one batch; what the losses were, all together."""
+        key = draw_keys(self.recipe.train.seed, self.state.step, np.zeros(1, np.uint64))
+        torch.manual_seed(int(key[0] >> np.uint64(1)))
+        batch = batch.to(self.device)
+        every = Losses({}, {})
+        for step, loss_pass, optimizer in zip(self.steps, self.passes, self.optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with self.context():
+                losses: Losses = loss_pass(batch)
+            self._refuse_infinite(losses, rate)
+            optimizer.zero_grad()
+            torch.stack(list(losses.minimize.values())).sum().backward()  # type: ignore[no-untyped-call]
+            clip_gradients(step.parameters, self.recipe.train.clip)
+            optimizer.step()
+            every.minimize.update(losses.minimize)
+            every.watch.update(losses.watch)
+        return every
+
+    def _refuse_infinite(self, losses: Losses, rate: float) -> None:
+        for name, value in losses.minimize.items():
+            number = float(value.detach())
+            if not math.isfinite(number):
+                raise TrainingError(
+                    f"The loss {name!r} is {number} at step {self.state.step + 1} of {self.total} (epoch "
+                    f"{self.state.epoch + 1}, learning rate {rate:.3g}); train again with a lower --lr, about "
+                    f"{self.recipe.train.lr / 10:.1g}, or with --train.precision float32."
+                )
+
+    def _after_step(self, speed: float) -> None:
+        self.state.seconds = self._before + time.monotonic() - self._started
+        means = _means(self.state.sums)
+        left = (self.total - self.state.step) * self.state.seconds / max(self.state.step, 1)
+        if self.recipe.train.minutes:
+            left = min(left, self.recipe.train.minutes * 60 - self.state.seconds)
+        self.report(self._message("step", "", means, speed, max(left, 0.0)))
+        if self._interrupted.is_set():
+            self._save()
+            raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
+        if time.monotonic() - self._saved > self.checkpoint_seconds:
+            self._save()
+
+    def _finish_epoch(self, speed: float) -> None:
+        """Note the epoch in the history; validate where it is due, and keep the weights if they are the best."""
+        state, epochs = self.state, self.recipe.train.epochs
+        size = training_size(self.recipe, state.epoch)
+        state.epoch, state.batch = state.epoch + 1, 0
+        row: Row = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 3)}
+        row |= {"lr": self.optimizers[0].param_groups[0]["lr"], "size": size, "images_per_second": round(speed, 1)}
+        row |= {f"train_{name}": value for name, value in _means(state.sums).items()}
+        state.sums = {}
+        due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs or self._is_over()
+        if self.validation is not None and due:
+            row |= self._validate_averaged()
+        state.rows.append(row)
+        if self.ranks.is_first:
+            self.save_history(state.rows)
+        shown = {name.removeprefix("validation_"): value for name, value in row.items() if "validation" in name}
+        text = f"epoch {state.epoch} of {epochs}"
+        self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
+
+    def _validate_averaged(self) -> Row:
+        kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.averaged.state)
+        means = self.validate(self.model)
+        self.model.load_state_dict(kept)
+        self.state.stale += 1
+        if self.state.best_loss is None or means["loss"] < self.state.best_loss:
+            self.state.best_loss, self.state.stale = means["loss"], 0
+            if self.ranks.is_first:
+                self.save_best(self.averaged.state)
+        return {f"validation_{name}": value for name, value in means.items()}
+
+    def _is_over(self) -> bool:
+        settings = self.recipe.train
+        late = settings.minutes > 0 and self.state.seconds >= settings.minutes * 60
+        return late or (settings.patience > 0 and self.state.stale >= settings.patience)
+
+    def _save(self) -> None:
+        if self.ranks.is_first:
+            save_checkpoint(self.checkpoint, self.state, self.model, self.averaged, self.optimizers)
+        self._saved = time.monotonic()
+
+    def _message(self, phase: str, text: str, means: Row, speed: float, left: float) -> Progress:
+        state = self.state
+        return Progress(
+            "epoch" if phase == "epoch" else "step",
+            text,
+            epoch=min(state.epoch + (phase == "step"), self.recipe.train.epochs),
+            epochs=self.recipe.train.epochs,
+            step=state.step,
+            steps=self.total,
+            loss=means.get("loss"),
+            accuracy=means.get("accuracy"),
+            images_per_second=speed,
+            seconds_left=left,
+        )
+
+
+class _LossPass(nn.Module):
+    """A step's losses as a module's forward pass, which is what DistributedDataParallel can wrap."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.parameters_of_step = nn.ParameterList(step.parameters)
+        self.losses = step.losses
+
+    def forward(self, batch: Batch) -> Losses:
+        return self.losses(batch)
+
+
+def _add(sums: Row, losses: Losses, count: int) -> None:
+    """Add a batch's means, weighted by its images; "loss" is the sum of the losses."""
+    values = {name: float(value.detach()) for name, value in (losses.minimize | losses.watch).items()}
+    values["loss"] = sum(float(value.detach()) for value in losses.minimize.values())
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value * count
+    sums["images"] = sums.get("images", 0.0) + count
+
+
+def _means(sums: Row) -> Row:
+    count = sums.get("images", 0.0)
+    return {name: value / count for name, value in sums.items() if name != "images"} if count else {}

@@ -1,0 +1,107 @@
+"""What this machine and this network can do, measured before training: precision, speed, learning rate."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from tenfold.images.batch import Batch
+from tenfold.models.contract import Model
+from tenfold.recipe import Recipe
+from tenfold.train.optimizer import clip_gradients, make_optimizer
+from tenfold.train.schedule import relative_work
+
+Context = Callable[[], AbstractContextManager[object]]
+
+
+def precision_context(precision: str, device: torch.device) -> Context:
+    """A maker of contexts in which the forward pass runs: autocast to bfloat16, or nothing for float32."""
+    if precision == "bfloat16":
+        return lambda: torch.autocast(device.type, torch.bfloat16)
+    return nullcontext
+
+
+def measure_precision(model: Model, batch: Batch, recipe: Recipe, device: torch.device) -> tuple[str, float]:
+    """The faster of float32 and bfloat16 for this network here, or the one that is set, and its seconds a batch.
+
+    A copy of the model is trained for a few steps; the model is left as it was. bfloat16 must be at least a tenth
+    faster to be taken.
+    """
+    given = recipe.train.precision
+    names = ["float32", "bfloat16"] if given == "auto" else [given]
+    seconds = {name: _step_seconds(model, batch, recipe, name, device) for name in names}
+    if given != "auto":
+        return given, seconds[given]
+    name = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"
+    return name, seconds[name]
+
+
+def fit_epochs(recipe: Recipe, seconds_a_batch: float, images: int, seconds: float) -> int:
+    """How many epochs of `images` images fit into `seconds`, at least 1.
+
+    `seconds_a_batch` was measured at full size; a tenth is kept for validation and what the machine does besides.
+    """
+    steps = -(-images // recipe.train.batch_size)
+    epoch = steps * seconds_a_batch * relative_work(recipe.change(train={"epochs": 100})) * 1.1
+    return max(1, int(seconds / max(epoch, 1e-9)))
+
+
+def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, device: torch.device) -> float:
+    """The learning rate at which the loss falls fastest, by a range test (Smith 2017, section 3.3).
+
+    A copy of the model is trained with a rate that grows from 1e-6 to 1 over at most 100 batches, until the smoothed
+    loss is four times its least. The rate where the smoothed loss has its steepest slope is taken.
+    """
+    trial = copy.deepcopy(model).train()
+    steps = [step for step in trial.steps() if step.parameters]
+    optimizers = [make_optimizer(step, recipe.train) for step in steps]
+    rates: list[float] = []
+    losses: list[float] = []
+    smooth = 0.0
+    for index, batch in enumerate(batches):
+        rate = 10 ** (-6 + 6 * index / 99)
+        total = 0.0
+        for step, optimizer in zip(steps, optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = torch.stack(list(step.losses(batch.to(device)).minimize.values())).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            clip_gradients(step.parameters, recipe.train.clip)
+            optimizer.step()
+            total += float(loss)
+        smooth = 0.9 * smooth + 0.1 * total
+        current = smooth / (1 - 0.9 ** (index + 1))
+        if not math.isfinite(current) or (losses and current > 4 * min(losses)) or index == 99:
+            break
+        rates.append(rate)
+        losses.append(current)
+    slopes = [after - before for before, after in zip(losses[:-1], losses[1:], strict=True)]
+    return rates[slopes.index(min(slopes))] if slopes else recipe.train.lr
+
+
+def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, device: torch.device) -> float:
+    """Seconds of one training step on `batch`: the least of two, after one that warms up."""
+    trial = copy.deepcopy(model).to(device).train()
+    steps = [step for step in trial.steps() if step.parameters]
+    optimizers = [make_optimizer(step, recipe.train) for step in steps]
+    context = precision_context(precision, device)
+    moved = batch.to(device)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        for step, optimizer in zip(steps, optimizers, strict=True):
+            with context():
+                loss = torch.stack(list(step.losses(moved).minimize.values())).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])

@@ -1,0 +1,203 @@
+"""From a Table and a Recipe to a run's folder, through the loop; and going on with a run that was stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from tenfold.environment import describe_environment
+from tenfold.errors import DataError, UsageError, unknown
+from tenfold.files import write_file
+from tenfold.images.content import hashed
+from tenfold.images.prepared import PreparedTable
+from tenfold.images.table import Table, load_table, write_table
+from tenfold.models import find_model
+from tenfold.models.contract import Model
+from tenfold.models.cost import count_cost
+from tenfold.recipe import Recipe, read_recipe, write_recipe
+from tenfold.run import FORMAT, Run, build_model, read_card, write_json, write_weights
+from tenfold.tasks import TASKS, Task
+from tenfold.train.checkpoint import Row, load_checkpoint
+from tenfold.train.choose import choose_device, choose_settings, model_settings, start_preprocessing
+from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
+from tenfold.train.loop import Loop
+from tenfold.train.measure import find_learning_rate, fit_epochs, measure_precision
+from tenfold.train.progress import Progress, Report, no_report
+from tenfold.train.ranks import Ranks, join_ranks
+
+_BEST = Path("checkpoint") / "best.safetensors"
+
+
+def train_model(
+    table: Table,
+    recipe: Recipe | None = None,
+    out: str | Path = "runs/run",
+    *,
+    task: str = "classification",
+    progress: Report = no_report,
+) -> Run:
+    """Train the recipe's model on the table's training part and leave a run in the folder `out`.
+
+    The table needs its parts (`split_table`); samples without a part are not used. The test part is only noted: its
+    images are not read. Ctrl-C saves and raises Interrupted; `resume_training(out)` goes on.
+
+    Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
+    images cannot be read; TrainingError where a loss is no longer finite.
+    """
+    started = time.monotonic()
+    folder, recipe = Path(out), recipe or Recipe()
+    if (folder / "recipe.toml").exists():
+        raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    find_model(recipe.model.name)
+    table = hashed(table.take(np.flatnonzero(table.samples["part"].notna())))
+    if not len(table.part("train")):
+        raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
+    device = choose_device(recipe.train.device)
+    recipe = choose_settings(recipe, table.part("train"))
+    prepared = prepare_images(table.without("test"), recipe, progress)
+    table = table.take(np.flatnonzero(~table.samples["source"].isin(list(prepared.unreadable))))
+    recipe = with_statistics(recipe, prepared)
+    card = _make_card(recipe, prepared.table.part("train"), task)
+    model = _fresh_model(card, recipe)
+    progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, recipe.image.size)}"))
+    recipe = _measured(recipe, model, prepared, TASKS[task], started, progress)
+    ranks = join_ranks(device)
+    if ranks.is_first:
+        environment = describe_environment() | {"unreadable": prepared.unreadable}
+        write_table(table, folder / "table.parquet")
+        write_json(folder / "environment.json", environment)
+        write_json(folder / "model.json", card)
+        write_recipe(recipe, folder / "recipe.toml")
+    return _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, started, progress)
+
+
+def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
+    """Go on with a run that was stopped or killed; on the CPU it ends with the same bits as one that was not.
+
+    A run that has ended is given back as it is. Raises DataError where the folder holds no run or the images are no
+    longer what they were.
+    """
+    folder = Path(out)
+    if not (folder / "recipe.toml").is_file():
+        raise DataError(f"{folder} holds no run to go on with (no recipe.toml); start it with: tenfold train DATA")
+    if (folder / "model.safetensors").is_file():
+        return Run(folder)
+    recipe, card = read_recipe(folder / "recipe.toml"), read_card(folder)
+    table = load_table(folder / "table.parquet", tuple(card["classes"])).without("test")
+    prepared = prepare_images(table, recipe, progress)
+    if prepared.unreadable:
+        raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
+    model = _fresh_model(card, recipe)
+    task, ranks = TASKS[card["task"]], join_ranks(choose_device(recipe.train.device))
+    return _run_loop(folder, recipe, model, prepared, task, ranks, time.monotonic(), progress)
+
+
+def _run_loop(
+    folder: Path,
+    recipe: Recipe,
+    model: Model,
+    prepared: PreparedTable,
+    task: Task,
+    ranks: Ranks,
+    started: float,
+    progress: Report,
+) -> Run:
+    device = choose_device(recipe.train.device)
+    loop = Loop(
+        model=model.to(device, memory_format=torch.channels_last),
+        recipe=recipe,
+        train=training_loader(recipe, prepared, task),
+        validation=plain_loader(recipe, prepared, task, "validation"),
+        device=device,
+        folder=folder,
+        save_best=lambda tensors: write_weights(folder / _BEST, tensors),
+        save_history=lambda rows: _write_history(folder / "history.csv", rows),
+        report=progress if ranks.is_first else no_report,
+        ranks=ranks,
+    )
+    if loop.checkpoint.exists():
+        loop.state = load_checkpoint(loop.checkpoint, model, loop.averaged, loop.optimizers)
+    else:
+        loop.state.seconds = time.monotonic() - started
+    loop.run()
+    if loop.state.best_loss is not None:
+        ranks.wait()
+        model.load_state_dict(load_file(folder / _BEST, str(device)))
+    fitting = plain_loader(recipe, prepared, task, "train")
+    if fitting is not None:
+        model.eval().fit(fitting.batches())
+    if not loop.steps:
+        means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
+        _write_history(folder / "history.csv", [{"epoch": 1, "step": 0, "seconds": 0.0, **means}])
+    if ranks.is_first:
+        write_weights(folder / "model.safetensors", model.state_dict())
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    ranks.wait()
+    progress(Progress("done", f"Trained in {loop.state.seconds:.0f} s: {folder}"))
+    return Run(folder)
+
+
+def _measured(
+    recipe: Recipe, model: Model, prepared: PreparedTable, task: Task, started: float, progress: Report
+) -> Recipe:
+    """The recipe with precision, epochs and learning rate settled by measurement where it asks for that."""
+    settings = recipe.train
+    settled = settings.precision != "auto" and not settings.minutes and not settings.find_lr
+    if settled or not any(step.parameters for step in model.steps()):
+        return recipe.change(train={"precision": "float32" if settings.precision == "auto" else settings.precision})
+    device = choose_device(settings.device)
+    loader = training_loader(recipe.change(train={"grow": "off"}), prepared, task)
+    batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
+    precision, seconds = measure_precision(model, next(batches), recipe, device)
+    progress(Progress("measure", f"precision {precision}: {seconds:.3f} s a batch of {settings.batch_size} here"))
+    changes: dict[str, Any] = {"precision": precision}
+    if settings.minutes:
+        left = settings.minutes * 60 - (time.monotonic() - started)
+        epochs = fit_epochs(recipe, seconds, len(prepared.table.part("train")), left)
+        changes["epochs"] = min(settings.epochs or epochs, epochs)
+        progress(Progress("measure", f"{changes['epochs']} epochs fit into {settings.minutes:g} minutes"))
+    if settings.find_lr:
+        changes["lr"] = find_learning_rate(model.to(device), batches, recipe, device)
+        progress(Progress("measure", f"learning rate {changes['lr']:.2g} by the range test"))
+    return recipe.change(train=changes)
+
+
+def _make_card(recipe: Recipe, training: Table, task: str) -> dict[str, Any]:
+    """The content of model.json."""
+    preprocessing = start_preprocessing(recipe)
+    return {
+        "format": FORMAT,
+        "task": task,
+        "architecture": recipe.model.name,
+        "channels": len(preprocessing.mean),
+        "classes": list(training.classes),
+        "settings": model_settings(recipe, training),
+        "preprocessing": preprocessing.to_json(),
+        "weights": {"origin": "trained from scratch", "licence": None},
+    }
+
+
+def _fresh_model(card: dict[str, Any], recipe: Recipe) -> Model:
+    """The model with its starting weights, which depend on the seed only."""
+    torch.manual_seed(recipe.train.seed)
+    return build_model(card)
+
+
+def _write_history(path: Path, rows: list[Row]) -> None:
+    """history.csv: one line an epoch; a figure that an epoch does not have is left empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue())

@@ -1,0 +1,579 @@
+"""The command line: what is asked of every command, the recipe's settings as options, and the whole path on digits."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tenfold import __main__ as command_line
+from tenfold.__main__ import COMMANDS, main, make_app
+from tenfold.commands.live import Watch
+from tenfold.commands.options import SHORT, chosen_recipe
+from tenfold.commands.output import readable_bytes, readable_seconds, show_json, show_table
+from tenfold.commands.train import _free_folder
+from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
+from tenfold.estimate import Estimate
+from tenfold.recipe import Recipe
+from tenfold.train.progress import Progress
+
+SETTINGS = [
+    (section, setting.name)
+    for section, settings in get_type_hints(Recipe).items()
+    for setting in dataclasses.fields(settings)
+]
+QUICK = "--epochs 1 --model plain --model.width 8 --size 16 --batch-size 64 --train.precision float32".split()
+ESTIMATE = {"value", "low", "high", "level", "n", "method"}
+
+Capture = pytest.CaptureFixture[str]
+
+
+def asked(*tokens: str) -> dict[str, Any]:
+    """The settings that `tenfold train` is called with."""
+    _, bound, _ = make_app("train").parse_args(["train", *tokens])
+    return {name: value for name, value in bound.kwargs.items() if "__" in name}
+
+
+def another(section: str, name: str) -> tuple[list[str], Any]:
+    """A value of a setting that is not its default, as typed and as the recipe holds it."""
+    settings = get_type_hints(Recipe)[section]
+    default, hint = getattr(settings(), name), get_type_hints(settings)[name]
+    if hint is bool:
+        return [], not default
+    if isinstance(default, tuple):
+        return ["2", "3"], tuple(map(get_args(hint)[0], (2, 3)))
+    if hint is str:
+        return ["x"], "x"
+    value = next(choice for choice in get_args(hint) or (hint(0.5), hint(1), hint(2)) if choice != default)
+    return [str(value)], value
+
+
+def json_of(capture: Capture) -> dict[str, Any]:
+    return json.loads(capture.readouterr().out)
+
+
+# What holds for every command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_it_does_with_an_example_and_every_option(name: str, capsys: Capture) -> None:
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: tenfold {name}")
+    assert "For example:" in text
+    assert f"    tenfold {name}" in text.partition("For example:")[2]
+    assert "--json" in text
+    app = make_app(name)[name]
+    silent = [argument.name for argument in app.assemble_argument_collection(parse_docstring=True) if not argument.parameter.help]
+    assert set(silent) <= {f"--{section}.{setting}".replace("_", "-") for section, setting in SETTINGS} | set(
+        SHORT.values()
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unknown_option_names_the_nearest_and_exits_with_2(name: str, capsys: Capture) -> None:
+    assert main([name, "x", "y", "--jsom"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: Unknown option: --jsom. Did you mean --json?\n"
+
+
+def test_help_lists_the_commands_in_the_order_of_the_flow(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    places = [text.index(f"│ {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert list(COMMANDS) == ["split", "train", "evaluate", "predict", "report", "cache", "doctor"]
+
+
+def test_help_is_quick_and_loads_nothing_large() -> None:
+    code = (
+        "import sys, time; from tenfold.__main__ import main; main(['--help']);"
+        "large = {'torch', 'pandas', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'pyarrow'} & set(sys.modules);"
+        "print(time.process_time(), *large, file=sys.stderr)"
+    )
+    done = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    seconds = [float(run.stderr) for run in done]  # more than one word: something large was loaded
+    assert min(seconds) < 0.5
+
+
+def test_unknown_command_names_the_nearest(capsys: Capture) -> None:
+    assert main(["trian"]) == 2
+    assert 'Unknown command "trian". Did you mean "train"?' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("no"), 2),
+        (DataError("no"), 3),
+        (TrainingError("no"), 1),
+        (TenfoldError("no"), 1),
+        (Interrupted("no"), 130),
+        (KeyboardInterrupt(), 130),
+        (FileNotFoundError(2, "No such file", "photo"), 3),
+        (BrokenPipeError(), 1),
+    ],
+)
+def test_errors_are_one_sentence_with_their_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def fail() -> int:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "failing", types.SimpleNamespace(fail=fail))
+    monkeypatch.setattr(command_line, "COMMANDS", {"fail": ("failing:fail", "Fails.")})
+    monkeypatch.setattr(command_line, "_close_output", lambda: None)  # it would close pytest's own
+    assert main(["fail"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    if not isinstance(error, BrokenPipeError):
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+
+
+# The recipe's settings as options
+
+
+@pytest.mark.parametrize(("section", "name"), SETTINGS)
+def test_every_setting_is_an_option(section: str, name: str) -> None:
+    typed, value = another(section, name)
+    for option in (f"--{section}.{name}", f"--{section}.{name}".replace("_", "-")):
+        assert asked(option, *typed) == {f"{section}__{name}": value}
+    short = SHORT.get(f"{section}.{name}")
+    if short:
+        assert asked(short, *typed) == {f"{section}__{name}": value}
+
+
+def test_the_short_names_exist() -> None:
+    assert set(SHORT) <= {f"{section}.{name}" for section, name in SETTINGS}
+
+
+def test_options_count_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text("[train]\nlr = 0.5\nepochs = 7\n[data]\nallow_truncated = true\n[model]\nhidden = [4]\n")
+    recipe = chosen_recipe(file, asked("--lr", "0.25", "--data.allow-truncated=false", "--model.hidden"))
+    assert (recipe.train.lr, recipe.train.epochs) == (0.25, 7)
+    assert recipe.train.momentum == Recipe().train.momentum
+    assert recipe.data.allow_truncated is False
+    assert recipe.model.hidden == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("--train.lrr 1", "Unknown option: --train.lrr. Did you mean --train.lr?"),
+        ("--epoch 1", "Unknown option: --epoch. Did you mean --epochs?"),
+        ("--model.norm bach", 'Choose from: "batch", "group", "none". Did you mean "batch"?'),
+        ("--epochs 2.5", "Invalid value for --epochs: must be a whole number, not '2.5'."),
+        ("--lr abc", 'Invalid value for --lr: unable to convert "abc" into float.'),
+        ("--epochs -4", "train.epochs must be from 0 to 1e+06, not -4."),
+        ("more", "No argument of tenfold train takes 'more'; see tenfold train --help."),
+    ],
+)
+def test_a_wrong_setting_is_a_sentence_and_2(typed: str, sentence: str, capsys: Capture) -> None:
+    assert main(["train", "digits", *typed.split()]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    main(["train", "digits", *typed.split()])
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_wrong_key_in_the_file_names_the_nearest(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text("[train]\nepoch = 7\n")
+    assert main(["train", str(file)]) == 2
+    assert "did you mean 'epochs'?" in capsys.readouterr().err
+    file.write_text("train = [")
+    assert main(["train", str(file)]) == 3
+
+
+def test_train_needs_data_and_resume_no_more(capsys: Capture, tmp_path: Path) -> None:
+    assert main(["train"]) == 2
+    assert main(["train", "digits", "--resume", str(tmp_path)]) == 2
+    assert main(["train", "--resume", str(tmp_path), "--lr", "1"]) == 2
+    assert main(["train", "--resume", str(tmp_path)]) == 3
+    assert main(["train", str(tmp_path / "none")]) == 3
+    assert main(["train", "digits", "--split", str(tmp_path / "none.csv")]) == 2
+    assert "there is no" in capsys.readouterr().err
+
+
+# What is printed
+
+
+def test_json_is_one_object_with_estimates_in_full(capsys: Capture) -> None:
+    show_json({"accuracy": Estimate(0.5, 0.25, 0.75, 0.95, 8, "wilson"), "path": Path("a") / "hoa hồng 🌹"})
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == {
+        "accuracy": {"value": 0.5, "low": 0.25, "high": 0.75, "level": 0.95, "n": 8, "method": "wilson"},
+        "path": str(Path("a") / "hoa hồng 🌹"),
+    }
+    assert "hồng 🌹" in printed
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        show_json({"loss": float("nan")})
+
+
+def test_json_is_legal_where_the_console_lacks_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
+    show_json({"class": "hoa hồng 🌹 \udce9"})
+    sys.stdout.flush()
+    assert json.loads(raw.getvalue().decode("ascii")) == {"class": "hoa hồng 🌹 \udce9"}
+
+
+def test_tables_print_names_as_they_are(capsys: Capture) -> None:
+    show_table(("Class", "Images"), [("[bold]x[/bold]", 3), (":smile:", 12), ("w" * 300, 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:5]] == [["[bold]x[/bold]", "3"], [":smile:", "12"], ["w" * 300, "1"]]
+
+
+def test_sizes_and_times_read_well() -> None:
+    assert [readable_bytes(n) for n in (0, 1023, 1024, 1536, 2**30, 2**52)] == [
+        "0 bytes",
+        "1023 bytes",
+        "1.0 KiB",
+        "1.5 KiB",
+        "1.0 GiB",
+        "4096.0 TiB",
+    ]
+    assert [readable_seconds(s) for s in (0.2, 59.4, 60, 3599, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "2 h 5 min",
+    ]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+STEP = Progress(
+    "step", epoch=3, epochs=9, step=20, steps=90, loss=0.5, accuracy=0.75, images_per_second=1234, seconds_left=80
+)
+EPOCH = Progress("epoch", "epoch 9 of 9", epoch=9, epochs=9, step=90, steps=90, loss=0.25, accuracy=0.875)
+
+
+def test_a_terminal_sees_one_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    with Watch() as watch:
+        for message in (Progress("note", "plain network"), EPOCH, STEP):
+            watch(message)
+    seen = terminal.getvalue()
+    assert "plain network" in seen
+    assert "epoch 3 of 9" in seen
+    assert "loss 0.500, accuracy 0.750, validation loss 0.250, accuracy 0.875, 1234 images/s, 1 min 20 s left" in seen
+
+
+def test_elsewhere_a_plain_line_comes_now_and_then(capsys: Capture) -> None:
+    with Watch() as watch:
+        for message in (Progress("note", "plain network"), STEP, STEP, dataclasses.replace(EPOCH, epoch=2), EPOCH):
+            watch(message)
+    assert capsys.readouterr().err.splitlines() == [
+        "plain network",
+        "epoch 9 of 9 (validation): loss 0.250, accuracy 0.875, 0 images/s, 1 min 20 s left",
+    ]
+
+
+def test_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "hoa hồng-1").mkdir(parents=True)
+    assert _free_folder(Path("hoa hồng")) == Path("runs") / "hoa hồng-2"
+    assert _free_folder(Path("list.csv")) == Path("runs") / "list-1"
+    assert _free_folder(Path()) == Path("runs") / f"{tmp_path.name}-1"
+
+
+# split
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes with names that few consoles can print, 20 images each, and the folder they are in as the current."""
+    draw = np.random.default_rng(0)
+    for name in ("hoa hồng 🌹", "lá"):
+        (tmp_path / "ảnh" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = draw.integers(0, 255, (8, 8), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "ảnh" / name / f"{number % 10}-{number}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "ảnh"
+
+
+def parts_of(file: Path) -> dict[str, str]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["hash"]: row["part"] for row in csv.DictReader(lines)}
+
+
+def test_split_writes_shows_and_says_what_is_next(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--validation", "0.1", "--test", "0.2"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[-3:] for line in out.splitlines() if line.startswith(("hoa", "lá", "(all)"))] == [
+        ["14", "2", "4"],
+        ["14", "2", "4"],
+        ["28", "4", "8"],
+    ]
+    assert "tenfold train" in out
+    assert len(parts_of(Path("ảnh.split.csv"))) == 40
+
+
+def test_split_in_json(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--out", "mine.csv", "--json"]) == 0
+    result = json_of(capsys)
+    assert result["files"] == ["mine.csv"]
+    assert result["counts"]["(all)"] == {"train": 28, "validation": 6, "test": 6}
+
+
+def test_split_follows_the_file_that_stands(images: Path) -> None:
+    assert main(["split", "ảnh"]) == 0
+    before = parts_of(Path("ảnh.split.csv"))
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "lá" / "new.png")
+    assert main(["split", "ảnh", "--seed", "5"]) == 0
+    after = parts_of(Path("ảnh.split.csv"))
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()
+
+
+def test_split_keeps_groups_together(images: Path) -> None:
+    assert main(["split", "ảnh", "--group-pattern", r"^(\d)-"]) == 0
+    groups: dict[str, set[str]] = {}
+    with Path("ảnh.split.csv").open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            groups.setdefault(row["group"], set()).add(row["part"])
+    assert len(groups) == 10
+    assert all(len(parts) == 1 for parts in groups.values())
+
+
+def test_split_limits_the_training_part_in_a_file_of_its_own(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--per-class", "3", "--out", "few.csv", "--json"]) == 0
+    assert json_of(capsys)["counts"]["(all)"] == {"train": 6, "validation": 6, "test": 6, "left out": 22}
+    assert main(["split", "ảnh", "--per-class", "4", "--out", "few.csv"]) == 2
+    assert main(["split", "ảnh", "--per-class", "4", "--folds", "3"]) == 2
+
+
+def test_folds_share_the_test_part_and_validate_each_image_once(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--folds", "3", "--repeats", "2", "--json"]) == 0
+    files = [Path(name) for name in json_of(capsys)["files"]]
+    assert [file.name for file in files] == [f"ảnh-repeat{r}-fold{f}.split.csv" for r in (1, 2) for f in (1, 2, 3)]
+    folds = [parts_of(file) for file in files]
+    base = parts_of(Path("ảnh.split.csv"))
+    for hash_, part in base.items():
+        given = [fold[hash_] for fold in folds]
+        if part == "test":
+            assert given == ["test"] * 6
+        else:
+            assert sorted(given[:3]) == sorted(given[3:]) == ["train", "train", "validation"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_without_the_letters_does_not_end_a_command(images: Path, encoding: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "tenfold", "split", "ảnh"]
+    for options in ([], ["--json"]):
+        done = subprocess.run([*command, *options], env=environment, capture_output=True, check=True)
+        assert b"Traceback" not in done.stderr
+        printed = done.stdout.decode(encoding)
+    assert json.loads(printed)["counts"]["(all)"]["train"] == 28
+
+
+# The whole path, on one small training
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The folder that digits were trained in, what `train --json` printed, and what it said on stderr."""
+    place = tmp_path_factory.mktemp("work")
+    environment = os.environ | {"TENFOLD_CACHE": str(place / "cache")}
+    command = [sys.executable, "-m", "tenfold", "train", "digits", "--split.per-class", "20", "--json", *QUICK]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return place, json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture
+def work(trained: tuple[Path, dict[str, Any], str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder as the current one."""
+    monkeypatch.chdir(trained[0])
+    monkeypatch.setenv("TENFOLD_CACHE", str(trained[0] / "cache"))
+    return trained[0]
+
+
+def test_train_leaves_a_run_and_its_validation(trained: tuple[Path, dict[str, Any], str]) -> None:
+    place, result, said = trained
+    assert result["run"] == str(Path("runs") / "digits-1")
+    assert result["images"]["train"] == 200
+    accuracy = result["evaluation"]["validation"]["figures"]["accuracy"]
+    assert set(accuracy) == ESTIMATE
+    assert accuracy["n"] == result["images"]["validation"]
+    assert (place / "digits.split.csv").is_file()
+    assert "parameters" in said
+    assert "epoch 1 of 1 (validation): loss" in said
+
+
+def test_the_recipe_of_a_run_names_its_split(work: Path) -> None:
+    recipe = chosen_recipe(work / "runs" / "digits-1" / "recipe.toml", {})
+    assert recipe.data.path == "digits"
+    assert Path(recipe.split.file) == work / "digits.split.csv"
+    assert recipe.train.epochs == 1
+
+
+def test_train_refuses_a_folder_that_holds_a_run(work: Path, capsys: Capture) -> None:
+    assert main(["train", "digits", "--out", "runs/digits-1"]) == 2
+    assert "out must be a new folder" in capsys.readouterr().err
+
+
+def test_evaluate_prints_figures_and_the_confusion_matrix(work: Path, capsys: Capture) -> None:
+    assert main(["evaluate", "runs/digits-1", "--level", "0.9", "--top-k", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "Accuracy" in out
+    assert "Top-3 accuracy" in out
+    assert "90" in out
+    assert "Truth, then predicted as" in out
+    assert "Next: tenfold report" in out
+
+
+def test_evaluate_counts_its_looks_at_the_test_part(work: Path, capsys: Capture) -> None:
+    looks = []
+    for _ in range(2):
+        assert main(["evaluate", "runs/digits-1", "--part", "test", "--json"]) == 0
+        result = json_of(capsys)
+        looks.append(result["look"])
+        assert all(set(figure) == ESTIMATE for figure in result["figures"].values())
+    assert looks[1] == looks[0] + 1
+    assert main(["evaluate", "runs/digits-1", "--part", "test"]) == 0
+    assert f"Look number {looks[1] + 1}" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_what_it_cannot_do(work: Path) -> None:
+    assert main(["evaluate", "runs/digits-1", "--part", "train"]) == 2
+    assert main(["evaluate", "runs/digits-1", "--level", "1.5"]) == 2
+    assert main(["evaluate", "runs/none"]) == 3
+
+
+def test_report_writes_its_page(work: Path, capsys: Capture) -> None:
+    assert main(["report", "runs/digits-1", "--json"]) == 0
+    page = Path(json_of(capsys)["report"])
+    assert page.read_text("utf-8").lstrip().lower().startswith("<!doctype html>")
+    assert main(["report", "runs/digits-1"]) == 0
+    assert str(page) in capsys.readouterr().out
+
+
+def test_report_opens_the_browser(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main(["report", "runs/digits-1", "--open"]) == 0
+    assert opened == [(work / "runs" / "digits-1" / "report.html").resolve().as_uri()]
+
+
+@pytest.fixture
+def photos(work: Path) -> list[str]:
+    """Three digits of the cache, and a file that is none."""
+    files = sorted(map(str, (work / "cache" / "digits").rglob("*.png")))[::600]
+    (work / "broken.png").write_bytes(b"no image")
+    return files
+
+
+def test_predict_in_json(photos: list[str], capsys: Capture) -> None:
+    assert main(["predict", "runs/digits-1", *photos, "--top-k", "2", "--json"]) == 0
+    images = json_of(capsys)["images"]
+    assert [image["path"] for image in images] == photos
+    for image in images:
+        first, second = image["top"]
+        assert first == {"class": image["class"], "probability": image["probability"]}
+        assert 1 >= first["probability"] >= second["probability"] >= 0
+
+
+def test_predict_agrees_in_all_its_forms(photos: list[str], capsys: Capture) -> None:
+    main(["predict", "runs/digits-1", *photos, "--format", "json"])
+    wanted = {image["path"]: image["class"] for image in json_of(capsys)["images"]}
+    assert main(["predict", "runs/digits-1", *photos, "--top-k", "2", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert list(rows[0]) == ["path", "class", "probability", "class_2", "probability_2"]
+    assert {row["path"]: row["class"] for row in rows} == wanted
+    assert main(["predict", "runs/digits-1", *photos]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0]: line.split()[1] for line in lines if line.startswith(photos[0][:3])} == wanted
+
+
+def test_predict_names_what_it_cannot_read_and_goes_on(work: Path, photos: list[str], capsys: Capture) -> None:
+    assert main(["predict", "runs/digits-1", "broken.png", "none.png", photos[0], "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [image["path"] for image in json.loads(out)["images"]] == photos[:1]
+    assert {Path(path).name for path in json.loads(out)["unreadable"]} == {"broken.png", "none.png"}
+    assert err.count("error: ") == 2
+
+
+def test_predict_walks_folders_and_refuses_empty_ones(work: Path, capsys: Capture, tmp_path: Path) -> None:
+    assert main(["predict", "runs/digits-1", str(work / "cache" / "digits" / "0"), "--json"]) == 0
+    assert len(json_of(capsys)["images"]) == 178
+    assert main(["predict", "runs/digits-1", str(tmp_path)]) == 3
+    assert main(["predict", "runs/digits-1", str(work / "broken.png"), "--top-k", "0"]) == 2
+
+
+def test_predict_reads_a_list_and_loads_no_pandas(work: Path, photos: list[str]) -> None:
+    code = (
+        "import sys; from tenfold.__main__ import main;"
+        "code = main(['predict', 'runs/digits-1', '-', '--format', 'csv']);"
+        "print(*{'pandas', 'sklearn', 'matplotlib', 'torchvision'} & set(sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+    lines = "\r\n".join([*photos, ""]).encode()
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, input=lines, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 + len(photos)
+    assert done.stderr.strip() == b""
+
+
+def test_cache_shows_what_it_holds_and_clears_it(work: Path, capsys: Capture, tmp_path: Path) -> None:
+    assert main(["cache", "--json"]) == 0
+    result = json_of(capsys)
+    assert result["folder"] == str(work / "cache")
+    assert result["bytes"] == sum(entry["bytes"] for entry in result["entries"]) > 0
+    assert main(["cache"]) == 0
+    assert "of at most" in capsys.readouterr().out
+    assert main(["cache", "--clear", "--json"]) == 0
+    assert json_of(capsys)["freed"] == result["bytes"]
+    assert main(["cache", "--json"]) == 0
+    assert json_of(capsys)["entries"] == []
+
+
+def wait_for(found: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that interrupts one other process")
+def test_ctrl_c_saves_and_says_how_to_go_on(work: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "tenfold", "train", "digits", "--out", str(run), *QUICK, "--epochs=3000"]
+    command.remove("--epochs")
+    command.remove("1")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+    wait_for(lambda: (run / "history.csv").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1].startswith("error: Stopped and saved; go on with: tenfold train --resume ")
+    assert (run / "checkpoint").is_dir()

@@ -1,0 +1,88 @@
+"""What the README tells people to type works, exactly as it stands there but for the number of epochs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def typed(command: str) -> list[str]:
+    """The lines of all `sh` blocks that run this command, settings of the environment before it included."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if re.match(rf"([A-Z_]+=\S+ )*{command}\b", line)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the README's reader has one: `flowers`, with a folder a class, and `photo.jpg`."""
+    folder = tmp_path_factory.mktemp("reader")
+    draw = np.random.default_rng(0)
+    for color, name in ((90, "daisy"), (150, "roses"), (210, "tulips")):
+        (folder / "flowers" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = draw.integers(color - 60, color + 45, (24, 32, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "flowers" / name / f"{number}.jpg")
+    Image.fromarray(pixels).save(folder / "photo.jpg")
+    return folder
+
+
+def run(place: Path, line: list[str] | str) -> subprocess.CompletedProcess[str]:
+    """Run a line as a shell would whose PATH begins with this environment's programs."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    settings = os.environ | {"PATH": path, "TENFOLD_CACHE": str(place / "cache")}
+    shell = isinstance(line, str)
+    ran = subprocess.run(line, shell=shell, cwd=place, env=settings, capture_output=True, text=True, encoding="utf-8")
+    assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
+    return ran
+
+
+def test_every_shell_line_is_tested():
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    assert lines
+    assert sorted(lines) == sorted(typed("tenfold") + typed("make"))
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    inline = re.findall(r"`(?:[A-Z_]+=\S+ )*make [a-z]+[^`\n]*`", README)
+    written = [re.findall(r"make [a-z]+", text)[0] for text in [*typed("make"), *inline]]
+    assert {"make demo", "make test"} <= set(written)
+    for target in {text.split()[1] for text in written}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names `make {target}`"
+
+
+def test_links_lead_somewhere():
+    for page in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page} links to {target}"
+
+
+def test_the_quick_start_runs(place: Path):
+    for line in typed("tenfold"):
+        ran = run(place, line + " --epochs 1" if line.startswith("tenfold train") else line)
+    assert any(name in ran.stdout for name in ("daisy", "roses", "tulips"))  # what the last one predicts
+    page = place / "runs" / "first" / "report.html"
+    assert "daisy" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", blocks("python"))
+def test_the_python_example_runs(place: Path, example: str):
+    short, changed = re.subn(r'"epochs": \d+', '"epochs": 1', example)
+    assert changed == 1
+    ran = run(place, [sys.executable, "-c", short])
+    assert "accuracy" in ran.stdout
+    assert (place / "runs" / "second" / "model.safetensors").is_file()

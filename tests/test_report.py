@@ -1,0 +1,343 @@
+"""The report says what the run holds, of any number of classes, and nothing in it can act or call out."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from report_run import FakeRun, make_history, make_run
+
+from tenfold.estimate import Estimate, wilson
+from tenfold.images.table import Table, make_samples
+from tenfold.report import BLOCKS, write_report
+from tenfold.report.blocks.confusion import IN_ALL, IN_CELL, matrix_picture
+from tenfold.report.context import Context
+from tenfold.report.headline import for_looks
+from tenfold.report.plots import INK, MUTED, RULE, SERIES
+from tenfold.report.thumbnails import Thumbnails
+from tenfold.report.training import best_epoch, quantities
+from tenfold.tasks import TASKS
+
+VOID = {"meta", "link", "img", "br"}
+FLOWERS = ("roses", "tulips", "daisy")
+
+
+class Page(HTMLParser):
+    """A page's elements as (tag, attributes, depth of its parents) and its text; fails where a tag is left open."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[tuple[str, dict[str, str]]] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(" ".join(text for _, text in self.texts).replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attrs):
+        attributes = {name: value or "" for name, value in attrs}
+        attributes["inside"] = " ".join(outer.get("id", "") for _, outer in self.open)
+        self.elements.append((tag, attributes))
+        if tag not in VOID:
+            self.open.append((tag, attributes))
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open[-1][0] == tag, f"<{self.open[-1][0]}> is closed by </{tag}>"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if data.strip() and self.open[-1][0] not in ("style", "title"):
+            self.texts.append((self.open[-1][0], data.strip()))
+
+    def all(self, tag: str, **wanted: str) -> list[dict[str, str]]:
+        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
+
+    def inside(self, place: str, tag: str) -> list[dict[str, str]]:
+        return [found for name, found in self.elements if name == tag and place in found.get("inside", "").split()]
+
+
+def page_of(run: FakeRun) -> Page:
+    return Page(write_report(run).read_text("utf-8"))
+
+
+def pixels(address: str) -> np.ndarray:
+    return np.array(Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))))
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory) -> FakeRun:
+    return make_run(tmp_path_factory.mktemp("flowers"), FLOWERS, each=20, look=2)
+
+
+@pytest.fixture(scope="module")
+def page(flowers) -> Page:
+    return page_of(flowers)
+
+
+def test_every_task_names_blocks_that_exist():
+    assert {name for task in TASKS.values() for name in task.blocks} == set(BLOCKS)
+
+
+def test_the_page_calls_nobody_and_runs_nothing(flowers, page):
+    html = (flowers.path / "report.html").read_text("utf-8")
+    assert set(re.findall(r"\w+://[\w./]+", html)) == {"http://www.w3.org/1999/xlink"}
+    assert "default-src 'none'" in page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert not page.all("script")
+    assert not page.all("iframe")
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    places = {found["id"] for _, found in page.elements if "id" in found}
+    for tag, found in page.elements:
+        assert not any(name.startswith("on") for name in found)
+        target = found.get("href", found.get("xlink:href", "data:"))
+        assert target.startswith("data:") or target[1:] in places, (tag, target)
+        assert found.get("popovertarget", "split") in places
+    assert all(name in places for name in re.findall(r"url\(#([^)]+)\)", html))
+
+
+def test_ids_are_unique(page):
+    names = [found["id"] for _, found in page.elements if "id" in found]
+    assert len(names) == len(set(names))
+
+
+def test_writing_twice_gives_the_same_bytes(flowers):
+    first = write_report(flowers).read_bytes()
+    assert write_report(flowers).read_bytes() == first
+    assert len(first) < 3_000_000
+
+
+def test_the_headline_says_it_in_words(flowers, page):
+    truth = flowers.frames["test"]["label"]
+    right, count = int((truth == flowers.frames["test"]["predicted"]).sum()), len(truth)
+    low, high = (100 * end for end in wilson(right, count))
+    assert (
+        f"On {count} test images it had never seen, the model named the right class {100 * right / count:.1f} % "
+        f"of the time ({low:.1f} to {high:.1f}, 95 % Wilson) ." in page.text
+    )
+    low, high = (100 * end for end in wilson(30, 70))
+    largest = f"largest class, roses, would be right {3000 / 70:.1f} % of the time ({low:.1f} to {high:.1f})."
+    assert largest in page.text
+
+
+def test_a_second_look_widens_the_interval(flowers, page):
+    assert "This is look 2 at this test part." in page.text
+    figure = Estimate(**flowers.evaluations["test"]["figures"]["accuracy"])
+    wide = for_looks(figure, 2)
+    assert f"about {100 * wide.low:.1f} to {100 * wide.high:.1f}." in page.text
+
+
+@pytest.mark.parametrize("looks", [1, 2, 5, 50])
+def test_the_interval_for_several_looks_is_near_wilsons_at_the_stricter_level(looks):
+    figure = Estimate(0.8, *wilson(400, 500), 0.95, 500, "Wilson")
+    wide = for_looks(figure, looks)
+    assert wide.level == pytest.approx(1 - 0.05 / looks)
+    assert (wide.low, wide.high) == pytest.approx(wilson(400, 500, 1 - 0.05 / looks), abs=0.005)
+    perfect = for_looks(Estimate(1.0, *wilson(30, 30), 0.95, 30, "Wilson"), looks)
+    assert perfect.high == 1
+
+
+def test_the_first_look_is_named(tmp_path):
+    assert "This is look 1 at this test part" in page_of(make_run(tmp_path, FLOWERS, each=3)).text
+
+
+def test_a_cell_shows_its_own_images(flowers, page):
+    """Each class has one color, so the pictures of a cell tell which class they are of."""
+    counts = np.array(flowers.evaluations["test"]["details"]["confusion"])
+    samples = flowers.table.samples
+    colors = [
+        pixels_mean(np.array(Image.open(samples["source"][samples["label"] == name].iloc[0]))) for name in FLOWERS
+    ]
+    for row, column in np.ndindex(3, 3):
+        shown = page.inside(f"cell-{row}-{column}", "img")
+        assert len(shown) == min(counts[row, column], IN_CELL)
+        for image in shown:
+            near = [np.abs(pixels_mean(pixels(image["src"])) - color).sum() for color in colors]
+            assert int(np.argmin(near)) == row
+    buttons = [text for tag, text in page.texts if tag == "button" and text != "Close"]
+    assert buttons == [str(count) for count in counts.ravel() if count]
+
+
+def pixels_mean(image: np.ndarray) -> np.ndarray:
+    return image.reshape(-1, 3).mean(0)
+
+
+def test_the_per_class_table_holds_every_count_and_interval(flowers, page):
+    for row in flowers.evaluations["test"]["details"]["per_class"]:
+        counts = " ".join(str(row[name]) for name in ("support", "tp", "fp", "fn", "tn"))
+        recall = row["recall"]
+        shown = f"{100 * recall['value']:.1f} % {100 * recall['low']:.1f} to {100 * recall['high']:.1f}"
+        assert f"{row['class']} {counts} " in page.text
+        assert shown in page.text
+        assert f"{row['roc_auc']['low']:.3f} to {row['roc_auc']['high']:.3f}" in page.text
+
+
+def test_the_surest_mistakes_come_first(flowers, page):
+    frame = flowers.frames["test"]
+    wrong = frame[frame["label"] != frame["predicted"]]
+    sure = sorted((max(row) for row in wrong["probability"]), reverse=True)
+    shown = page.text.split("The most confident mistakes")[2].split("true class ·")[0]
+    assert re.findall(r"[\d.]+ %", shown) == [f"{100 * value:.1f} %" for value in sure[:24]]
+    assert f"{len(wrong)} of {len(frame)} images" in shown
+
+
+def test_both_parts_stand_in_the_figures(flowers, page):
+    for part in ("test", "validation"):
+        figure = flowers.evaluations[part]["figures"]["mcc"]
+        assert f"{figure['value']:.3f} {figure['low']:.3f} to {figure['high']:.3f}" in page.text
+
+
+def test_the_split_adds_up(page):
+    assert "roses 30 30 30 90 tulips 20 20 20 60 daisy 20 20 20 60 all 70 70 70 210" in page.text
+    assert "1 hidden file was left out: .DS_Store." in page.text
+
+
+def test_drawings_follow_the_page(flowers):
+    html = (flowers.path / "report.html").read_text("utf-8")
+    drawings = re.findall(r"<svg.*?</svg>", html, re.S)
+    assert len(drawings) == 5
+    assert html.count("<style") == 1
+    for drawing in drawings:
+        assert not any(color in drawing.lower() for color in (INK, MUTED, RULE, *SERIES, "#000000", "#ffffff"))
+        assert "var(--muted)" in drawing
+        assert 'role="img"' in drawing
+    assert "best epoch 5" in drawings[0]
+
+
+def test_names_are_shown_never_obeyed(tmp_path):
+    names = ("<script>alert(1)</script>", "Hoa hồng Đà Lạt", "🌷 \"a\" & 'b'")
+    run = make_run(tmp_path, names, each=4)
+    run = replace(run, environment={"<b>": '"><img src=x onerror=alert(1)>'})
+    html = write_report(run).read_text("utf-8")
+    page = Page(html)
+    assert not page.all("script")
+    assert not page.all("img", src="x")
+    assert all(name in page.text for name in names)
+
+
+def test_commands_survive_a_shell(tmp_path):
+    run = make_run(tmp_path / "Hoa hồng's & co", ("a", "b"), each=2)
+    text = [text for tag, text in page_of(run).texts if tag == "code" and text.startswith("tenfold")]
+    assert [shlex.split(line)[2] for line in text] == [
+        str(run.path / "recipe.toml"), str(run.path), str(run.path), str(run.path)
+    ]  # fmt: skip
+
+
+def test_two_classes_with_a_threshold(tmp_path):
+    run = make_run(tmp_path, ("well", "ill"), each=20, options={"positive": "ill", "threshold": 0.2})
+    page = page_of(run)
+    assert "The positive class is ill : an image is given it from a probability of 0.2 on." in page.text
+    answers = Context(run, run.evaluations["test"], Thumbnails(run.table)).answers
+    counts = np.zeros((2, 2), int)
+    np.add.at(counts, (answers.truth, answers.predicted), 1)
+    assert counts.tolist() == run.evaluations["test"]["details"]["confusion"]
+    assert (run.frames["test"]["predicted"] != np.array(run.classes)[answers.predicted]).any()
+
+
+def test_two_hundred_classes(tmp_path):
+    run = make_run(tmp_path, tuple(f"person {number}" for number in range(200)), each=2, seed=3)
+    page = page_of(run)
+    assert (run.path / "report.html").stat().st_size < 3_000_000
+    assert not page.all("table", **{"class": "confusion"})
+    counts = np.array(run.evaluations["test"]["details"]["confusion"])
+    pairs = int((counts * ~np.eye(200, dtype=bool) > 0).sum())
+    assert len([text for tag, text in page.texts if tag == "button" and text != "Close"]) == min(pairs, 30)
+    assert 0 < len(page.all("img")) < IN_ALL + 30
+    assert "197 other classes" in page.text
+
+
+def test_the_picture_of_a_matrix():
+    shown = pixels(matrix_picture(np.array([[3, 0], [2, 2]])))
+    assert shown.shape == (1000, 1000, 4)
+    right, empty, wrong = shown[10, 10], shown[10, 990], shown[990, 10]
+    assert right.tolist() == [0, 114, 178, 255]
+    assert empty[3] == 0
+    assert wrong[:3].tolist() == [213, 94, 0]
+    assert 0 < wrong[3] < 255
+
+
+@pytest.mark.parametrize("evaluated", [(), ("validation",)])
+def test_before_the_test_part_was_looked_at(tmp_path, evaluated):
+    page = page_of(make_run(tmp_path, FLOWERS, each=4, evaluated=evaluated))
+    assert "The test part (14 images) is still sealed" in page.text
+    assert ("has not been evaluated yet" in page.text) == (not evaluated)
+    assert ("On 14 validation images held back from training" in page.text) == bool(evaluated)
+
+
+def test_a_task_without_blocks_shows_every_figure(tmp_path):
+    samples = make_samples({"source": ["a.png", "b.png"], "part": ["train", "test"]}, 2)
+    run = FakeRun(tmp_path, Table(samples), make_history(2).iloc[:0], task=replace(TASKS["classification"], blocks=()))
+    iou = Estimate(0.71, 0.61, 0.79, 0.9, 1, "bootstrap over images")
+    run.evaluations["test"] = {"part": "test", "n": 1, "look": 1, "figures": {"box_iou": iou.to_json()}, "details": {}}
+    page = page_of(run)
+    assert (
+        "On 1 test image it had never seen, the model's Box iou is 0.710 (0.610 to 0.790, 90 % bootstrap) ."
+        in page.text
+    )
+    assert "Box iou 0.710 0.610 to 0.790" in page.text
+    assert "Nothing was recorded epoch by epoch" in page.text
+    assert "all 1 0 1 2" in page.text
+
+
+def test_an_image_that_is_gone_leaves_a_box(tmp_path):
+    run = make_run(tmp_path, FLOWERS, each=10)
+    frame = run.frames["test"]
+    row = int(frame["sample"][(frame["label"] != frame["predicted"])].iloc[0])
+    source = Path(run.table.samples["source"].iloc[row])
+    source.write_bytes(b"no image")
+    page = page_of(run)
+    assert f"{source.name} cannot be read" in page.text
+    source.unlink()
+    assert f"{source.name} cannot be read" in page_of(run).text
+
+
+def test_unreadable_images_are_counted(tmp_path):
+    run = make_run(tmp_path, FLOWERS, each=4)
+    run.evaluations["test"]["unreadable"] = {"a.jpg": "why", "b.jpg": "why"}
+    assert "2 of its images could not be read and are not in the figures." in page_of(run).text
+
+
+def test_a_thumbnail_is_the_region_of_its_sample(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[5:15, 10:24] = (0, 200, 50)
+    table = Table(
+        make_samples({"source": ["a", "a"], "row": [0, 0], "x1": [10, None], "y1": [5, None], "x2": [24, None],
+                      "y2": [15, None]}, 2), arrays={"a": image[None]},
+    )  # fmt: skip
+    region, whole = (Thumbnails(table)[row] for row in range(2))
+    assert region.tiny
+    assert np.array_equal(pixels(region.address), image[5:15, 10:24])
+    assert np.array_equal(pixels(whole.address), image)
+    assert whole.name == "a, image 0"
+
+
+def test_a_large_thumbnail_keeps_its_shape(tmp_path):
+    table = Table(make_samples({"source": ["a"], "row": [0]}, 1), arrays={"a": np.full((1, 300, 600), 90, np.uint8)})
+    assert pixels(Thumbnails(table)[0].address).shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_curves_of_any_length(tmp_path, epochs):
+    run = make_run(tmp_path, ("a", "b"), each=2, evaluated=(), epochs=epochs)
+    assert len(page_of(run).all("svg")) == 3
+
+
+def test_curves_without_validation_and_with_other_losses(tmp_path):
+    run = make_run(tmp_path, ("a", "b"), each=2, evaluated=())
+    history = run.history.drop(columns=["validation_accuracy"]).assign(validation_loss=np.nan, train_cycle=0.5, best=0)
+    assert quantities(history) == ["loss", "accuracy", "cycle"]
+    assert best_epoch(history) is None
+    assert best_epoch(pd.concat([run.history, run.history.assign(epoch=run.history["epoch"] + 6)])) == 11
+    run.history = history
+    assert len(page_of(run).all("svg")) == 4
