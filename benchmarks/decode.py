@@ -40,10 +40,10 @@ def main() -> None:
     torch.set_num_threads(1)
     photos = make_photos()
     contenders = {name: prepare for name, make in MAKERS.items() if (prepare := make()) is not None}
-    print(f"{processor()}, {os.cpu_count()} cores; {len(photos)} photos of {np.mean([*map(len, photos)]) / 1024:.0f} KiB")
+    size = sum(map(len, photos)) / len(photos) / 1024
+    print(f"{processor()}, {os.cpu_count()} cores; {len(photos)} photos of {size:.0f} KiB; {REPEATS} repeats")
     check(contenders, photos[0])
-    for threads in (1, 2):
-        show(threads, measure(contenders, photos, threads))
+    show(measure(contenders, photos))
 
 
 def ours() -> Contender:
@@ -133,25 +133,30 @@ def check(contenders: dict[str, Contender], photo: bytes) -> None:
         print(f"{name}: {np.abs(np.asarray(prepare(photo)) - truth).mean():.2f} grey levels from Pillow on average")
 
 
-def measure(contenders: dict[str, Contender], photos: list[bytes], threads: int) -> dict[str, list[float]]:
-    """Images a second of each contender, one number a repeat."""
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
-    with ThreadPoolExecutor(threads) as pool:
-        for repeat in range(REPEATS + 1):
-            for name, prepare in contenders.items():
-                begun = time.perf_counter()
-                list(pool.map(prepare, photos))
-                if repeat:  # the first one warms up
-                    rates[name].append(len(photos) / (time.perf_counter() - begun))
+def measure(contenders: dict[str, Contender], photos: list[bytes]) -> dict[tuple[str, int], list[float]]:
+    """Images a second of each contender on each number of threads, one number a repeat."""
+    rates: dict[tuple[str, int], list[float]] = {(name, threads): [] for name in contenders for threads in (1, 2)}
+    pools = {threads: ThreadPoolExecutor(threads) for threads in (1, 2)}
+    for repeat in range(REPEATS + 1):
+        for (name, threads), values in rates.items():
+            begun = time.perf_counter()
+            list(pools[threads].map(contenders[name], photos))
+            if repeat:  # the first one warms up
+                values.append(len(photos) / (time.perf_counter() - begun))
     return rates
 
 
-def show(threads: int, rates: dict[str, list[float]]) -> None:
-    print(f"\n{threads} thread{'s' * (threads > 1)}: images/s median (quartiles), ours to theirs")
-    for name, values in rates.items():
+def show(rates: dict[tuple[str, int], list[float]]) -> None:
+    print(f"\n{'images/s, median (quartiles)':30s} ours / theirs   over one thread")
+    for (name, threads), values in rates.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        ratio = statistics.median(a / b for a, b in zip(rates["tenfold"], values, strict=True))
-        print(f"  {name:20s} {middle:6.0f} ({low:.0f} to {high:.0f})  {ratio:.2f}")
+        gain, speedup = ratio(rates["tenfold", threads], values), ratio(values, rates[name, 1])
+        title = f"{name}, {threads} thread{'s' * (threads > 1)}"
+        print(f"{title:30s} {middle:6.0f} ({low:.0f} to {high:.0f})   {gain:.2f}   {speedup:.2f}")
+
+
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def processor() -> str:

@@ -54,7 +54,12 @@ class FakeRun:
     preprocessing: Numbers = field(default_factory=Numbers)
     model: Network = field(default_factory=Network)
     environment: dict[str, Any] = field(
-        default_factory=lambda: {"python": "3.11.9", "packages": {"torch": "2.14.0", "numpy": "2.4.0"}, "cores": 2}
+        default_factory=lambda: {
+            "python": "3.11.9",
+            "packages": {"torch": "2.14.0", "numpy": "2.4.0"},
+            "cores": 2,
+            "unreadable": {"x.png": "x.png is no image."},
+        }
     )
 
     @property
@@ -118,9 +123,8 @@ def make_history(epochs: int) -> pd.DataFrame:
             "images_per_second": 812.0,
             "train_loss": 1.6 * np.exp(-time / 8) + 0.4,
             "train_accuracy": 1 - 0.7 * np.exp(-time / 6),
-            "validation_loss": 1.5 * np.exp(-time / 5) + 0.3,
+            "validation_loss": 0.3 + 0.1 * np.abs(time - best),
             "validation_accuracy": 0.9 - 0.7 * np.exp(-time / 4),
-            "best": (time == best).astype(int),
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -78,7 +79,11 @@ def test_help_says_what_it_does_with_an_example_and_every_option(name: str, caps
     assert f"    tenfold {name}" in text.partition("For example:")[2]
     assert "--json" in text
     app = make_app(name)[name]
-    silent = [argument.name for argument in app.assemble_argument_collection(parse_docstring=True) if not argument.parameter.help]
+    silent = [
+        argument.name
+        for argument in app.assemble_argument_collection(parse_docstring=True)
+        if not argument.parameter.help
+    ]
     assert set(silent) <= {f"--{section}.{setting}".replace("_", "-") for section, setting in SETTINGS} | set(
         SHORT.values()
     )
@@ -355,7 +360,7 @@ def test_split_follows_the_file_that_stands(images: Path) -> None:
 
 
 def test_split_keeps_groups_together(images: Path) -> None:
-    assert main(["split", "ảnh", "--group-pattern", r"^(\d)-"]) == 0
+    assert main(["split", "ảnh", "--group-pattern", r"/(\d)-"]) == 0
     groups: dict[str, set[str]] = {}
     with Path("ảnh.split.csv").open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
@@ -385,14 +390,13 @@ def test_folds_share_the_test_part_and_validate_each_image_once(images: Path, ca
             assert sorted(given[:3]) == sorted(given[3:]) == ["train", "train", "validation"]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_console_without_the_letters_does_not_end_a_command(images: Path, encoding: str) -> None:
-    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+def test_a_console_without_the_letters_does_not_end_a_command(images: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "tenfold", "split", "ảnh"]
     for options in ([], ["--json"]):
         done = subprocess.run([*command, *options], env=environment, capture_output=True, check=True)
         assert b"Traceback" not in done.stderr
-        printed = done.stdout.decode(encoding)
+        printed = done.stdout.decode("ascii")
     assert json.loads(printed)["counts"]["(all)"]["train"] == 28
 
 
@@ -403,11 +407,17 @@ def test_a_console_without_the_letters_does_not_end_a_command(images: Path, enco
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
     """The folder that digits were trained in, what `train --json` printed, and what it said on stderr."""
     place = tmp_path_factory.mktemp("work")
-    environment = os.environ | {"TENFOLD_CACHE": str(place / "cache")}
-    command = [sys.executable, "-m", "tenfold", "train", "digits", "--split.per-class", "20", "--json", *QUICK]
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
-    return place, json.loads(done.stdout), done.stderr
+    printed, said = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(said),
+    ):
+        patch.chdir(place)
+        patch.setenv("TENFOLD_CACHE", str(place / "cache"))
+        code = main(["train", "digits", "--split.per-class", "20", "--json", *QUICK])
+    assert code == 0, said.getvalue()
+    return place, json.loads(printed.getvalue()), said.getvalue()
 
 
 @pytest.fixture
@@ -447,7 +457,7 @@ def test_evaluate_prints_figures_and_the_confusion_matrix(work: Path, capsys: Ca
     out = capsys.readouterr().out
     assert "Accuracy" in out
     assert "Top-3 accuracy" in out
-    assert "90" in out
+    assert "90\u00a0% interval" in out
     assert "Truth, then predicted as" in out
     assert "Next: tenfold report" in out
 

@@ -89,9 +89,7 @@ def test_pad_surrounds_with_the_background():
 
 
 def test_prepare_refuses_other_channels():
-    with pytest.raises(
-        UsageError, match=r"^prepare needs an image \[H, W, 1\] for grey, not \[5, 5, 3\]; decode it"
-    ):
+    with pytest.raises(UsageError, match=r"^prepare needs an image \[H, W, 1\] for grey, not \[5, 5, 3\]; decode it"):
         GREY.prepare(np.zeros((5, 5, 3), np.uint8))
 
 

@@ -81,9 +81,9 @@ def unsplit(table: Table) -> Table:
 
 def slow_blocks(table: Table) -> list[set[int]]:
     """The oracle: merge sets of rows with a hash, group or origin in common until nothing changes."""
-    rows = table.samples[["hash", "origin", "group"]].to_numpy(object)
-    blocks = [({i}, {("h", h)} | {("h", o) for o in [o] if isinstance(o, str)} | {("g", g) for g in [g] if isinstance(g, str)})
-              for i, (h, o, g) in enumerate(rows)]  # fmt: skip
+    rows = enumerate(table.samples[["hash", "origin", "group"]].to_numpy(object))
+    kinds = ("hash", "hash", "group")
+    blocks = [({i}, {tie for tie in zip(kinds, row, strict=True) if isinstance(tie[1], str)}) for i, row in rows]
     merged: list[tuple[set[int], set[tuple[str, str]]]] = []
     for members, ties in blocks:
         touching = [block for block in merged if block[1] & ties]
@@ -93,14 +93,16 @@ def slow_blocks(table: Table) -> list[set[int]]:
 
 
 def torn_blocks(table: Table) -> list[set[int]]:
-    parts = parts_of(table)
-    return [block for block in slow_blocks(table) if len({parts[row] for row in block} - {None}) > 1]
+    """Blocks in more than one part, of the images that are in one."""
+    used = table.take([row for row, part in enumerate(parts_of(table)) if part])
+    parts = parts_of(used)
+    return [block for block in slow_blocks(used) if len({parts[row] for row in block}) > 1]
 
 
-# --- shares -------------------------------------------------------------------------------------------------------
+# --- shares
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_images_that_stand_alone_are_split_to_within_one_image_of_each_class_and_of_all(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sizes = rng.integers(7, 60, int(rng.integers(2, 30)))
@@ -131,7 +133,7 @@ def test_quotas_add_up_and_are_within_one(parts: int) -> None:
     assert (covered[:, totals >= parts] > 0).all()
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(15))
 def test_no_block_is_in_two_parts_and_every_image_is_in_one(seed: int) -> None:
     table = random_table(seed)
     split = split_table(table, seed=seed)
@@ -222,12 +224,12 @@ def test_images_with_boxes_are_stratified_by_the_classes_among_them() -> None:
     table = replace(table_of([None] * 300), boxes=boxes.astype(BOX_COLUMNS), classes=("car", "dog", "tram"))
     counts = part_counts(split_table(table))
     images = boxes.groupby("label")["sample"].nunique()
-    assert counts.iloc[:3].sum(1).tolist() == images[["car", "dog", "tram"]].tolist()
+    assert counts.iloc[:3].sum(axis=1).tolist() == images[["car", "dog", "tram"]].tolist()
     assert np.abs(counts.iloc[:3].to_numpy() / images.to_numpy()[:, None] - [0.7, 0.15, 0.15]).max() < 0.05
     assert counts.loc["(no label)"].sum() == 300 - len(set(owners))
 
 
-# --- determinism ----------------------------------------------------------------------------------------------------
+# --- determinism
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -247,7 +249,7 @@ def test_copies_of_a_table_in_another_order_have_the_same_folds() -> None:
         assert by_hash(one) == by_hash(other)
 
 
-# --- parts that the reader found --------------------------------------------------------------------------------------
+# --- parts that the reader found
 
 
 def test_given_parts_are_kept_and_validation_comes_from_training_only() -> None:
@@ -255,7 +257,10 @@ def test_given_parts_are_kept_and_validation_comes_from_training_only() -> None:
     split = split_table(table, validation=0.25)
     assert part_counts(split).to_numpy().tolist() == [[30, 10, 20], [30, 10, 20], [60, 20, 40]]
     assert set(parts_of(split)[80:]) == {"test"}
-    assert "The data give train and test; validation is taken from what they do not give to another." in split.notes
+    assert (
+        "The data give train and test; validation is taken from the training images and those without a part."
+        in split.notes
+    )
     assert parts_of(split_table(split)) == parts_of(split)
 
 
@@ -267,7 +272,9 @@ def test_what_is_tied_to_a_given_part_joins_it_or_is_reported() -> None:
     )
     split = split_table(table)
     assert parts_of(split)[:6] == ["test", "test", "test", "train", "test", None]
-    assert "Given in more than one part though of one group, and kept so: a/3.png, a/4.png." in split.notes
+    assert (
+        "The data give images of one group to more than one part, which flatters the result (2): a/3.png, a/4.png."
+    ) in split.notes
     assert "Left out, as a group or a copy ties each to more than one part (1): a/5.png." in split.notes
 
 
@@ -279,7 +286,7 @@ def test_a_copy_of_a_test_image_counts_as_test_wherever_it_lies() -> None:
     assert "Copies of images that the data give to a later part, and moved there: a/3.png." in split.notes
 
 
-# --- few images ------------------------------------------------------------------------------------------------------
+# --- few images
 
 
 def test_a_limited_training_part_is_nested_and_leaves_the_rest_alone() -> None:
@@ -308,7 +315,7 @@ def test_few_images_are_different_images() -> None:
     assert len(limit_table(table, 15).part("train")) == 15
 
 
-# --- the written split ------------------------------------------------------------------------------------------------
+# --- the written split
 
 ODD_NAMES = [
     "Hoa cúc, vàng",
@@ -360,10 +367,10 @@ def test_rows_and_regions_are_told_apart(tmp_path: Path) -> None:
     place = {"row": [3, None], "x1": [None, 1.0], "y1": [None, 2.5], "x2": [None, 30.0], "y2": [None, 40.0]}
     table = table_of(["a", "a"], source=["/d/all.parquet", str(tmp_path / "1.png")], part=["train", "test"], **place)
     write_split(table, tmp_path / "s.csv")
-    assert [entry.path for entry in read_split(tmp_path / "s.csv")] == ["/d/all.parquet#3", "1.png [1 2.5 30 40]"]
+    assert [entry.path for entry in read_split(tmp_path / "s.csv")] == ["1.png [1 2.5 30 40]", "/d/all.parquet#3"]
 
 
-@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("seed", range(10))
 def test_adding_removing_and_renaming_move_no_old_image(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     table, path = random_table(seed), tmp_path / "s.csv"
@@ -373,7 +380,7 @@ def test_adding_removing_and_renaming_move_no_old_image(seed: int, tmp_path: Pat
     for turn in range(3):
         kept = table.take(np.flatnonzero(rng.random(len(table)) < 0.7))
         kept = kept.assign(source=[f"/moved/{turn}/{i}" for i in rng.permutation(len(kept))])
-        fresh = random_table(100 * seed + turn)
+        fresh = random_table(1000 + 100 * seed + turn)
         ties = [f"g{g}" if g % 2 else None for g in rng.integers(0, len(fresh), len(fresh))]
         now = joined(kept, fresh.assign(group=ties))
         now = apply_split(now.take(rng.permutation(len(now))), path, seed=turn)
@@ -405,7 +412,7 @@ def test_a_new_image_fills_the_part_in_which_its_class_falls_shortest(tmp_path: 
 def test_images_that_come_one_by_one_end_within_one_of_their_shares(validation: float, tmp_path: Path) -> None:
     path, count = tmp_path / "s.csv", 12
     write_split(split_table(table_of(["a"] * count, "x"), validation=validation), path)
-    for more in range(13, 40):
+    for more in range(13, 30):
         table = apply_split(table_of(["a"] * more, "x"), path, validation=validation)
         write_split(table, path)
         counts = part_counts(table).loc["a"].to_numpy()
@@ -434,11 +441,11 @@ def test_new_images_join_their_block_or_are_left_out_and_named(tmp_path: Path) -
     got = parts_of(now)
     assert got[:6] == parts
     # Its group is p, which is training, and it was made from a test image.
-    assert got[6:11] == ["validation", "test", "test", None, None]
+    assert got[6:11] == ["validation", "test", "test", None, "train"]
     assert got[11] is not None
     assert got[11] == got[12]
     assert got[13:] == ["test", None]
-    assert "Left out, as a group or a copy ties each to more than one part (2): a/new3.png, a/new4.png." in now.notes
+    assert "Left out, as a group or a copy ties each to more than one part (1): a/new3.png." in now.notes
     assert "s.csv leaves out 2 images: they have an empty part in it." in now.notes
 
 
@@ -452,6 +459,18 @@ def test_a_new_image_of_a_group_that_is_only_in_the_file_joins_it(tmp_path: Path
         "q",
         "r",
     ]
+
+
+def test_groups_that_were_not_known_when_the_split_was_written_are_named(tmp_path: Path) -> None:
+    old = table_of(["a"] * 3, part=["train", "validation", "test"])
+    write_split(old, tmp_path / "s.csv")
+    now = apply_split(old.assign(group=["g", None, "g"]), tmp_path / "s.csv")
+    assert parts_of(now) == parts_of(old)
+    (note,) = now.notes
+    assert (
+        note
+        == "s.csv gives images of one group to more than one part, which flatters the result (2): a/0.png, a/2.png."
+    )
 
 
 def test_what_the_reader_says_of_a_new_image_holds_unless_it_would_leak(tmp_path: Path) -> None:
@@ -478,7 +497,7 @@ HASHES = [digest(i) for i in range(3)]
         ("", "must name the columns hash and part"),
         (f"hash,label\n{HASHES[0]},a\n", "must name the columns hash and part.* not hash, label"),
         (f"hash,part,remark\n{HASHES[0]},train,x\n", "not hash, part, remark"),
-        (f"hash,part\n{HASHES[0]},train\n{HASHES[1]},tset\n", "part in line 3 of .* must be one of train, .*'tset'.*'test'"),
+        (f"hash,part\n{HASHES[0]},\n{HASHES[1]},tset\n", "part in line 3 of .* must be one of train, .*'tset'.*'test'"),
         (f"hash,part\n{HASHES[0]},train\n\n{HASHES[0]},test\n", "Lines 2 and 4 of .* not train and test"),
         (f"hash,part\n{HASHES[0]},\n{HASHES[0]},test\n", "Lines 2 and 3 of .* not none and test"),
         ("hash,part\n1.2E+31,train\n", "hash in line 2 of .* 32 hexadecimal digits, not '1.2e\\+31'"),
@@ -522,7 +541,7 @@ def test_the_split_lies_beside_the_data_or_in_the_current_directory(
     assert find_split(data) == split_path(data)
 
 
-# --- folds -------------------------------------------------------------------------------------------------------------
+# --- folds
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -551,10 +570,9 @@ def test_folds_of_images_that_stand_alone_are_equal() -> None:
 def test_folds_leave_out_what_is_left_out() -> None:
     limited = split_table(table_of(["a", "b"] * 50), per_class=10)
     for fold in fold_tables(limited, 5):
-        assert (
-            part_counts(fold).loc["(all)"].tolist() == [40, 10, 0, 50] or part_counts(fold)["left out"].iloc[-1] == 50
-        )
-        assert fold.samples["part"].isna().sum() == 50
+        counts = part_counts(fold).drop(columns="train")
+        assert counts["left out"].tolist() == [25, 25, 50]  # of 70 training images 20 are kept
+        assert counts.loc["(all)", ["validation", "test"]].tolist() == [7, 0]  # a fifth of these and 15 for validation
 
 
 @pytest.mark.parametrize("case", range(12))
@@ -581,7 +599,7 @@ def test_groups_are_balanced_no_worse_than_by_scikit_learn(case: int) -> None:
     assert ours <= max(theirs, 0.02) + 1e-9  # below two hundredths of a class ours stops, so that seeds differ
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------------
+# --- arguments
 
 
 def test_impossible_arguments_are_refused() -> None:

@@ -96,6 +96,8 @@ def units_of(groups: NDArray[np.object_] | None, count: int) -> Units:
 
     `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own.
     """
+    if groups is not None and len(groups) != count:
+        raise UsageError(f"groups must have one value for each of the {count} images, not {len(groups)}.")
     place: dict[object, int] = {}
     names = [None] * count if groups is None else groups.tolist()
     alone = [name is None or name != name for name in names]
@@ -145,7 +147,7 @@ def score_interval(
         z = _quantile(level, units.df)
         shift = z * z * spread / 2
         half = z * math.sqrt(spread * (value - bottom) + z * z * spread**2 / 4)
-        return max(value + shift - half, bottom), value + shift + half
+        return max(value + min(shift - half, 0.0), bottom), value + shift + half
     width = top - bottom
     largest = place * (width - place)
     effective = largest / variance if variance > 1e-12 * largest > 0 else float(units.count)
@@ -196,7 +198,9 @@ def to_json(value: Any, name: str = "the value") -> Any:
     if isinstance(value, Estimate):
         return to_json(value.to_json(), name)
     if isinstance(value, dict):
-        return {str(key): to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise UsageError(f"{name} must have keys that are text to be written as JSON, not {wrong[0]!r}.")
+        return {key: to_json(item, f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item, f"{name}[{place}]") for place, item in enumerate(value)]
     if isinstance(value, np.ndarray | np.generic):

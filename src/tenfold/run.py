@@ -50,8 +50,10 @@ _BATCH = 64
 class Run:
     """A run's folder, each file read when first needed. `load_run` opens one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, table: Table | None = None) -> None:
+        """`table` saves reading it again; images in memory are only known through it."""
         self.path = path
+        self._table = table
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -106,6 +108,8 @@ class Run:
         """The samples of the run with their parts; where the images lie is as it was at training."""
         from tenfold.images.table import load_table
 
+        if self._table is not None:
+            return self._table
         return load_table(self.path / "table.parquet", self.classes)
 
     @cached_property

@@ -92,14 +92,14 @@ def _show(
     rows = [
         ("Python", f"{machine['python']} ({machine['executable']})"),
         ("System", machine["system"]),
-        ("Cores", machine["cores"]),
+        ("Processor", f"{machine['processor']}, {machine['cores']} cores"),
         ("Memory", readable_bytes(machine["memory"]) if machine["memory"] else "not known"),
         ("GPU", "; ".join(machine["gpus"]) or "none"),
     ]
     if speed:
         ratio = speed["bfloat16"] / speed["float32"]
-        gain = f"bfloat16 is {ratio:.1f} times as fast as float32" if ratio > 1 else "float32 is faster than bfloat16"
-        rows.append(("Processor", f"{gain} ({speed['float32']:.0f} and {speed['bfloat16']:.0f} GFLOP/s)"))
+        gain = f"bfloat16 is {ratio:.1f} times as fast as float32"
+        rows.append(("Precision", f"{gain} ({speed['float32']:.0f} and {speed['bfloat16']:.0f} GFLOP/s)"))
     rows += [("Cache", f"{readable_bytes(c['bytes'])} of {c['what']} in {c['folder']}") for c in caches]
     rows += [("Free disk", readable_bytes(c["free"])) for c in caches[:1]]
     show_table(("What", "Here"), rows)
@@ -122,16 +122,18 @@ def _show(
 def _required() -> Iterator[Package]:
     """Each package that Tenfold's own metadata asks for, imported to see that it works."""
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     try:
         wanted = [Requirement(text) for text in metadata.requires("tenfold") or []]
     except metadata.PackageNotFoundError:
         yield Package("tenfold", True, "missing", detail="it runs, but is not installed", fix=_install("-e ."))
         return
-    modules = {name: module for module, names in metadata.packages_distributions().items() for name in names}
+    homes = metadata.packages_distributions().items()
+    modules = {canonicalize_name(name): module for module, names in homes for name in names}
     for requirement in wanted:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            module = modules.get(requirement.name, requirement.name.replace("-", "_"))
+            module = modules.get(canonicalize_name(requirement.name), requirement.name.replace("-", "_"))
             yield _look(requirement.name, module, True, str(requirement.specifier))
 
 
@@ -190,10 +192,13 @@ def _install(what: str) -> str:
 
 
 def _machine() -> dict[str, Any]:
+    from tenfold.environment import processor_name
+
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": platform.platform(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": _memory(),
     }

@@ -21,9 +21,15 @@ WIDE = 1000
 """Columns where no terminal sets a limit: nothing is cut in a file or a pipe."""
 
 
+def is_first() -> bool:
+    """Of several processes that train together under torchrun, only the first speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
     """A message for whoever watches: stderr, so that stdout holds results alone."""
-    print(message, file=sys.stderr, flush=True)
+    if is_first():
+        print(message, file=sys.stderr, flush=True)
 
 
 def show_json(results: Mapping[str, Any]) -> None:
@@ -51,14 +57,15 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: s
 
 
 def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
-    """Print figures with their intervals."""
+    """Print figures, all of one level, with their intervals."""
     from tenfold.report.figures import figure_label, write_interval, write_level, write_value
 
     rows = [
-        (figure_label(name), write_value(name, f.value), write_interval(name, f), write_level(f.level), f.method)
-        for name, f in figures.items()
+        (figure_label(name), write_value(name, figure.value), write_interval(name, figure), figure.method)
+        for name, figure in figures.items()
     ]
-    show_table(("Figure", "Value", "Interval", "Level", "Method"), rows, title)
+    level = write_level(next(iter(figures.values())).level)
+    show_table(("Figure", "Value", f"{level} interval", "Method"), rows, title)
 
 
 def next_command(*words: object) -> None:

@@ -6,8 +6,11 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from tenfold.commands.options import Whole
 from tenfold.commands.output import say, show_json, show_table
@@ -22,7 +25,7 @@ Answer = dict[str, Any]
 
 def predict(
     run: Path,
-    images: list[str],
+    images: Annotated[list[str], Parameter(allow_leading_hyphen=True)],
     /,
     *,
     top_k: Whole = 1,
@@ -53,11 +56,12 @@ def predict(
     json
         The same as --format json.
     """
+    _refuse_options(images)
+    if top_k < 1:
+        raise UsageError(f"--top-k must be at least 1, not {top_k}.")
     from tenfold.images.readers import find_images
     from tenfold.run import load_run
 
-    if top_k < 1:
-        raise UsageError(f"--top-k must be at least 1, not {top_k}.")
     model = load_run(run)
     paths, notes = find_images(_listed(images))
     for note in notes:
@@ -88,6 +92,14 @@ def _listed(images: Iterable[str]) -> Iterator[str]:
         for line in sys.stdin.buffer:
             if path := line.rstrip(b"\r\n"):
                 yield os.fsdecode(path)
+
+
+def _refuse_options(images: Iterable[str]) -> None:
+    """Since "-" is allowed among the images, an option that does not exist arrives there too."""
+    for name in images:
+        if name.startswith("-") and name != "-":
+            near = get_close_matches(name, ("--top-k", "--format", "--json"), n=1)
+            raise UsageError(f"Unknown option: {name}." + (f" Did you mean {near[0]}?" if near else ""))
 
 
 def _answers(run: Run, paths: Iterable[str], top_k: int, failed: dict[str, str]) -> Iterator[Answer]:

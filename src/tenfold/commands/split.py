@@ -59,7 +59,7 @@ def split(
     per_class
         Training images of each class to keep, for few-image studies; 0: all.
     groups_from
-        A regular expression on the file name; what its first bracket matches is the image's group.
+        A regular expression on the path below DATA; what its first bracket matches is the image's group.
     folds
         Write so many files, each with another fold as the validation part and the same test part; 0: no folds.
     repeats

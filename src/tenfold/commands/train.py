@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.live import Watch
 from tenfold.commands.options import chosen_recipe, with_settings
-from tenfold.commands.output import next_command, say, show_figures, show_json, waiting
+from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.commands.split import counts, parted
 from tenfold.errors import UsageError
 
@@ -115,10 +114,11 @@ def _finish(run: Run, json: bool) -> int:
     """Evaluate on the validation part and say what came out."""
     from tenfold.evaluate import evaluate_run
 
-    if os.environ.get("RANK", "0") != "0":  # one of several processes under torchrun; the first one speaks
+    if not is_first():
         return 0
     parts = counts(run.table)["(all)"]
-    evaluation = evaluate_run(run, "validation") if parts["validation"] else None
+    with waiting("Evaluating on the validation part"):
+        evaluation = evaluate_run(run, "validation") if parts["validation"] else None
     if json:
         found = {"validation": evaluation.to_json()} if evaluation else {}
         show_json({"run": run.path, "images": parts, "evaluation": found})

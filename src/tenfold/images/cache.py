@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ class Shard:
 
     def __init__(self, index: Path) -> None:
         """Open and check a shard. Raises OSError or ValueError where it is damaged."""
-        with np.load(index, allow_pickle=False) as arrays:
+        with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             self.hashes: list[str] = arrays["hashes"].tolist()
             self.offsets: NDArray[np.int64] = arrays["offsets"]
             self.shapes: NDArray[np.int32] = arrays["shapes"]
@@ -119,8 +121,10 @@ def open_cache(
     """
     folder = cache_folder() / "images" / hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
     known = _known_images(folder)
-    missing = list({hashes[row]: row for row in reversed(range(len(hashes))) if hashes[row] not in known}.values())
-    missing.reverse()
+    first: dict[str, int] = {}
+    for row, text in enumerate(hashes):
+        first.setdefault(text, row)
+    missing = [row for text, row in first.items() if text not in known]
     if missing and cache_limit() > 0:
         shard = _add_shard(folder, [hashes[row] for row in missing], prepare_many(missing))
         if shard is not None:
@@ -129,11 +133,14 @@ def open_cache(
 
 
 def cache_entries() -> list[Entry]:
-    """Every shard, the one used last first."""
+    """Every shard, the one used last first; a damaged one counts no images."""
     entries = []
     for index in (cache_folder() / "images").glob("*/*.npz"):
-        with np.load(index, allow_pickle=False) as arrays:
-            count = len(arrays["offsets"])
+        try:
+            with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                count = len(arrays["offsets"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            count = 0
         size = sum(path.stat().st_size for path in (index, index.with_suffix(".npy")) if path.exists())
         entries.append(Entry(index, size, count, index.stat().st_mtime))
     return sorted(entries, key=lambda entry: -entry.used)
@@ -152,7 +159,7 @@ def _known_images(folder: Path) -> dict[str, tuple[Shard, int]]:
     for index in sorted(folder.glob("*.npz")):
         try:
             shard = Shard(index)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             _delete_shard(index)
             continue
         known.update({text: (shard, place) for place, text in enumerate(shard.hashes)})
@@ -167,7 +174,7 @@ def _add_shard(folder: Path, hashes: list[str], images: Iterator[Prepared | None
     affines: list[NDArray[np.float32]] = []
     kept: list[str] = []
     checksum = size = 0
-    aside = folder / f".{name}.{os.getpid()}.raw"
+    aside = folder / f".{name}.{os.getpid()}.{threading.get_ident()}.raw"
     try:
         with aside.open("wb") as file:
             for text, prepared in zip(hashes, images, strict=True):
@@ -177,8 +184,8 @@ def _add_shard(folder: Path, hashes: list[str], images: Iterator[Prepared | None
                 size += data.nbytes
                 if size > cache_limit():
                     return None
-                checksum = zlib.crc32(data, checksum)
-                file.write(data)
+                checksum = zlib.crc32(data.data, checksum)
+                file.write(data.data)
                 kept.append(text)
                 shapes.append(data.shape)
                 affines.append(prepared[1])

@@ -71,7 +71,8 @@ def resize(image: NDArray[np.uint8], height: int, width: int, filter: Filter = "
 def _resize_triangle(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """PyTorch's vectorized kernel for bytes, on one thread; it rounds between the axes, an error of at most one."""
     image = np.require(image, requirements=["C", "W"])  # a copy by PyTorch would start threads
-    planes = torch.from_numpy(image).permute(2, 0, 1)[None]
+    # Viewed as a batch before its axes are swapped, it counts as channels last, and the result comes out so too.
+    planes = torch.from_numpy(image).view(1, *image.shape).permute(0, 3, 1, 2)
     resized = F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class Table:
         """All samples but those of one part: `table.without("test")` is what training may see."""
         return self.take(np.flatnonzero(~(self.samples["part"] == name).to_numpy(bool, na_value=False)))
 
-    def assign(self, **columns: object) -> Table:
+    def assign(self, **columns: Any) -> Table:
         """The same samples with columns replaced, each cast to its dtype in COLUMNS."""
         samples = self.samples.assign(**columns)
         return replace(self, samples=samples.astype({name: COLUMNS[name] for name in columns}))

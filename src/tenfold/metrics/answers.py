@@ -33,6 +33,8 @@ class Answers:
     top_k: int = 5
     seed: int = 0
     """Of all resamples."""
+    draws: int = RESAMPLES
+    """R."""
 
     def ranked(self, place: int) -> Ranked | None:
         """The images in the order of one class's probability; None unless there are images of it and of others."""
@@ -60,7 +62,7 @@ class Answers:
     @cached_property
     def resampled_counts(self) -> NDArray[np.float64]:
         """The same of every resample: float64 [3, R, K]."""
-        drawn = np.empty((3, RESAMPLES, self.classes))
+        drawn = np.empty((3, self.draws, self.classes))
         for row, (weights, added, labels) in enumerate(self.resampled()):
             extra = np.full(len(added), self.units.extra)
             drawn[:, row] = self._counts(self.truth, self.predicted, weights.astype(np.float64))
@@ -76,7 +78,7 @@ class Answers:
         second most probable one.
         """
         rng = np.random.default_rng(self.seed + 1)
-        for weights, count in resamples(self.units, self.seed):
+        for weights, count in resamples(self.units, self.seed, self.draws):
             added = rng.integers(0, len(self.truth), count)
             right = rng.random(count) < 0.5
             yield weights, added, np.where(right, self.predicted[added], self.second[added])

@@ -44,9 +44,8 @@ class Area(NamedTuple):
 def ranked(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> Ranked:
     """Sort once for all functions below: bool [N] with both values in it, float64 [N]."""
     different, step = np.unique(-score, return_inverse=True)
-    hits = np.bincount(step, positive, len(different))
-    images = np.bincount(step).astype(np.float64)
-    return Ranked(positive, step.astype(np.int64), hits, images)
+    hits, images = np.bincount(step, positive, len(different)), np.bincount(step)
+    return Ranked(positive, step.astype(np.int64), hits.astype(np.float64), images.astype(np.float64))
 
 
 def roc_auc(order: Ranked) -> Area:
@@ -54,8 +53,8 @@ def roc_auc(order: Ranked) -> Area:
 
     The influences are DeLong's placement values: the share of the negatives that a positive outranks, of the
     positives that outrank a negative. Near 1 the variance found in few images is often 0 where the true one is not;
-    there Hanley and McNeil's (1982, https://doi.org/10.1148/radiology.143.1.7063747) tends to
-    (1 - area) (P + Q) / (4 P Q), the variance of a proportion of 4 P Q / (P + Q) images.
+    there Hanley and McNeil's formula, made symmetric by Newcombe (2006, https://doi.org/10.1002/sim.2324), comes close
+    to (1 - area) (P + Q) / (4 P Q), which is the variance of a proportion of 4 P Q / (P + Q) images.
     """
     misses = order.images - order.hits
     positives, negatives = order.hits.sum(), misses.sum()
@@ -73,7 +72,7 @@ def average_precision(order: Ranked) -> Area:
 
     With weights w, positive i has precision A_i / B_i (A: weight of the positives that score at least as high, B: of
     all images); the influences are the derivatives of sum_i w_i A_i / B_i / sum_i w_i. Each positive counts as one
-    trial (Boyd et al. 2013, https://doi.org/10.1007/978-3-642-40994-3_29).
+    trial, as in the intervals of Boyd, Eng and Page, "Area under the precision-recall curve" (ECML PKDD 2013).
     """
     seen = np.cumsum(order.images)
     precision = np.cumsum(order.hits) / seen

@@ -32,6 +32,7 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     sections = {"training": training(run)}
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
+    environment = dict(run.environment)
     return render_file(
         "report.html.j2",
         css=stylesheet(),
@@ -45,12 +46,12 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         sections=sections,
         split=split_rows(run),
         groups=_groups(run),
-        notes=run.table.notes,
+        notes=[*run.table.notes, *environment.pop("unreadable", {}).values()],
         model=run.recipe.model.name,
         recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
         preprocessing=_literals(run.preprocessing.to_json()),
         parameters=sum(parameter.numel() for parameter in run.model.parameters()),
-        environment=flat(run.environment),
+        environment=flat(environment),
         commands=commands(run),
     )
 

@@ -51,7 +51,7 @@ class Plot(NamedTuple):
 def training(run: Run) -> Section:
     """The section on training."""
     history = run.history
-    if not len(history):
+    if not history["step"].any():
         return Section("Training", render(TRAINING, plots=[]))
     best = best_epoch(history)
     plots = [_quantity(history, name, best, index) for index, name in enumerate(quantities(history))]
@@ -61,9 +61,9 @@ def training(run: Run) -> Section:
 
 
 def best_epoch(history: pd.DataFrame) -> int | None:
-    """The epoch whose weights were kept; None where none was marked."""
-    marked = history["epoch"][history["best"] == 1]
-    return int(marked.iloc[-1]) if len(marked) else None
+    """The epoch with the lowest validation loss, whose weights were kept; None without validation."""
+    losses = history.get("validation_loss")
+    return None if losses is None or losses.isna().all() else int(history["epoch"].iloc[losses.argmin()])
 
 
 def quantities(history: pd.DataFrame) -> list[str]:
@@ -81,14 +81,14 @@ def _curves(history: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _quantity(history: pd.DataFrame, name: str, best: int | None, index: int) -> Plot:
     curves = _curves(history, name)
-    epochs = history["epoch"].to_numpy()
     parts = [str(column).split("_", 1)[0] for column in curves.columns]
 
     def paint(axes: Axes) -> None:
         for part, column in zip(parts, curves.columns, strict=True):
             number = 1 - PARTS.index(part)
-            values = curves[column].to_numpy()
-            axes.plot(epochs, values, color=SERIES[number], linestyle=DASHES[number], marker=_marker(epochs))
+            known = curves[column].notna()  # long trainings are not validated after every epoch
+            x, y = history["epoch"][known].to_numpy(), curves[column][known].to_numpy()
+            axes.plot(x, y, color=SERIES[number], linestyle=DASHES[number], marker=_marker(x))
         if best is not None:
             watched = curves[curves.columns[-1]][history["epoch"] == best]
             mark_epoch(axes, best, float(watched.iloc[0]))
@@ -140,11 +140,11 @@ def _summary(history: pd.DataFrame, best: int | None) -> str:
     time = _duration(float(last["seconds"]))
     text = f"{len(history)} epochs in {time}, {last['images_per_second']:,.0f} images a second"
     if best is None:
-        return f"{text}."
-    row = history[history["epoch"] == best].iloc[0]
-    loss = row.get("validation_loss")
-    kept = f"with a validation loss of {loss:.3f}" if loss is not None and loss == loss else "marked as best"
-    return f"{text}. The weights of epoch {best} were kept, {kept} (dotted line)."
+        return f"{text}. Without a validation part the last weights were kept."
+    lowest = history["validation_loss"].min()
+    return (
+        f"{text}. Epoch {best} (dotted line) had the lowest validation loss, {lowest:.3f}, and its weights were kept."
+    )
 
 
 def _duration(seconds: float) -> str:

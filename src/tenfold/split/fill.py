@@ -134,3 +134,16 @@ def torn_note(table: Table, torn: NDArray[np.int64]) -> str:
     if len(torn) == 0:
         return ""
     return f"Left out, as a group or a copy ties each to more than one part ({len(torn)}): {named(table, torn)}."
+
+
+def spread_note(table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str | None], what: str) -> str:
+    """The sentence about samples whose parts stand though their ties reach into another; empty where there are none.
+
+    `ties` and `parts` may go on with members that are not in the table; `what` is what gave those parts.
+    """
+    tied = tied_parts(ties, parts)[: len(table)]
+    rows = [row for row, held in enumerate(tied) if parts[row] and len(held) > 1]
+    if not rows:
+        return ""
+    names = named(table, np.array(rows, np.int64))
+    return f"{what} images of one group to more than one part, which flatters the result ({len(rows)}): {names}."

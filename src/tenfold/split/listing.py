@@ -30,6 +30,7 @@ from tenfold.split.fill import (
     noted,
     open_shares,
     part_shares,
+    spread_note,
     tied_parts,
     torn_note,
 )
@@ -139,6 +140,7 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
         _new_note(added, path),
         f"{path.name} has {absent} images that are not here; they keep their parts." if absent else "",
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
+        spread_note(table, ties, fixed, f"{path.name} gives"),
         torn_note(table, np.union1d(torn, clash)),
     )
 
@@ -205,12 +207,12 @@ def _clashes(
     new: list[str | None], ties: list[list[str]], fixed: list[str | None], left: Iterable[str]
 ) -> NDArray[np.int64]:
     """The new samples whose ties are to other parts than the one that the reader found for them."""
-    clash: list[int] = []
+    clash: set[int] = set()
     allowed = {part: {part} for part in PARTS} | {"train": set(left)}
     for names in (PARTS[1:], PARTS[:1]):  # what is left out at first ties no training image
         standing = [LEFT_OUT if row in clash else part for row, part in enumerate(fixed)]
         tied = tied_parts(ties, standing)
-        clash += [row for row, part in enumerate(new) if part in names and tied[row] - allowed[part or ""]]
+        clash |= {row for row, part in enumerate(new) if part in names and tied[row] - allowed[part or ""]}
     return np.array(sorted(clash), np.int64)
 
 

@@ -26,7 +26,7 @@ from tenfold.split.fill import (
     noted,
     open_shares,
     part_shares,
-    tied_parts,
+    spread_note,
     torn_note,
 )
 from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts, with_hashes
@@ -65,13 +65,12 @@ def split_table(
     left = open_shares(given, shares)
     parts, torn = fill_parts(table, ties, fixed, left, seed)
     split = assigned(table, parts)
-    kept = np.flatnonzero([part and len(tied) > 1 for part, tied in zip(given, tied_parts(ties, given), strict=True)])
     split = noted(
         split,
         _given_note(given, left),
         _block_note(blocks),
         moved,
-        f"Given in more than one part though of one group, and kept so: {named(table, kept)}." if len(kept) else "",
+        spread_note(table, ties, given, "The data give"),
         torn_note(table, torn),
         _absence_note(split, shares),
     )
@@ -180,7 +179,9 @@ def _given_note(given: list[str | None], left: dict[str, float]) -> str:
     taken = [part for part in left if part not in given]
     if not found or not taken:
         return ""
-    return f"The data give {' and '.join(found)}; {' and '.join(taken)} is taken from what they do not give to another."
+    verb = "is" if len(taken) == 1 else "are"
+    source = "the training images and those without a part"
+    return f"The data give {' and '.join(found)}; {' and '.join(taken)} {verb} taken from {source}."
 
 
 def _block_note(blocks: NDArray[np.int64]) -> str:

@@ -70,7 +70,7 @@ def load_checkpoint(
 ) -> State:
     """Fill model, averaged weights and optimizers from `path`. Raises DataError where the file is damaged."""
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             state = State(**json.loads(file.metadata()["state"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

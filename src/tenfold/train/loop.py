@@ -31,6 +31,7 @@ from tenfold.train.progress import Progress, Report
 from tenfold.train.ranks import Ranks
 from tenfold.train.schedule import learning_rate, training_size
 
+CHECKPOINT_SECONDS = 30.0
 _VALIDATIONS = 40  # at most, in a long training: more would cost time and tell nothing
 
 
@@ -50,7 +51,6 @@ class Loop:
     save_history: Callable[[list[Row]], None]
     report: Report
     ranks: Ranks = field(default_factory=Ranks)
-    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         self.state = State()
@@ -147,7 +147,7 @@ class Loop:
         if self._interrupted.is_set():
             self._save()
             raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
-        if time.monotonic() - self._saved > self.checkpoint_seconds:
+        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
             self._save()
 
     def _finish_epoch(self, speed: float) -> None:
@@ -156,7 +156,8 @@ class Loop:
         size = training_size(self.recipe, state.epoch)
         state.epoch, state.batch = state.epoch + 1, 0
         row: Row = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 3)}
-        row |= {"lr": self.optimizers[0].param_groups[0]["lr"], "size": size, "images_per_second": round(speed, 1)}
+        rate = learning_rate(self.recipe, (state.step - 1) / self.total)
+        row |= {"lr": rate, "size": size, "images_per_second": round(speed, 1)}
         row |= {f"train_{name}": value for name, value in _means(state.sums).items()}
         state.sums = {}
         due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs or self._is_over()

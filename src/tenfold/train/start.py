@@ -78,7 +78,8 @@ def train_model(
         write_json(folder / "environment.json", environment)
         write_json(folder / "model.json", card)
         write_recipe(recipe, folder / "recipe.toml")
-    return _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, started, progress)
+    _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, started, progress)
+    return Run(folder, table)
 
 
 def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
@@ -99,7 +100,8 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
     model = _fresh_model(card, recipe)
     task, ranks = TASKS[card["task"]], join_ranks(choose_device(recipe.train.device))
-    return _run_loop(folder, recipe, model, prepared, task, ranks, time.monotonic(), progress)
+    _run_loop(folder, recipe, model, prepared, task, ranks, time.monotonic(), progress)
+    return Run(folder)
 
 
 def _run_loop(
@@ -111,10 +113,10 @@ def _run_loop(
     ranks: Ranks,
     started: float,
     progress: Report,
-) -> Run:
+) -> None:
     device = choose_device(recipe.train.device)
     loop = Loop(
-        model=model.to(device, memory_format=torch.channels_last),
+        model=model.to(device).to(memory_format=torch.channels_last),
         recipe=recipe,
         train=training_loader(recipe, prepared, task),
         validation=plain_loader(recipe, prepared, task, "validation"),
@@ -144,7 +146,6 @@ def _run_loop(
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     ranks.wait()
     progress(Progress("done", f"Trained in {loop.state.seconds:.0f} s: {folder}"))
-    return Run(folder)
 
 
 def _measured(

@@ -33,7 +33,9 @@ predicted {{ cell.predicted }}: {{ cell.count }} images, show them">{{ cell.coun
 count to see its images.</p>
 {% call scroll("Confusion matrix") %}
 <table class="confusion{{ " many" if classes | length > 8 }}" aria-describedby="confusion-key">
-<thead><tr><td></td>{% for name in classes %}<th scope="col"><span title="{{ name }}">{{ name }}</span></th>{% endfor %}</tr></thead>
+<thead><tr><td></td>{% for name in classes %}
+<th scope="col"><span title="{{ name }}">{{ name }}</span></th>
+{% endfor %}</tr></thead>
 <tbody>
 {% for row in matrix %}
 <tr><th scope="row"><span title="{{ row[0].truth }}">{{ row[0].truth }}</span></th>

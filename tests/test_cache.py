@@ -1,0 +1,136 @@
+"""The decoded cache: keyed by content and preparation, capped, safe under two builders, damage noticed."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from tenfold.errors import UsageError
+from tenfold.images import cache
+from tenfold.images.cache import cache_entries, clear_cache, open_cache
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TENFOLD_CACHE_GIB", raising=False)
+
+
+class Images:
+    """Images of differing size, and a count of how often each was prepared."""
+
+    def __init__(self, names):
+        self.names = names
+        self.made = []
+
+    def prepare(self, row):
+        self.made.append(self.names[row])
+        seed = int(self.names[row], 16)
+        pixels = np.random.default_rng(seed).integers(0, 256, (seed % 5 + 2, seed % 3 + 1, 3), np.uint8)
+        return pixels, np.array([[1, 0, seed], [0, 1, 2]], np.float32)
+
+    def prepare_many(self, rows):
+        return (None if self.names[row] == "ff" else self.prepare(row) for row in rows)
+
+    def open(self, name="a"):
+        return open_cache(name, self.names, self.prepare, self.prepare_many)
+
+
+def check(images, canvases):
+    for row in range(len(images.names)):
+        pixels, affine = canvases.image(row)
+        expected, map_ = Images(images.names).prepare(row)
+        assert np.array_equal(pixels, expected)
+        assert np.array_equal(affine, map_)
+
+
+def test_images_are_prepared_once_and_shared():
+    first = Images(["0a", "0b", "0c", "0a"])
+    check(first, first.open())
+    assert first.made == ["0a", "0b", "0c"]
+    second = Images(["0c", "0d", "0a"])
+    canvases = second.open()
+    assert second.made == ["0d"]
+    check(second, canvases)
+    assert sum(entry.images for entry in cache_entries()) == 4
+
+
+def test_another_preparation_has_its_own_images():
+    images = Images(["0a"])
+    images.open("a")
+    images.open("b")
+    assert images.made == ["0a", "0a"]
+
+
+def test_unreadable_images_stay_out():
+    images = Images(["0a", "ff", "0b"])
+    canvases = images.open()
+    assert [place is None for place in canvases.places] == [False, True, False]
+    images.open()
+    assert images.made == ["0a", "0b"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_damaged_shard_is_made_again(suffix):
+    images = Images(["0a", "0b"])
+    images.open()
+    path = cache_entries()[0].path.with_suffix(suffix)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 0xFF
+    path.write_bytes(content[: len(content) - (suffix == ".npz") * 30])
+    check(images, images.open())
+    assert images.made == ["0a", "0b"] * 2
+
+
+def test_what_does_not_fit_is_streamed(monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE_GIB", "0")
+    images = Images(["0a", "0b"])
+    check(images, images.open())
+    assert images.made == ["0a", "0b"]
+    assert not cache_entries()
+
+
+def test_the_shard_used_longest_ago_goes_first(monkeypatch):
+    import os
+
+    for name in ("0a", "0b", "0c"):
+        Images([name]).open(name)
+        entry = cache_entries()[0]
+        os.utime(entry.path, (entry.used, 1000 + int(name, 16)))
+    sizes = sum(entry.bytes for entry in cache_entries())
+    monkeypatch.setattr(cache, "cache_limit", lambda: sizes)
+    Images(["0d"]).open("d")
+    assert Images(["0b"]).open("b").places[0] is not None
+    oldest = Images(["0a"])
+    oldest.open("a")
+    assert oldest.made == ["0a"]
+
+
+def test_two_builders_at_once_end_with_one_good_cache():
+    names = [f"{number:02x}" for number in range(40)]
+    results = {}
+
+    def build(place):
+        results[place] = Images(names).open()
+
+    threads = [threading.Thread(target=build, args=(place,)) for place in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for canvases in results.values():
+        check(Images(names), canvases)
+    assert sum(entry.images for entry in cache_entries()) == 40
+
+
+def test_clearing_frees_what_was_shown():
+    Images(["0a", "0b"]).open()
+    shown = sum(entry.bytes for entry in cache_entries())
+    assert clear_cache() == shown > 0
+    assert not cache_entries()
+
+
+def test_a_limit_that_is_no_number_is_refused(monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE_GIB", "lots")
+    with pytest.raises(UsageError, match="TENFOLD_CACHE_GIB must be a number"):
+        Images(["0a"]).open()

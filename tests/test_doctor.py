@@ -1,0 +1,138 @@
+"""tenfold doctor: what it finds, and that what is missing or broken comes with the command that brings it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from email.message import Message
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenfold.__main__ import main
+from tenfold.commands import doctor
+
+Capture = pytest.CaptureFixture[str]
+SOUND = ["numpy>=2", "Pillow>=11", "scikit-learn>=1.5", 'pillow-heif>=1 ; extra == "heic"']
+
+
+def examine(capture: Capture, code: int) -> dict[str, Any]:
+    assert main(["doctor", "--json"]) == code
+    return json.loads(capture.readouterr().out)
+
+
+@pytest.fixture
+def wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What Tenfold's metadata ask for, to be changed by a test; the measurement of speed is left out."""
+    requirements = list(SOUND)
+    monkeypatch.setattr(metadata, "requires", lambda _: requirements)
+    monkeypatch.setattr(doctor, "_speed", dict)
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    return requirements
+
+
+def test_a_sound_machine_is_described_in_full(wanted: list[str], capsys: Capture, tmp_path: Path) -> None:
+    found = examine(capsys, 0)
+    assert found["problems"] == []
+    machine = found["machine"]
+    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert machine["cores"] >= 1
+    assert machine["memory"] > 2**28
+    packages = {package["name"]: package for package in found["packages"]}
+    for name in ("numpy", "Pillow", "scikit-learn"):
+        assert packages[name]["state"] == "fine"
+        assert packages[name]["required"]
+        assert packages[name]["version"] == metadata.version(name)
+        assert packages[name]["license"]
+    assert not packages["pillow-heif"]["required"]  # it is asked for by an extra alone
+    assert found["caches"][0]["folder"] == str(tmp_path / "cache")
+    assert found["caches"][0]["bytes"] == 0
+    assert found["caches"][0]["free"] > 0
+
+
+def test_the_table_says_what_is_next(wanted: list[str], capsys: Capture) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "scikit-learn" in out
+    assert "BSD-3-Clause" in out
+    assert "Next: tenfold train digits" in out
+
+
+def test_a_missing_package_fails_with_the_command_that_brings_it(wanted: list[str], capsys: Capture) -> None:
+    wanted.append("tenfold-needs-this>=3")
+    assert examine(capsys, 1)["problems"] == ["tenfold-needs-this"]
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "Required: tenfold-needs-this is missing" in out
+    assert "'tenfold-needs-this>=3'" in out
+    assert "install" in out
+    assert "Next:" not in out
+
+
+def test_an_optional_package_that_is_missing_is_no_failure(
+    wanted: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", {"tenfold-likes-this": "makes tea"})
+    assert main(["doctor"]) == 0
+    assert "Optional: tenfold-likes-this is missing (makes tea). Get it with: " in capsys.readouterr().out
+
+
+def test_an_old_package_is_broken(wanted: list[str], capsys: Capture) -> None:
+    wanted.append("rich>=999")
+    found = examine(capsys, 1)
+    (package,) = [package for package in found["packages"] if package["name"] == "rich"]
+    assert package["state"] == "broken"
+    assert package["detail"] == ">=999 is needed"
+    assert "'rich>=999'" in package["fix"]
+
+
+def test_a_package_whose_import_fails_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "shattered.py").write_text("raise ImportError('libpng is not here')")
+    monkeypatch.syspath_prepend(tmp_path)
+    package = doctor._look("rich", "shattered", True)
+    assert package.state == "broken"
+    assert package.detail == "import shattered fails: libpng is not here"
+    assert "reinstall" in package.fix
+
+
+def test_without_metadata_it_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> list[str]:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    (package,) = doctor._required()
+    assert (package.name, package.state) == ("tenfold", "missing")
+
+
+@pytest.mark.parametrize(
+    ("fields", "license"),
+    [
+        ({"License-Expression": "MIT", "License": "see file"}, "MIT"),
+        ({"License": "BSD-3-Clause"}, "BSD-3-Clause"),
+        ({"License": "Copyright\n" + "x" * 99, "Classifier": "License :: OSI Approved :: BSD License"}, "BSD License"),
+        ({}, ""),
+    ],
+)
+def test_the_license_is_what_the_package_says(fields: dict[str, str], license: str) -> None:
+    class About(Message):
+        @property
+        def json(self) -> dict[str, Any]:
+            content = {name.lower().replace("-", "_"): value for name, value in fields.items()}
+            return content | ({"classifier": [fields["Classifier"]]} if "Classifier" in fields else {})
+
+    assert doctor._license(About()) == license  # type: ignore[arg-type]
+
+
+def test_the_installing_command_fits_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert doctor._install("--force-reinstall x") == f"uv pip install --python {sys.executable} --reinstall x"
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    assert doctor._install("--force-reinstall x") == f"{sys.executable} -m pip install --force-reinstall x"
+
+
+def test_speed_is_measured_for_both_kinds_of_numbers() -> None:
+    speed = doctor._speed()
+    assert set(speed) == {"float32", "bfloat16"}
+    assert min(speed.values()) > 0

@@ -1,0 +1,223 @@
+"""The loop: it learns, stops, goes on with the same bits, and loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
+from tenfold.recipe import read_recipe
+from tenfold.run import load_run
+from tenfold.train import loop as loop_module
+from tenfold.train import resume_training, train_model
+from tests.toys import quick_recipe, shapes_table, write_shapes
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    os.environ["TENFOLD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    return shapes_table(tmp_path_factory.mktemp("shapes") / "data")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(table, tmp_path_factory):
+    return train_model(table, quick_recipe(), tmp_path_factory.mktemp("runs") / "undisturbed")
+
+
+def weights(run):
+    return load_file(run.path / "model.safetensors")
+
+
+def check_same_bits(one, other):
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+class StopAt:
+    """Fails once at a given step, as a machine that loses power would."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, message):
+        if message.phase == "step" and message.step == self.step:
+            raise SystemExit("power lost")
+
+
+def test_it_learns_and_leaves_a_whole_run(table, tmp_path):
+    run = train_model(table, quick_recipe(train={"epochs": 14, "lr": 0.01}, augment={"mix_share": 0}), tmp_path / "run")
+    history = run.history
+    assert history["epoch"].tolist() == list(range(1, 15))
+    assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
+    assert history["validation_accuracy"].max() > 0.8
+    names = {path.name for path in run.path.iterdir()}
+    assert names == {
+        "recipe.toml", "table.parquet", "model.json", "model.safetensors", "history.csv", "environment.json",
+    }  # fmt: skip
+    assert load_run(run.path).classes == ("bar", "disc", "ring")
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(table, undisturbed, tmp_path):
+    check_same_bits(undisturbed, train_model(table, quick_recipe(), tmp_path / "same"))
+    other = train_model(table, quick_recipe(train={"seed": 1}), tmp_path / "other")
+    assert any(not torch.equal(a, b) for a, b in zip(weights(undisturbed).values(), weights(other).values(), strict=True))
+
+
+def test_the_run_s_own_recipe_repeats_the_run(table, undisturbed, tmp_path):
+    recipe = read_recipe(undisturbed.path / "recipe.toml")
+    check_same_bits(undisturbed, train_model(table, recipe, tmp_path / "again"))
+
+
+@pytest.mark.parametrize("step", [1, 6, 7, 8, 13, 20])
+def test_killed_at_any_step_it_goes_on_with_the_same_bits(table, undisturbed, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(SystemExit):
+        train_model(table, quick_recipe(), tmp_path / "run", progress=StopAt(step))
+    with pytest.raises(DataError, match="has not ended; go on with: tenfold train --resume"):
+        load_run(tmp_path / "run")
+    resumed = resume_training(tmp_path / "run")
+    check_same_bits(undisturbed, resumed)
+    pd.testing.assert_frame_equal(
+        undisturbed.history.drop(columns=["seconds", "images_per_second"]),
+        resumed.history.drop(columns=["seconds", "images_per_second"]),
+    )
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_sigkill_from_outside_too(undisturbed, table, tmp_path):
+    data = write_shapes(tmp_path / "data")
+    out = tmp_path / "run"
+    script = (
+        "import sys; from pathlib import Path; from tests.toys import *; from tenfold.train import loop, train_model\n"
+        "loop.CHECKPOINT_SECONDS = 0.0\n"
+        "if __name__ == '__main__':\n"
+        "    table = split_table(read_table(Path(sys.argv[1])), validation=0.2, test=0.2)\n"
+        "    train_model(table, quick_recipe(train={'epochs': 40}), sys.argv[2])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(data), str(out)])
+    checkpoint = out / "checkpoint" / "state.safetensors"
+    deadline = time.monotonic() + 90
+    while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    resumed = resume_training(out)
+    straight = train_model(table, quick_recipe(train={"epochs": 40}), tmp_path / "straight")
+    check_same_bits(straight, resumed)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(table, undisturbed, tmp_path):
+    def press(message):
+        if message.phase == "step" and message.step == 9:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="go on with: tenfold train --resume"):
+        train_model(table, quick_recipe(), tmp_path / "run", progress=press)
+    seen = []
+    resumed = resume_training(tmp_path / "run", progress=seen.append)
+    assert min(message.step for message in seen if message.phase == "step") == 10
+    check_same_bits(undisturbed, resumed)
+
+
+def test_resuming_a_run_that_ended_changes_nothing(undisturbed):
+    before = (undisturbed.path / "model.safetensors").stat().st_mtime_ns
+    resume_training(undisturbed.path)
+    assert (undisturbed.path / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_loss_that_is_not_finite_stops_with_what_to_do(table, tmp_path):
+    recipe = quick_recipe(train={"lr": 100.0, "optimizer": "sgd", "clip": 0, "warmup": 0}, model={"norm": "none"})
+    with pytest.raises(TrainingError, match=r"The loss 'loss' is (nan|inf) at step \d+ of 21 .*learning rate .*lower --lr"):
+        train_model(table, recipe, tmp_path / "run")
+
+
+def test_early_stopping_keeps_the_best_weights(table, tmp_path):
+    recipe = quick_recipe(train={"epochs": 60, "patience": 2, "lr": 0.02}, augment={"mix_share": 0})
+    run = train_model(table, recipe, tmp_path / "run")
+    losses = run.history["validation_loss"].tolist()
+    assert len(losses) < 60
+    assert losses.index(min(losses)) == len(losses) - 3
+    from tenfold.evaluate import evaluate_run
+
+    found = evaluate_run(run, "validation").figures["log_loss"].value
+    assert found == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_minutes_limit_the_training(table, tmp_path):
+    run = train_model(table, quick_recipe(train={"epochs": 0, "minutes": 0.1}), tmp_path / "run")
+    assert 1 <= run.recipe.train.epochs < 10_000
+    assert run.history["seconds"].iloc[-1] < 8
+
+
+def test_a_folder_that_holds_a_run_is_refused(table, undisturbed):
+    with pytest.raises(UsageError, match="holds a run; name another"):
+        train_model(table, quick_recipe(), undisturbed.path)
+
+
+def test_a_table_without_parts_is_refused(table, tmp_path):
+    with pytest.raises(UsageError, match="no training part; split it first"):
+        train_model(table.assign(part=None), quick_recipe(), tmp_path / "run")
+
+
+def test_training_never_opens_a_test_image(table, tmp_path, monkeypatch):
+    tests = set(table.part("test").samples["source"])
+    opened = []
+    from tenfold.images import prepared
+
+    real = prepared.encoded
+    monkeypatch.setattr(prepared, "encoded", lambda t, row: opened.append(t.samples["source"].iloc[row]) or real(t, row))
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "empty"))
+    train_model(table, quick_recipe(train={"epochs": 1}), tmp_path / "run")
+    assert len(opened) == len(table) - len(tests)
+    assert not tests.intersection(opened)
+
+
+def test_a_bad_image_is_named_and_left_out_or_refused(tmp_path):
+    table = shapes_table(tmp_path / "data")
+    victim = table.part("train").samples["source"].iloc[3]
+    content = Path(victim).read_bytes()
+    Path(victim).write_bytes(content[: len(content) // 2])
+    table = table.assign(hash=None)
+    notes = []
+    run = train_model(table, quick_recipe(train={"epochs": 1}), tmp_path / "run", progress=notes.append)
+    assert any(message.phase == "note" and victim in message.text for message in notes)
+    assert victim in run.environment["unreadable"]
+    assert victim not in set(run.table.samples["source"])
+    with pytest.raises(DataError, match="cannot be read"):
+        train_model(table, quick_recipe(data={"unreadable": "refuse"}), tmp_path / "other")
+
+
+def test_settings_left_open_are_chosen_and_written(table, tmp_path):
+    run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train={"batch_size": 0, "epochs": 1}), tmp_path / "r")
+    recipe = read_recipe(run.path / "recipe.toml")
+    assert recipe.image.size == 24 or recipe.image.size == 16
+    assert recipe.image.channels == "rgb"
+    assert recipe.train.batch_size == 8
+    assert recipe.train.lr == 0.002
+    assert len(recipe.image.mean) == 3
+    assert recipe.augment.flip == "on"
+
+
+def test_an_imbalanced_set_gets_class_weights(tmp_path):
+    table = shapes_table(tmp_path / "data")
+    keep = (table.samples["label"] != "bar") | (np.arange(len(table)) % 5 == 0)
+    run = train_model(table.take(np.flatnonzero(keep)), quick_recipe(train={"epochs": 1}), tmp_path / "run")
+    weights = run.card["settings"]["class_weights"]
+    assert run.recipe.train.balance == "weights"
+    assert weights[0] > 2 * weights[1]
+
+
+def test_the_range_test_finds_a_rate_that_learns(table, tmp_path):
+    run = train_model(table, quick_recipe(train={"find_lr": True, "epochs": 1}), tmp_path / "run")
+    assert 1e-4 < run.recipe.train.lr < 0.9

@@ -1,0 +1,49 @@
+"""Small image sets that tests draw themselves."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tenfold.images.readers import read_table
+from tenfold.images.table import Table
+from tenfold.recipe import Recipe
+from tenfold.split import split_table
+
+SHAPES = ("bar", "disc", "ring")
+
+
+def draw_shape(name: str, generator: np.random.Generator, size: int = 20) -> np.ndarray:
+    """A bright shape at a random place on a noisy ground: uint8 [size, size, 3]."""
+    y, x = np.mgrid[:size, :size]
+    center = generator.uniform(size * 0.35, size * 0.65, 2)
+    distance = np.hypot(x - center[0], y - center[1])
+    masks = {"bar": abs(x - center[0]) < 2, "disc": distance < 4.5, "ring": abs(distance - 5.5) < 1.3}
+    image = generator.normal(70, 20, (size, size, 3))
+    image[masks[name]] += generator.uniform(90, 140)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def write_shapes(folder: Path, count: int = 30) -> Path:
+    """A folder a class, `count` PNG files each."""
+    generator = np.random.default_rng(0)
+    for name in SHAPES:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(draw_shape(name, generator)).save(folder / name / f"{number:03}.png")
+    return folder
+
+
+def shapes_table(folder: Path, count: int = 30) -> Table:
+    """The same as a Table with parts."""
+    return split_table(read_table(write_shapes(folder, count)), validation=0.2, test=0.2)
+
+
+def quick_recipe(**sections: dict) -> Recipe:
+    """A recipe that trains a small network for a moment, in float32."""
+    recipe = Recipe().change(
+        image={"size": 16, "margin": 1.25},
+        model={"name": "plain", "width": 8, "layers": 2},
+        train={"epochs": 3, "batch_size": 8, "precision": "float32", "ema": 0.9, "grow": "off"},
+    )
+    return recipe.change(**sections)
