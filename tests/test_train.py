@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -221,3 +222,50 @@ def test_an_imbalanced_set_gets_class_weights(tmp_path):
 def test_the_range_test_finds_a_rate_that_learns(table, tmp_path):
     run = train_model(table, quick_recipe(train={"find_lr": True, "epochs": 1}), tmp_path / "run")
     assert 1e-4 < run.recipe.train.lr < 0.9
+
+
+def test_a_full_disk_loses_nothing_and_says_how_to_go_on(table, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
+    real, left = loop_module.save_checkpoint, iter(range(10))
+
+    def save(*arguments):
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(loop_module, "save_checkpoint", save)
+    with pytest.raises(DataError, match=r"No space left on device.*go on with: tenfold train --resume"):
+        train_model(table, quick_recipe(), tmp_path / "run")
+    monkeypatch.setattr(loop_module, "save_checkpoint", real)
+    check_same_bits(undisturbed, resume_training(tmp_path / "run"))
+
+
+def test_two_ranks_train_what_one_does(tmp_path):
+    """Group normalization, since batch statistics are each rank's own; float sums differ in their order only."""
+    data = write_shapes(tmp_path / "data")
+    script = (
+        "import sys; from pathlib import Path; from tests.toys import *; from tenfold.train import train_model\n"
+        "table = split_table(read_table(Path(sys.argv[1])), validation=0.2, test=0.2)\n"
+        "train_model(table, quick_recipe(model={'norm': 'group'}), sys.argv[2])\n"
+    )
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    subprocess.run([sys.executable, "-c", script, str(data), str(alone)], check=True)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    processes = []
+    for rank in range(2):
+        place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        processes.append(subprocess.Popen([sys.executable, "-c", script, str(data), str(together)], env=os.environ | place))
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    one, other = (load_file(folder / "model.safetensors") for folder in (alone, together))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_tensorboard_events_hold_the_history(table, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = train_model(table, quick_recipe(train={"tensorboard": True}), tmp_path / "run")
+    events = accumulator.EventAccumulator(str(run.path / "tensorboard")).Reload()
+    stored = [event.value for event in events.Scalars("train_loss")]
+    assert stored == pytest.approx(run.history["train_loss"].tolist(), rel=1e-5)

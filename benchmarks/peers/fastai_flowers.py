@@ -44,6 +44,7 @@ class Recipe:
     """What is tuned. The learning rates are those of fastai's own examples."""
 
     lr: float
+    weight_decay: float = 0.05
     crops: bool = True
     """Random crops and flips of each image by itself, as for Imagenette; else `aug_transforms` of whole batches."""
     ranger: bool = False
@@ -55,7 +56,7 @@ class Recipe:
 
 RECIPES = {
     "onecycle": Recipe(lr=3e-3, crops=False),
-    "imagenette": Recipe(lr=8e-3, ranger=True),
+    "imagenette": Recipe(lr=8e-3, weight_decay=0.01, ranger=True),
     "growing": Recipe(lr=5e-3, mixup=0.2, grow=True),
 }
 PLAIN = Recipe(lr=3e-3)
@@ -104,7 +105,7 @@ def main() -> None:
             if place:
                 learner.dls = make_loaders(job, recipe, size)
             fit = learner.fit_flat_cos if recipe.ranger else learner.fit_one_cycle
-            fit(epochs, recipe.lr, wd=0.01 if recipe.ranger else 0.05)
+            fit(epochs, recipe.lr, wd=recipe.weight_decay)
         torch.save(learner.model.state_dict(), job.out.with_suffix(".pth"))
         total = time.time() - job.started
         answer = Answer(
@@ -157,14 +158,14 @@ def _own_network(job: Job, recipe: Recipe) -> torch.nn.Module:
 
 
 def _tenfold_network(job: Job) -> torch.nn.Module:
-    """Tenfold's residual network as its default recipe builds it."""
+    """Tenfold's residual network as its default recipe builds it; wrapped, so that fastai sees a bare module."""
     from dataclasses import asdict
 
     from tenfold.models.residual import ResidualNetwork
     from tenfold.recipe import ModelSettings
 
     settings = asdict(ModelSettings()) | {"stem_stride": 2 if job.size >= 72 else 1}
-    return ResidualNetwork(3, tuple(job.classes), settings)
+    return torch.nn.Sequential(ResidualNetwork(3, tuple(job.classes), settings))
 
 
 def _phases(job: Job, recipe: Recipe) -> list[tuple[int, int]]:

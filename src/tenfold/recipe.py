@@ -146,6 +146,8 @@ class TrainSettings:
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int = 0
     """Threads that feed the model; 0: chosen from the cores."""
+    tensorboard: bool = False
+    """Write TensorBoard events into the run too; needs the extra: pip install 'tenfold[tensorboard]'."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Loop:
         self.model.train()
         with catch_interrupt() as interrupted:
             self._interrupted = interrupted
-            while self.steps and self.state.epoch < self.recipe.train.epochs and not self._is_over():
+            while self.steps and self.state.epoch < self.recipe.train.epochs and not self.ranks.any(self._is_over()):
                 self._run_epoch()
         self.model.load_state_dict(self.averaged.state)
 
@@ -95,19 +95,22 @@ class Loop:
 
     def _run_epoch(self) -> None:
         images, start = 0, time.monotonic()
+        cuts = self.train.plan(self.state.epoch).cuts
         for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
             rate = learning_rate(self.recipe, self.state.step / self.total)
-            _add(self.state.sums, self._step(batch, rate), len(batch))
+            whole = cuts[self.state.batch + 1] - cuts[self.state.batch]
+            losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
+            _add(self.state.sums, losses, len(batch))
             self.state.step += 1
             self.state.batch += 1
             self.averaged.update(self.model, self.state.step)
-            images += len(batch) * self.ranks.count
+            images += whole
             self._after_step(images / (time.monotonic() - start))
-            if self.recipe.train.minutes and self.state.seconds >= self.recipe.train.minutes * 60:
+            if self.ranks.any(self._is_late()):
                 break
         self._finish_epoch(images / (time.monotonic() - start))
 
-    def _step(self, batch: Batch, rate: float) -> Losses:
+    def _step(self, batch: Batch, rate: float, share: float) -> Losses:
         """Each of the model's optimizer steps on one batch; what the losses were, all together."""
         key = draw_keys(self.recipe.train.seed, self.state.step, np.zeros(1, np.uint64))
         torch.manual_seed(int(key[0] >> np.uint64(1)))
@@ -120,7 +123,7 @@ class Loop:
                 losses: Losses = loss_pass(batch)
             self._refuse_infinite(losses, rate)
             optimizer.zero_grad()
-            torch.stack(list(losses.minimize.values())).sum().backward()  # type: ignore[no-untyped-call]
+            (torch.stack(list(losses.minimize.values())).sum() * share).backward()  # type: ignore[no-untyped-call]
             clip_gradients(step.parameters, self.recipe.train.clip)
             optimizer.step()
             every.minimize.update(losses.minimize)
@@ -144,7 +147,7 @@ class Loop:
         if self.recipe.train.minutes:
             left = min(left, self.recipe.train.minutes * 60 - self.state.seconds)
         self.report(self._message("step", "", means, speed, max(left, 0.0)))
-        if self._interrupted.is_set():
+        if self.ranks.any(self._interrupted.is_set()):
             self._save()
             raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
         if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
@@ -183,9 +186,12 @@ class Loop:
         return {f"validation_{name}": value for name, value in means.items()}
 
     def _is_over(self) -> bool:
-        settings = self.recipe.train
-        late = settings.minutes > 0 and self.state.seconds >= settings.minutes * 60
-        return late or (settings.patience > 0 and self.state.stale >= settings.patience)
+        patience = self.recipe.train.patience
+        return self._is_late() or (patience > 0 and self.state.stale >= patience)
+
+    def _is_late(self) -> bool:
+        minutes = self.recipe.train.minutes
+        return minutes > 0 and self.state.seconds >= minutes * 60
 
     def _save(self) -> None:
         if self.ranks.is_first:

@@ -28,6 +28,19 @@ class Ranks:
             return module
         return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
 
+    def share(self, own: int, whole: int) -> float:
+        """By what to weigh a mean over this rank's `own` images, so that the mean over ranks is that over all."""
+        return own * self.count / whole
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so: all must stop together, or those that go on wait for ever."""
+        if self.count == 1:
+            return flag
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        votes = torch.tensor(int(flag), device=device)
+        torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
+        return bool(votes.item())
+
     def wait(self) -> None:
         """Go on when every rank is here."""
         if self.count > 1:

@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tenfold.tasks import TASKS, Task
 from tenfold.train.checkpoint import Row, load_checkpoint
 from tenfold.train.choose import choose_device, choose_settings, model_settings, start_preprocessing
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
+from tenfold.train.events import event_writer
 from tenfold.train.loop import Loop
 from tenfold.train.measure import find_learning_rate, fit_epochs, measure_precision
 from tenfold.train.progress import Progress, Report, no_report
@@ -123,7 +125,7 @@ def _run_loop(
         device=device,
         folder=folder,
         save_best=lambda tensors: write_weights(folder / _BEST, tensors),
-        save_history=lambda rows: _write_history(folder / "history.csv", rows),
+        save_history=_save_history(folder, recipe),
         report=progress if ranks.is_first else no_report,
         ranks=ranks,
     )
@@ -131,7 +133,13 @@ def _run_loop(
         loop.state = load_checkpoint(loop.checkpoint, model, loop.averaged, loop.optimizers)
     else:
         loop.state.seconds = time.monotonic() - started
-    loop.run()
+    try:
+        loop.run()
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, then "
+            f"go on with: tenfold train --resume {folder}"
+        ) from error
     if loop.state.best_loss is not None:
         ranks.wait()
         model.load_state_dict(load_file(folder / _BEST, str(device)))
@@ -192,6 +200,18 @@ def _fresh_model(card: dict[str, Any], recipe: Recipe) -> Model:
     """The model with its starting weights, which depend on the seed only."""
     torch.manual_seed(recipe.train.seed)
     return build_model(card)
+
+
+def _save_history(folder: Path, recipe: Recipe) -> Callable[[list[Row]], None]:
+    """What the loop calls after each epoch: history.csv and, where they are wanted, TensorBoard's events."""
+    write_event = event_writer(folder / "tensorboard") if recipe.train.tensorboard else None
+
+    def save(rows: list[Row]) -> None:
+        _write_history(folder / "history.csv", rows)
+        if write_event is not None:
+            write_event(rows[-1])
+
+    return save
 
 
 def _write_history(path: Path, rows: list[Row]) -> None:
