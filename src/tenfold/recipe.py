@@ -83,6 +83,15 @@ class AugmentSettings:
     mix_share: float = 0.7
     """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on."""
 
+    @property
+    def is_off(self) -> bool:
+        """Whether an image always stays as it is."""
+        still = self.rotate == 0 and self.shift == 0 and self.scale == 1 and self.aspect == 1 and self.color == 0
+        return still and self.flip == "off" and (self.mix_share == 0 or self.mixup == self.cutmix == 0)
+
+
+NO_AUGMENTATION = AugmentSettings("off", rotate=0, shift=0, scale=1, aspect=1, color=0, mix_share=0)
+
 
 @dataclass(frozen=True)
 class ModelSettings:

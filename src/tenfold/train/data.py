@@ -10,7 +10,7 @@ import numpy as np
 from tenfold.augment.plain import PlainAugmentation, PlainInput
 from tenfold.draws import hash_numbers
 from tenfold.errors import DataError
-from tenfold.images.loader import Loader, balanced, shuffled
+from tenfold.images.loader import Augment, Loader, balanced, shuffled
 from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
 from tenfold.images.table import Table
 from tenfold.recipe import Recipe
@@ -54,13 +54,15 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task) -> Load
     rows = np.flatnonzero(prepared.table.samples["part"] == "train")
     part = prepared.table.take(rows)
     hashes = hash_numbers(part.samples["hash"].tolist())
-    augment = PlainAugmentation(
-        recipe.augment,
-        start_preprocessing(recipe),
-        flip=recipe.augment.flip == "on",
-        size=lambda epoch: training_size(recipe, epoch),
-        mixes=task.mixes,
-    )
+    augment: Augment = PlainInput(start_preprocessing(recipe))
+    if not recipe.augment.is_off or recipe.train.grow == "on":
+        augment = PlainAugmentation(
+            recipe.augment,
+            start_preprocessing(recipe),
+            flip=recipe.augment.flip == "on",
+            size=lambda epoch: training_size(recipe, epoch),
+            mixes=task.mixes,
+        )
     choose = shuffled(hashes, recipe.train.seed)
     if recipe.train.balance == "sampling":
         choose = balanced(hashes, part.labels(), recipe.train.seed)
