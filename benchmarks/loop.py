@@ -32,6 +32,7 @@ from tenfold.models import MODELS
 from tenfold.recipe import NO_AUGMENTATION, Recipe
 from tenfold.train.loop import Loop
 from tenfold.train.progress import no_report
+from tenfold.train.schedule import Schedule
 
 IMAGES, SIZE, BATCH, CLASSES, ROUNDS = 768, 64, 64, 5, 7
 
@@ -71,10 +72,11 @@ def our_loop(pixels: np.ndarray, labels: np.ndarray, precision: str, folder: Pat
         choose=shuffled(hashes, 0),
     )
     recipe = dataclasses.replace(Recipe(), augment=NO_AUGMENTATION).change(
-        image={"size": SIZE}, train={"epochs": 1, "lr": 1e-3, "precision": precision, "batch_size": BATCH, "grow": "off"}
+        image={"size": SIZE},
+        train={"epochs": 1, "lr": 1e-3, "precision": precision, "batch_size": BATCH, "grow": "off"},
     )
     loop = Loop(
-        model=make_model(), recipe=recipe, train=loader, validation=None, device=torch.device("cpu"), folder=folder,
+        model=make_model(), recipe=recipe, schedule=Schedule(recipe, 1), train=loader, validation=None, device=torch.device("cpu"), folder=folder,
         save_best=lambda tensors: None, save_history=lambda rows: None, report=no_report,
     )  # fmt: skip
     start = time.perf_counter()

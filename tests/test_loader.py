@@ -24,7 +24,13 @@ def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None):
     augment = PlainAugmentation(AugmentSettings(), preprocessing, True, lambda epoch: 12, mixes)
     label = np.eye(COUNT, dtype=np.float32)
     return Loader(
-        canvases, {"label": label}, hashes, augment, batch_size, workers=workers, choose=choose or shuffled(hashes, seed)
+        canvases,
+        {"label": label},
+        hashes,
+        augment,
+        batch_size,
+        workers=workers,
+        choose=choose or shuffled(hashes, seed),
     )
 
 

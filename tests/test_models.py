@@ -64,7 +64,12 @@ def test_outputs_can_be_traced(name):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     ("norm", "activation"),
-    [(norm, name) for name in ACTIVATIONS for norm in ("batch", "group", "none") if (norm, name) != ("none", "sigmoid")],
+    [
+        (norm, name)
+        for name in ACTIVATIONS
+        for norm in ("batch", "group", "none")
+        if (norm, name) != ("none", "sigmoid")
+    ],
 )
 def test_every_setting_descends(name, norm, activation):
     """Not sigmoid without normalization: its gradients vanish, as the lecture says."""

@@ -206,7 +206,7 @@ class NearestMean(MODELS["plain"].__bases__[0]):  # Classifier
         self.register_buffer("means", torch.zeros(len(classes), channels * 16 * 16))
 
     def forward(self, images):
-        return -torch.cdist(images.flatten(1), self.means) ** 2 / 2
+        return -(torch.cdist(images.flatten(1), self.means) ** 2) / 2
 
     def steps(self):
         return []

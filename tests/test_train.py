@@ -70,7 +70,9 @@ def test_it_learns_and_leaves_a_whole_run(table, tmp_path):
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(table, undisturbed, tmp_path):
     check_same_bits(undisturbed, train_model(table, quick_recipe(), tmp_path / "same"))
     other = train_model(table, quick_recipe(train={"seed": 1}), tmp_path / "other")
-    assert any(not torch.equal(a, b) for a, b in zip(weights(undisturbed).values(), weights(other).values(), strict=True))
+    assert any(
+        not torch.equal(a, b) for a, b in zip(weights(undisturbed).values(), weights(other).values(), strict=True)
+    )
 
 
 def test_the_run_s_own_recipe_repeats_the_run(table, undisturbed, tmp_path):
@@ -139,7 +141,9 @@ def test_resuming_a_run_that_ended_changes_nothing(undisturbed):
 
 def test_a_loss_that_is_not_finite_stops_with_what_to_do(table, tmp_path):
     recipe = quick_recipe(train={"lr": 100.0, "optimizer": "sgd", "clip": 0, "warmup": 0}, model={"norm": "none"})
-    with pytest.raises(TrainingError, match=r"The loss 'loss' is (nan|inf) at step \d+ of 21 .*learning rate .*lower --lr"):
+    with pytest.raises(
+        TrainingError, match=r"The loss 'loss' is (nan|inf) at step \d+ of 21 .*learning rate .*lower --lr"
+    ):
         train_model(table, recipe, tmp_path / "run")
 
 
@@ -177,7 +181,9 @@ def test_training_never_opens_a_test_image(table, tmp_path, monkeypatch):
     from tenfold.images import prepared
 
     real = prepared.encoded
-    monkeypatch.setattr(prepared, "encoded", lambda t, row: opened.append(t.samples["source"].iloc[row]) or real(t, row))
+    monkeypatch.setattr(
+        prepared, "encoded", lambda t, row: opened.append(t.samples["source"].iloc[row]) or real(t, row)
+    )
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "empty"))
     train_model(table, quick_recipe(train={"epochs": 1}), tmp_path / "run")
     assert len(opened) == len(table) - len(tests)
@@ -200,7 +206,9 @@ def test_a_bad_image_is_named_and_left_out_or_refused(tmp_path):
 
 
 def test_settings_left_open_are_chosen_and_written(table, tmp_path):
-    run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train={"batch_size": 0, "epochs": 1}), tmp_path / "r")
+    run = train_model(
+        table, quick_recipe(image={"size": 0, "margin": 0}, train={"batch_size": 0, "epochs": 1}), tmp_path / "r"
+    )
     recipe = read_recipe(run.path / "recipe.toml")
     assert recipe.image.size == 24 or recipe.image.size == 16
     assert recipe.image.channels == "rgb"
@@ -256,7 +264,9 @@ def test_two_ranks_train_what_one_does(tmp_path):
     processes = []
     for rank in range(2):
         place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        processes.append(subprocess.Popen([sys.executable, "-c", script, str(data), str(together)], env=os.environ | place))
+        processes.append(
+            subprocess.Popen([sys.executable, "-c", script, str(data), str(together)], env=os.environ | place)
+        )
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     one, other = (load_file(folder / "model.safetensors") for folder in (alone, together))
     for name in one:

@@ -1,6 +1,7 @@
-"""fastai from images on disk to a trained model: a contender of benchmarks/flowers_scratch.py.
+r"""fastai from images on disk to a trained model: a contender of benchmarks/flowers_scratch.py.
 
-    python benchmarks/peers/fastai_flowers.py --data flowers --split flowers.split.csv --epochs 20 --out result.json
+    python benchmarks/peers/fastai_flowers.py --data flowers --split flowers.split.csv --epochs 20 \
+        --out result.json --started $(date +%s)
 
 Network `own` trains an xresnet18 from scratch by one of three recipes: fastai's own recipe for Imagenette, its usual
 one-cycle training with `aug_transforms`, and one that adds what fastai's courses teach for short trainings, growing
@@ -23,7 +24,7 @@ import torch
 from fastai.callback.channelslast import ChannelsLast
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixUp
-from fastai.callback.schedule import Learner  # noqa: F401  (brings fit_one_cycle and fit_flat_cos)
+from fastai.callback.schedule import Learner  # from here it has fit_one_cycle and fit_flat_cos
 from fastai.data.all import ColReader, ColSplitter, DataBlock, DataLoaders, Normalize
 from fastai.layers import Mish
 from fastai.losses import CrossEntropyLossFlat, LabelSmoothingCrossEntropyFlat
@@ -69,7 +70,7 @@ class Bfloat16(Callback):  # type: ignore[misc]
     order = 10
 
     def before_batch(self) -> None:
-        self.context = torch.autocast("cpu", torch.bfloat16)
+        self.context: Any = torch.autocast("cpu", torch.bfloat16)
         self.context.__enter__()
 
     def after_pred(self) -> None:
@@ -93,7 +94,7 @@ class Stopwatch(Callback):  # type: ignore[misc]
 
 
 def main() -> None:
-    job, packages = read_job(tuple(RECIPES), PACKAGES)
+    job = read_job(tuple(RECIPES))
     recipe = RECIPES[job.recipe] if job.network == "own" else PLAIN
     set_seed(job.seed)
     phases = _phases(job, recipe)
@@ -116,7 +117,7 @@ def main() -> None:
             validation_accuracy=float(learner.validate(dl=learner.dls.valid)[1]),
             test_accuracy=None if job.sealed else _test(job, learner),
         )
-    write_answer("fastai", job, packages, answer)
+    write_answer("fastai", job, PACKAGES, answer)
 
 
 def make_loaders(job: Job, recipe: Recipe, size: int) -> DataLoaders:

@@ -6,7 +6,6 @@ import argparse
 import csv
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -30,7 +29,7 @@ class Job:
     split: Path
     """CSV with the columns hash,part,label,group,path, as `tenfold split` writes it."""
     network: str
-    """own: the peer's best recipe; same: Tenfold's residual network."""
+    """own: the peer's own, trained by `recipe`; same: Tenfold's residual network."""
     recipe: str
     precision: str
     epochs: int
@@ -66,8 +65,8 @@ class Answer:
     test_accuracy: float | None
 
 
-def read_job(recipes: Sequence[str], packages: Sequence[str]) -> tuple[Job, tuple[str, ...]]:
-    """The command line of a peer with these recipes (the first one is the default) and these packages."""
+def read_job(recipes: Sequence[str]) -> Job:
+    """The command line of a peer that has these recipes; the first one is the default."""
     parser = argparse.ArgumentParser(description="Train on the images of a written split, then look once at its test.")
     parser.add_argument("--data", type=Path, required=True, help="folder of the images")
     parser.add_argument("--split", type=Path, required=True, help="CSV file: hash,part,label,group,path")
@@ -81,10 +80,11 @@ def read_job(recipes: Sequence[str], packages: Sequence[str]) -> tuple[Job, tupl
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--sealed", action="store_true", help="leave the test part alone")
-    parser.add_argument("--started", type=float, default=0.0, help="start of the process, seconds since 1970")
+    parser.add_argument("--started", type=float, required=True, help="start of the process, as $(date +%%s) gives it")
     values = vars(parser.parse_args())
-    values["started"] = values["started"] or _process_start()
-    return Job(**values, samples=read_samples(values["split"], values["data"])), tuple(packages)
+    if values["network"] == "same":
+        values["recipe"] = "plain"
+    return Job(**values, samples=read_samples(values["split"], values["data"]))
 
 
 def read_samples(split: Path, data: Path) -> dict[str, list[Sample]]:
@@ -133,11 +133,3 @@ def _find(path: str, folders: Sequence[Path]) -> str:
         if (folder / path).exists():  # an absolute path stays what it is
             return str((folder / path).absolute())
     raise SystemExit(f"The split names {path}, which is in none of {', '.join(map(str, folders))}.")
-
-
-def _process_start() -> float:
-    """Within a second or so; the driver's own clock is better."""
-    import psutil
-
-    started: float = psutil.Process().create_time()
-    return min(started, time.time())

@@ -153,9 +153,7 @@ class Run:
                 for path, item in zip(group, prepared, strict=True):
                     yield path, item if isinstance(item, DataError) else next(results)
 
-    def predict_canvases(
-        self, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]
-    ) -> Iterator[Prediction]:
+    def predict_canvases(self, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> Iterator[Prediction]:
         """Predict what `preprocessing.prepare` gave: (pixels, affine) each."""
         waiting = iter(images)
         while group := list(islice(waiting, _BATCH)):
@@ -169,9 +167,7 @@ class Run:
         images = self.preprocessing.normalize(torch.from_numpy(np.ascontiguousarray(pixels)))
         return self.model.predict(images, torch.from_numpy(np.ascontiguousarray(affine)))
 
-    def _prepare(
-        self, content: bytes | NDArray[np.uint8], name: str
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _prepare(self, content: bytes | NDArray[np.uint8], name: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         image = decode_image(
             content,
             channels=self.preprocessing.channels,

@@ -126,9 +126,7 @@ def _without_unreadable(table: Table, canvases: Canvases, errors: dict[int, str]
     return PreparedTable(table.take(good), canvases.subset(good), good, unreadable)
 
 
-def _in_threads(
-    work: Callable[[int], Prepared | None], rows: Sequence[int], workers: int
-) -> Iterator[Prepared | None]:
+def _in_threads(work: Callable[[int], Prepared | None], rows: Sequence[int], workers: int) -> Iterator[Prepared | None]:
     """`work` of each row, in order, a few ahead of whoever takes them."""
     waiting: deque[Future[Prepared | None]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="tenfold-decode") as pool:

@@ -33,8 +33,14 @@ class State:
     """Epochs done in full."""
     batch: int = 0
     """Batches done of the epoch after them."""
+    epochs: int = 0
+    """Epochs planned; a time limit may have changed them."""
     seconds: float = 0.0
-    """Time trained, over all sittings."""
+    """Time since the start, over all sittings."""
+    work: float = 0.0
+    """Epochs done, each weighed by its number of pixels over that at full size."""
+    began: float = 0.0
+    """At which of those seconds the first batch was."""
     sums: Row = field(default_factory=dict)
     """Sums over the images of the epoch so far of each loss and figure; "images" is their number."""
     rows: list[Row] = field(default_factory=list)

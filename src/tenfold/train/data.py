@@ -5,6 +5,8 @@ Training and validation only: a Table with test samples never comes here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tenfold.augment.plain import PlainAugmentation, PlainInput
@@ -17,7 +19,6 @@ from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.choose import start_preprocessing
 from tenfold.train.progress import Progress, Report
-from tenfold.train.schedule import training_size
 
 
 def prepare_images(table: Table, recipe: Recipe, progress: Report) -> PreparedTable:
@@ -49,8 +50,8 @@ def with_statistics(recipe: Recipe, prepared: PreparedTable) -> Recipe:
     return recipe.change(image={"mean": recipe.image.mean or mean, "std": recipe.image.std or std})
 
 
-def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task) -> Loader:
-    """The training part in each epoch's order, augmented."""
+def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: Callable[[int], int]) -> Loader:
+    """The training part in each epoch's order, augmented; `size(epoch)` is that of its images."""
     rows = np.flatnonzero(prepared.table.samples["part"] == "train")
     part = prepared.table.take(rows)
     hashes = hash_numbers(part.samples["hash"].tolist())
@@ -60,7 +61,7 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task) -> Load
             recipe.augment,
             start_preprocessing(recipe),
             flip=recipe.augment.flip == "on",
-            size=lambda epoch: training_size(recipe, epoch),
+            size=size,
             mixes=task.mixes,
         )
     choose = shuffled(hashes, recipe.train.seed)

@@ -29,7 +29,7 @@ from tenfold.train.measure import precision_context
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
 from tenfold.train.progress import Progress, Report
 from tenfold.train.ranks import Ranks
-from tenfold.train.schedule import learning_rate, training_size
+from tenfold.train.schedule import Schedule
 
 CHECKPOINT_SECONDS = 30.0
 _VALIDATIONS = 40  # at most, in a long training: more would cost time and tell nothing
@@ -41,6 +41,7 @@ class Loop:
 
     model: Model
     recipe: Recipe
+    schedule: Schedule
     train: Loader
     validation: Loader | None
     device: torch.device
@@ -58,8 +59,13 @@ class Loop:
         self.steps = [step for step in self.model.steps() if step.parameters]
         self.optimizers = [make_optimizer(step, self.recipe.train) for step in self.steps]
         self.passes = [self.ranks.wrap(_LossPass(step)) for step in self.steps]
+        self.batches = len(self.train.plan(0).cuts) - 1
         self.context = precision_context(self.recipe.train.precision, self.device)
-        self.total = sum(len(self.train.plan(epoch).cuts) - 1 for epoch in range(self.recipe.train.epochs))
+
+    @property
+    def total(self) -> int:
+        """Batches of the whole training; every epoch has as many."""
+        return self.schedule.epochs * self.batches
 
     @property
     def checkpoint(self) -> Path:
@@ -76,7 +82,7 @@ class Loop:
         self.model.train()
         with catch_interrupt() as interrupted:
             self._interrupted = interrupted
-            while self.steps and self.state.epoch < self.recipe.train.epochs and not self.ranks.any(self._is_over()):
+            while self.steps and self.state.epoch < self.schedule.epochs and not self.ranks.any(self._is_over()):
                 self._run_epoch()
         self.model.load_state_dict(self.averaged.state)
 
@@ -97,7 +103,7 @@ class Loop:
         images, start = 0, time.monotonic()
         cuts = self.train.plan(self.state.epoch).cuts
         for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
-            rate = learning_rate(self.recipe, self.state.step / self.total)
+            rate = self.schedule.rate(self.state.step / self.total)
             whole = cuts[self.state.batch + 1] - cuts[self.state.batch]
             losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
             _add(self.state.sums, losses, len(batch))
@@ -143,9 +149,7 @@ class Loop:
     def _after_step(self, speed: float) -> None:
         self.state.seconds = self._before + time.monotonic() - self._started
         means = _means(self.state.sums)
-        left = (self.total - self.state.step) * self.state.seconds / max(self.state.step, 1)
-        if self.recipe.train.minutes:
-            left = min(left, self.recipe.train.minutes * 60 - self.state.seconds)
+        left = (self.total - self.state.step) * (self.state.seconds - self.state.began) / max(self.state.step, 1)
         self.report(self._message("step", "", means, speed, max(left, 0.0)))
         if self.ranks.any(self._interrupted.is_set()):
             self._save()
@@ -155,14 +159,16 @@ class Loop:
 
     def _finish_epoch(self, speed: float) -> None:
         """Note the epoch in the history; validate where it is due, and keep the weights if they are the best."""
-        state, epochs = self.state, self.recipe.train.epochs
-        size = training_size(self.recipe, state.epoch)
+        state, size = self.state, self.schedule.size(self.state.epoch)
+        state.work += (size / self.recipe.image.size) ** 2
         state.epoch, state.batch = state.epoch + 1, 0
         row: Row = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 3)}
-        rate = learning_rate(self.recipe, (state.step - 1) / self.total)
+        rate = self.schedule.rate((state.step - 1) / self.total)
         row |= {"lr": rate, "size": size, "images_per_second": round(speed, 1)}
         row |= {f"train_{name}": value for name, value in _means(state.sums).items()}
         state.sums = {}
+        self._fit_to_time()
+        epochs = self.schedule.epochs
         due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs or self._is_over()
         if self.validation is not None and due:
             row |= self._validate_averaged()
@@ -172,6 +178,20 @@ class Loop:
         shown = {name.removeprefix("validation_"): value for name, value in row.items() if "validation" in name}
         text = f"epoch {state.epoch} of {epochs}"
         self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
+
+    def _fit_to_time(self) -> None:
+        """Under a time limit, plan as many epochs as it still allows at the speed seen so far, fewer or more.
+
+        In the second half it only plans fewer, so that the learning rate comes down once.
+        """
+        state, limit = self.state, self.recipe.train.minutes * 60
+        if not limit or state.epoch >= self.schedule.epochs:
+            return
+        planned = self.schedule.epochs
+        self.schedule.fit(state.epoch, limit - state.seconds, (state.seconds - state.began) / state.work)
+        if state.epoch > planned / 2:
+            self.schedule.epochs = min(planned, self.schedule.epochs)
+        state.epochs = self.schedule.epochs = self.ranks.first(self.schedule.epochs)
 
     def _validate_averaged(self) -> Row:
         kept = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -203,8 +223,8 @@ class Loop:
         return Progress(
             "epoch" if phase == "epoch" else "step",
             text,
-            epoch=min(state.epoch + (phase == "step"), self.recipe.train.epochs),
-            epochs=self.recipe.train.epochs,
+            epoch=min(state.epoch + (phase == "step"), self.schedule.epochs),
+            epochs=self.schedule.epochs,
             step=state.step,
             steps=self.total,
             loss=means.get("loss"),

@@ -14,7 +14,6 @@ from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.train.optimizer import clip_gradients, make_optimizer
-from tenfold.train.schedule import relative_work
 
 Context = Callable[[], AbstractContextManager[object]]
 
@@ -39,16 +38,6 @@ def measure_precision(model: Model, batch: Batch, recipe: Recipe, device: torch.
         return given, seconds[given]
     name = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"
     return name, seconds[name]
-
-
-def fit_epochs(recipe: Recipe, seconds_a_batch: float, images: int, seconds: float) -> int:
-    """How many epochs of `images` images fit into `seconds`, at least 1.
-
-    `seconds_a_batch` was measured at full size; a tenth is kept for validation and what the machine does besides.
-    """
-    steps = -(-images // recipe.train.batch_size)
-    epoch = steps * seconds_a_batch * relative_work(recipe.change(train={"epochs": 100})) * 1.1
-    return max(1, int(seconds / max(epoch, 1e-9)))
 
 
 def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, device: torch.device) -> float:

@@ -41,6 +41,14 @@ class Ranks:
         torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
         return bool(votes.item())
 
+    def first(self, number: int) -> int:
+        """The first rank's number, on every rank."""
+        if self.count == 1:
+            return number
+        numbers = torch.tensor(number, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+        torch.distributed.broadcast(numbers, 0)
+        return int(numbers.item())
+
     def wait(self) -> None:
         """Go on when every rank is here."""
         if self.count > 1:

@@ -31,9 +31,10 @@ from tenfold.train.choose import choose_device, choose_settings, model_settings,
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
 from tenfold.train.events import event_writer
 from tenfold.train.loop import Loop
-from tenfold.train.measure import find_learning_rate, fit_epochs, measure_precision
+from tenfold.train.measure import find_learning_rate, measure_precision
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import Ranks, join_ranks
+from tenfold.train.schedule import Schedule
 
 _BEST = Path("checkpoint") / "best.safetensors"
 
@@ -117,10 +118,12 @@ def _run_loop(
     progress: Report,
 ) -> None:
     device = choose_device(recipe.train.device)
+    schedule = Schedule(recipe, recipe.train.epochs)
     loop = Loop(
         model=model.to(device).to(memory_format=torch.channels_last),
         recipe=recipe,
-        train=training_loader(recipe, prepared, task),
+        schedule=schedule,
+        train=training_loader(recipe, prepared, task, schedule.size),
         validation=plain_loader(recipe, prepared, task, "validation"),
         device=device,
         folder=folder,
@@ -131,8 +134,10 @@ def _run_loop(
     )
     if loop.checkpoint.exists():
         loop.state = load_checkpoint(loop.checkpoint, model, loop.averaged, loop.optimizers)
+        schedule.epochs = loop.state.epochs
     else:
-        loop.state.seconds = time.monotonic() - started
+        loop.state.epochs = schedule.epochs
+        loop.state.seconds = loop.state.began = time.monotonic() - started
     try:
         loop.run()
     except OSError as error:
@@ -150,6 +155,9 @@ def _run_loop(
         means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
         _write_history(folder / "history.csv", [{"epoch": 1, "step": 0, "seconds": 0.0, **means}])
     if ranks.is_first:
+        if recipe.train.minutes:  # the run's recipe repeats what was done, not how long it took
+            done = {"epochs": loop.state.epoch, "minutes": 0.0}
+            write_recipe(recipe.change(train=done), folder / "recipe.toml")
         write_weights(folder / "model.safetensors", model.state_dict())
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     ranks.wait()
@@ -165,15 +173,16 @@ def _measured(
     if settled or not any(step.parameters for step in model.steps()):
         return recipe.change(train={"precision": "float32" if settings.precision == "auto" else settings.precision})
     device = choose_device(settings.device)
-    loader = training_loader(recipe.change(train={"grow": "off"}), prepared, task)
+    loader = training_loader(recipe, prepared, task, lambda epoch: recipe.image.size)
     batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
     precision, seconds = measure_precision(model, next(batches), recipe, device)
     progress(Progress("measure", f"precision {precision}: {seconds:.3f} s a batch of {settings.batch_size} here"))
     changes: dict[str, Any] = {"precision": precision}
     if settings.minutes:
         left = settings.minutes * 60 - (time.monotonic() - started)
-        epochs = fit_epochs(recipe, seconds, len(prepared.table.part("train")), left)
-        changes["epochs"] = min(settings.epochs or epochs, epochs)
+        schedule = Schedule(recipe, 0)
+        schedule.fit(0, left, 1.1 * seconds * len(loader.plan(0).cuts))  # a tenth for validation
+        changes["epochs"] = min(settings.epochs or schedule.epochs, schedule.epochs)
         progress(Progress("measure", f"{changes['epochs']} epochs fit into {settings.minutes:g} minutes"))
     if settings.find_lr:
         changes["lr"] = find_learning_rate(model.to(device), batches, recipe, device)

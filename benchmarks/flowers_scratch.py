@@ -1,0 +1,278 @@
+r"""From images on disk to a trained model, from scratch: Tenfold, fastai and Keras 3, never two at once.
+
+    tenfold split ../shared/data/flowers --out flowers.split.csv
+    python benchmarks/flowers_scratch.py ../shared/data/flowers --split flowers.split.csv --results results \
+        --fastai-python /tmp/venv-fastai/bin/python --keras-python /tmp/venv-keras/bin/python
+
+Run it with Tenfold's own Python on a machine that does nothing else; benchmarks/peers/README.md makes the other two.
+Stages, in this order; name some (`--stages curve show`) to run only those:
+
+    calibrate  2 epochs of each peer's recipes in float32 and bfloat16: what an epoch and the rest cost   about 25 min
+    tune       each peer's three recipes for --tune-minutes; the best on the validation part goes on      about 20 min
+    same       one network, no augmentation, the same number of epochs: time alone, three seeds           about 25 min
+    curve      accuracy against wall time: budgets x seeds x contenders, the peers with what was tuned    about 200 min
+    show       the tables and results/flowers_scratch.png from what is there                              2 s
+
+Wall time runs from the start of the process until the trained model is on disk, in an empty cache; the look at the
+test part comes after it. What is done already is skipped, so the benchmark can be stopped and started at will.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowers_scratch_show import show
+from peers.job import processor
+
+HERE = Path(__file__).resolve().parent
+STAGES = ("calibrate", "tune", "same", "curve", "show")
+PRECISIONS = ("float32", "bfloat16")
+RECIPES = {"fastai": ("onecycle", "imagenette", "growing"), "keras": ("example", "cosine", "narrow")}
+PLAIN = "--train.grow off --augment.flip off --augment.rotate 0 --augment.shift 0 --augment.scale 1 --augment.aspect 1"
+PLAIN += " --augment.color 0 --augment.mixup 0 --augment.cutmix 0 --augment.mix-share 0 --image.margin 1"
+
+Entry = dict[str, Any]
+"""What one training gave: the contender's answer, the stage, the budget in minutes, the machine's load before it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training to be done."""
+
+    stage: str
+    contender: str
+    seed: int = 0
+    recipe: str = "default"
+    precision: str = "auto"
+    epochs: int = 0
+    minutes: float = 0.0
+
+    @property
+    def name(self) -> str:
+        length = f"{self.minutes:g}min" if self.minutes else f"{self.epochs}epochs"
+        return "-".join((self.stage, self.contender, self.recipe, self.precision, length, f"seed{self.seed}"))
+
+
+class Benchmark:
+    """The trainings done so far, in results.jsonl, and how to do another one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.pythons = {"fastai": options.fastai_python, "keras": options.keras_python}
+        self.peers = [name for name, python in self.pythons.items() if python]
+        self.split = hashlib.sha256(options.split.read_bytes()).hexdigest()[:12]
+        self.file: Path = options.results / "results.jsonl"
+        self.entries: list[Entry] = []
+        if self.file.exists():
+            self.entries = [json.loads(line) for line in self.file.read_text("utf-8").splitlines()]
+        self.failures: list[str] = []
+
+    def done(self, stage: str, **wanted: Any) -> list[Entry]:
+        """The trainings of a stage on this split that match."""
+        wanted |= {"stage": stage, "split": self.split, "size": self.options.size}
+        return [entry for entry in self.entries if all(entry.get(key) == value for key, value in wanted.items())]
+
+    def run(self, plan: Plan) -> None:
+        """Do one training unless it is done already, and write down what it gave. A failure is named, not fatal."""
+        if self.done(plan.stage, name=plan.name):
+            return
+        load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+        print(f"{time.strftime('%H:%M:%S')}  {plan.name} (load before: {load})", flush=True)
+        try:
+            answer = self._tenfold(plan) if plan.contender == "tenfold" else self._peer(plan)
+        except subprocess.SubprocessError as error:
+            self.failures.append(f"{plan.name}: {error}")
+            print(f"          failed: {error}", flush=True)
+            return
+        about = {"stage": plan.stage, "name": plan.name, "minutes": plan.minutes, "split": self.split, "load": load}
+        self.entries.append({**answer, **about, "at": time.strftime("%Y-%m-%dT%H:%M:%S")})
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.file.with_suffix(".part")
+        aside.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self.entries), "utf-8")
+        aside.replace(self.file)
+        accuracy = answer["test_accuracy"] if answer["test_accuracy"] is not None else answer["validation_accuracy"]
+        print(f"          {answer['epochs']} epochs, {answer['total_seconds']:.1f} s, {accuracy:.3f}", flush=True)
+
+    def peer_epochs(self, contender: str, recipe: str, precision: str, minutes: float) -> int:
+        """How many epochs fit into the minutes, by the longest training of it so far."""
+        known = self.done("calibrate", contender=contender, recipe=recipe, precision=precision)
+        known += self.done("tune", contender=contender, recipe=recipe, precision=precision)
+        if not known:
+            raise SystemExit(
+                f"{contender} with {recipe} in {precision} is not calibrated; run the stage calibrate first."
+            )
+        longest = max(known, key=lambda entry: int(entry["epochs"]))
+        rest = longest["total_seconds"] - longest["epochs"] * longest["seconds_per_epoch"]
+        return max(1, round((60 * minutes - rest) / float(longest["seconds_per_epoch"])))
+
+    def _peer(self, plan: Plan) -> Entry:
+        own = plan.stage != "same"
+        epochs = plan.epochs or self.peer_epochs(plan.contender, plan.recipe, plan.precision, plan.minutes)
+        out = self.options.results / "runs" / f"{plan.name}.json"
+        command = [self.pythons[plan.contender], HERE / "peers" / f"{plan.contender}_flowers.py"]
+        command += ["--data", self.options.data, "--split", self.options.split, "--size", self.options.size]
+        command += ["--network", "own" if own else "same", "--precision", plan.precision, "--epochs", epochs]
+        command += ["--seed", plan.seed, "--out", out, "--augment" if own else "--no-augment"]
+        command += ["--recipe", plan.recipe] if own else []
+        command += ["--sealed"] if plan.stage in ("calibrate", "tune") else []
+        out.parent.mkdir(parents=True, exist_ok=True)
+        source = {"PYTHONPATH": str(HERE.parent / "src")}  # Tenfold's network for the stage same
+        self._call([*command, "--started", time.time()], plan, source)
+        answer: Entry = json.loads(out.read_text("utf-8"))
+        return answer
+
+    def _tenfold(self, plan: Plan) -> Entry:
+        out = self.options.results / "runs" / plan.name
+        shutil.rmtree(out, ignore_errors=True)  # what an interrupted benchmark left
+        tenfold = [self.options.tenfold_python, "-m", "tenfold"]
+        command = [*tenfold, "train", self.options.data, "--split", self.options.split, "--size", self.options.size]
+        command += ["--seed", plan.seed, "--out", out, "--json"]
+        command += ["--minutes", self._tenfold_minutes(plan)] if plan.minutes else ["--epochs", plan.epochs]
+        command += [*PLAIN.split(), "--batch-size", 64] if plan.stage == "same" else []
+        started = time.time()
+        with tempfile.TemporaryDirectory() as cache:
+            trained = json.loads(self._call(command, plan, {"TENFOLD_CACHE": cache}))
+            total = time.time() - started
+            sealed = plan.stage == "calibrate"
+            evaluate = [*tenfold, "evaluate", out, "--part", "test", "--json"]
+            tested = None if sealed else json.loads(self._call(evaluate, plan, {"TENFOLD_CACHE": cache}))
+        return {
+            "contender": "tenfold",
+            "recipe": plan.recipe,
+            "seed": plan.seed,
+            "size": self.options.size,
+            "total_seconds": total,
+            "validation_accuracy": trained["evaluation"]["validation"]["figures"]["accuracy"]["value"],
+            "test_accuracy": tested and tested["figures"]["accuracy"]["value"],
+            "n_test": tested and tested["n"],
+            "processor": processor(),
+            **_run_facts(out),
+        }
+
+    def _tenfold_minutes(self, plan: Plan) -> float:
+        """The budget less what starting the process and ending it cost, as the peers' epochs allow for it too."""
+        known = self.done("calibrate", contender="tenfold")
+        rest = known[0]["total_seconds"] - known[0]["train_seconds"] if known else 0.0
+        return max(0.05, round(plan.minutes - rest / 60, 3))
+
+    def _call(self, command: list[Any], plan: Plan, settings: dict[str, str]) -> str:
+        """Run to the end and give what it printed; what it said on the way goes into logs/."""
+        log = self.options.results / "logs" / f"{plan.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        limit = 900 + 180 * (plan.minutes or plan.epochs)
+        with log.open("w", encoding="utf-8") as errors:
+            texts = [str(word) for word in command]
+            done = subprocess.run(
+                texts, env=os.environ | settings, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=limit
+            )
+        if done.returncode:
+            last = log.read_text("utf-8").strip().splitlines()[-1:]
+            raise subprocess.SubprocessError(f"exit code {done.returncode}, {' '.join(last)} (all of it in {log})")
+        return done.stdout
+
+
+def calibrate(bench: Benchmark) -> None:
+    """What an epoch costs each peer, in both precisions."""
+    bench.run(Plan("calibrate", "tenfold", minutes=0.5))
+    for contender in bench.peers:
+        for recipe in RECIPES[contender]:
+            for precision in PRECISIONS:
+                bench.run(Plan("calibrate", contender, recipe=recipe, precision=precision, epochs=2))
+
+
+def tune(bench: Benchmark) -> None:
+    """Each peer's recipes in the precision that is the faster one for it, judged by the validation part."""
+    for contender in bench.peers:
+        for recipe in RECIPES[contender]:
+            found = bench.done("calibrate", contender=contender, recipe=recipe)
+            if found:
+                fastest = min(found, key=lambda entry: float(entry["seconds_per_epoch"]))["precision"]
+                minutes = bench.options.tune_minutes
+                bench.run(Plan("tune", contender, recipe=recipe, precision=fastest, minutes=minutes))
+
+
+def same(bench: Benchmark) -> None:
+    """One network, no augmentation: time alone. Peers in both precisions, Tenfold in the one that it chooses."""
+    for seed in range(bench.options.seeds):
+        bench.run(Plan("same", "tenfold", seed, "plain", epochs=bench.options.same_epochs))
+        for contender in bench.peers:
+            for precision in PRECISIONS:
+                bench.run(Plan("same", contender, seed, "plain", precision, epochs=bench.options.same_epochs))
+    counts = {entry["parameters"] for entry in bench.done("same")}
+    if len(counts) > 1:
+        raise SystemExit(f"The stage same must train one network, but the parameters differ: {sorted(counts)}.")
+
+
+def curve(bench: Benchmark) -> None:
+    """Accuracy against wall time, the contenders in turns, so that a slow hour hits them all."""
+    for seed in range(bench.options.seeds):
+        for minutes in bench.options.minutes:
+            bench.run(Plan("curve", "tenfold", seed, minutes=minutes))
+            for contender in bench.peers:
+                tuned = bench.done("tune", contender=contender)
+                if not tuned:
+                    raise SystemExit(f"{contender} is not tuned; run the stages calibrate and tune first.")
+                best = max(tuned, key=lambda entry: float(entry["validation_accuracy"]))
+                bench.run(Plan("curve", contender, seed, best["recipe"], best["precision"], minutes=minutes))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder with a folder of images for each class")
+    parser.add_argument("--split", type=Path, required=True, help="CSV file that `tenfold split` wrote")
+    parser.add_argument("--results", type=Path, required=True, help="folder for results, logs and the picture")
+    parser.add_argument("--fastai-python", type=Path, help="without it fastai is left out")
+    parser.add_argument("--keras-python", type=Path, help="without it Keras is left out")
+    parser.add_argument("--tenfold-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--minutes", nargs="+", type=float, default=[1, 3, 6, 12], help="budgets of the stage curve")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of the stages same and curve")
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--tune-minutes", type=float, default=3)
+    parser.add_argument("--same-epochs", type=int, default=5)
+    bench = Benchmark(parser.parse_args())
+    stages = {"calibrate": calibrate, "tune": tune, "same": same, "curve": curve}
+    for name in STAGES:
+        if name == "show" and name in bench.options.stages:
+            show([entry for entry in bench.entries if entry["split"] == bench.split], bench.options.results)
+        elif name in bench.options.stages:
+            stages[name](bench)
+    for failure in bench.failures:
+        print(f"Failed: {failure}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+def _run_facts(run: Path) -> Entry:
+    """What Tenfold chose and did, from the run's folder."""
+    import csv
+
+    from tenfold.run import load_run
+
+    recipe = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
+    with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    environment = json.loads((run / "environment.json").read_text("utf-8"))
+    return {
+        "precision": recipe["train"]["precision"],
+        "batch_size": recipe["train"]["batch_size"],
+        "epochs": int(last["epoch"]),
+        "train_seconds": float(last["seconds"]),
+        "parameters": sum(p.numel() for p in load_run(run).model.parameters() if p.requires_grad),
+        "versions": environment["packages"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
