@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,7 +116,8 @@ class Benchmark:
             )
         longest = max(known, key=lambda entry: int(entry["epochs"]))
         rest = longest["total_seconds"] - longest["epochs"] * longest["seconds_per_epoch"]
-        return max(1, round((60 * minutes - rest) / float(longest["seconds_per_epoch"])))
+        count = (60 * minutes - rest) / longest["seconds_per_epoch"]
+        return max(1, int(count + 0.5))
 
     def _peer(self, plan: Plan) -> Entry:
         own = plan.stage != "same"
@@ -243,6 +245,7 @@ def main() -> int:
     parser.add_argument("--tune-minutes", type=float, default=3)
     parser.add_argument("--same-epochs", type=int, default=5)
     bench = Benchmark(parser.parse_args())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped; the same command goes on."))  # ends the child too
     stages = {"calibrate": calibrate, "tune": tune, "same": same, "curve": curve}
     for name in STAGES:
         if name == "show" and name in bench.options.stages:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tenfold.evaluate.evaluation import Evaluation
+from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table, make_samples
 from tenfold.metrics.classification import classification_findings
 from tenfold.recipe import Recipe
@@ -33,11 +34,16 @@ class Network:
         return [Parameter(), Parameter()]
 
 
-class Numbers:
-    """Stands for a Preprocessing: the report asks only for its numbers."""
-
-    def to_json(self) -> dict[str, Any]:
-        return {"channels": "rgb", "size": 64, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+PREPROCESSING = Preprocessing(
+    channels="rgb",
+    size=64,
+    canvas=74,
+    fit="crop",
+    filter="triangle",
+    background=255,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
 
 
 @dataclass
@@ -51,7 +57,7 @@ class FakeRun:
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     task: Task = TASKS["classification"]
-    preprocessing: Numbers = field(default_factory=Numbers)
+    preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)
     environment: dict[str, Any] = field(
         default_factory=lambda: {
@@ -59,6 +65,13 @@ class FakeRun:
             "packages": {"torch": "2.14.0", "numpy": "2.4.0"},
             "cores": 2,
             "unreadable": {"x.png": "x.png is no image."},
+        }
+    )
+
+    card: dict[str, Any] = field(
+        default_factory=lambda: {
+            "architecture": "residual",
+            "weights": {"origin": "trained from scratch", "licence": None},
         }
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -70,14 +71,14 @@ class Bfloat16(Callback):  # type: ignore[misc]
     order = 10
 
     def before_batch(self) -> None:
-        self.context: Any = torch.autocast("cpu", torch.bfloat16)
-        self.context.__enter__()
+        self.context = ExitStack()
+        self.context.enter_context(torch.autocast("cpu", torch.bfloat16))
 
     def after_pred(self) -> None:
         self.learn.pred = self.pred.float()
 
     def after_loss(self) -> None:
-        self.context.__exit__(None, None, None)
+        self.context.close()
 
 
 class Stopwatch(Callback):  # type: ignore[misc]

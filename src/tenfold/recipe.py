@@ -25,7 +25,7 @@ class DataSettings:
     group_pattern: str = ""
     """A regular expression on the file name; what its first bracket matches is the image's group."""
     allow_truncated: bool = False
-    """Accept JPEG and PNG files that end too early, the missing rows grey."""
+    """Accept files that end too early, the missing rows grey in JPEG and black elsewhere."""
     unreadable: Literal["skip", "refuse"] = "skip"
     """What to do with an image that cannot be read: leave it out and name it, or refuse to train."""
 

@@ -14,10 +14,11 @@ Loading executes nothing from the folder. It works after being moved.
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tenfold.errors import DataError, unknown
+from tenfold.estimate import from_json
 from tenfold.files import write_file
 from tenfold.images.decode import decode_image
 from tenfold.images.preprocess import Preprocessing
@@ -57,6 +59,27 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, Callable[[], str]] = {
+            "folder": lambda: str(self.path),
+            "network": lambda: str(self.card["architecture"]),
+            "classes": lambda: ", ".join(self.classes),
+            "images": self._count_images,
+            **{f"{part} part": partial(self._say_headline, part) for part in ("validation", "test")},
+        }
+        rows = ((name, _try_words(words)) for name, words in facts.items())
+        cells = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows if text)
+        return f"<table>{''.join(cells)}</table>"
+
+    def _count_images(self) -> str:
+        counts = self.table.samples["part"].value_counts()
+        return ", ".join(f"{counts.get(part, 0)} {part}" for part in ("train", "validation", "test"))
+
+    def _say_headline(self, part: str) -> str:
+        """The first figure of a part's evaluation, in words; nothing where there is none."""
+        figures = from_json(self.evaluations.get(part, {}).get("figures", {}))
+        return next((f"{name.replace('_', ' ')} {figure}, n = {figure.n}" for name, figure in figures.items()), "")
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -196,7 +219,14 @@ class Run:
 
 
 def load_run(path: str | Path) -> Run:
-    """Open a run's folder. Raises DataError where it is none or its training has not ended."""
+    """Open a run's folder. Raises DataError where it is none or its training has not ended.
+
+    >>> import numpy, tenfold
+    >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
+    >>> [prediction] = run.predict([numpy.zeros((8, 8), numpy.uint8)])
+    >>> dict(zip(run.classes, prediction["probability"].round(2).tolist()))  # doctest: +ELLIPSIS
+    {'0': 0..., '1': 0..., ... '9': 0...}
+    """
     folder = Path(path)
     if not (folder / "model.json").is_file():
         raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
@@ -230,6 +260,14 @@ def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a dictionary as JSON that people can read; NaN is refused."""
     write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _try_words(words: Callable[[], str]) -> str:
+    """Of a damaged run a notebook shows what can be read, and why the rest cannot."""
+    try:
+        return words()
+    except (DataError, LookupError, TypeError, ValueError, AttributeError) as error:
+        return f"not readable: {error}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -56,12 +56,15 @@ def evaluate(
         Print one JSON object.
     """
     from tenfold.evaluate import evaluate_run
+    from tenfold.report import write_card
     from tenfold.run import load_run
 
     asked = {"positive": positive, "threshold": threshold, "top_k": top_k}
     options = {name: value for name, value in asked.items() if value is not None}
     with waiting(f"Evaluating {run} on its {part} part"):
-        evaluation = evaluate_run(load_run(run), part, level=level, **options)
+        opened = load_run(run)
+        evaluation = evaluate_run(opened, part, level=level, **options)
+        write_card(opened)
     for reason in evaluation.unreadable.values():
         say(f"left out: {reason}")
     if json:

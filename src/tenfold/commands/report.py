@@ -15,6 +15,7 @@ def report(run: Path, /, *, show: Annotated[bool, Parameter(name="--open")] = Fa
 
     It says in words how good the run is, and shows how training went, which
     classes are confused, the worst mistakes, the settings, and how to repeat it.
+    The model card, README.md, is brought up to date beside it.
 
     For example:
 
@@ -30,11 +31,13 @@ def report(run: Path, /, *, show: Annotated[bool, Parameter(name="--open")] = Fa
     json
         Print one JSON object.
     """
-    from tenfold.report import write_report
+    from tenfold.report import write_card, write_report
     from tenfold.run import load_run
 
     with waiting(f"Writing the report of {run}"):
-        page = write_report(load_run(run))
+        opened = load_run(run)
+        page = write_report(opened)
+        write_card(opened)
     if show:
         import webbrowser
 

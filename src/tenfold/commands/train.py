@@ -113,12 +113,14 @@ def _free_folder(data: Path) -> Path:
 def _finish(run: Run, json: bool) -> int:
     """Evaluate on the validation part and say what came out."""
     from tenfold.evaluate import evaluate_run
+    from tenfold.report import write_card
 
     if not is_first():
         return 0
     parts = counts(run.table)["(all)"]
     with waiting("Evaluating on the validation part"):
         evaluation = evaluate_run(run, "validation") if parts["validation"] else None
+        write_card(run)
     if json:
         found = {"validation": evaluation.to_json()} if evaluation else {}
         show_json({"run": run.path, "images": parts, "evaluation": found})

@@ -73,6 +73,14 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
     ledger before its figures are computed. Raises UsageError for an unknown or empty part or option, DataError where
     the images cannot be read.
+
+    >>> import tenfold
+    >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
+    >>> evaluation = tenfold.evaluate_run(run, "validation", level=0.9)
+    >>> print(evaluation)  # doctest: +ELLIPSIS
+    accuracy 0... (0... to 0...) on 277 validation images
+    >>> evaluation.figures["log_loss"].level
+    0.9
     """
     if part not in PARTS:
         raise unknown("part", part, PARTS)

@@ -135,7 +135,7 @@ def open_cache(
 def cache_entries() -> list[Entry]:
     """Every shard, the one used last first; a damaged one counts no images."""
     entries = []
-    for index in (cache_folder() / "images").glob("*/*.npz"):
+    for index in (cache_folder() / "images").glob("*/[!.]*.npz"):
         try:
             with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 count = len(arrays["offsets"])
@@ -156,7 +156,7 @@ def clear_cache() -> int:
 def _known_images(folder: Path) -> dict[str, tuple[Shard, int]]:
     """Where each image lies; a damaged shard is deleted and its images count as missing."""
     known: dict[str, tuple[Shard, int]] = {}
-    for index in sorted(folder.glob("*.npz")):
+    for index in sorted(folder.glob("[!.]*.npz")):  # those with a dot are being written
         try:
             shard = Shard(index)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

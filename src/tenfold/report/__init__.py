@@ -7,6 +7,7 @@
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
     page.py        the sections in their order, into report.html.j2 and report.css
+    card.py        the model card, README.md, in the words of card.md.j2
     blocks/        one file a block: what one task shows of its evaluation and another does not
 
 A new block is a file in `blocks/` and a line in BLOCKS; a task names its blocks in tenfold.tasks.
@@ -23,11 +24,14 @@ from tenfold.report.blocks.confusion import confusion
 from tenfold.report.blocks.curves import curves
 from tenfold.report.blocks.mistakes import mistakes
 from tenfold.report.blocks.per_class import per_class
+from tenfold.report.card import write_card
 from tenfold.report.context import Context, Section
 from tenfold.report.page import page
 
 if TYPE_CHECKING:
     from tenfold.run import Run
+
+__all__ = ["BLOCKS", "write_card", "write_report"]
 
 BLOCKS: dict[str, Callable[[Context], Section]] = {
     "confusion": confusion,

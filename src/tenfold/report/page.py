@@ -45,7 +45,7 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         undefined=context.details.get("undefined", {}) if context else {},
         sections=sections,
         split=split_rows(run),
-        groups=_groups(run),
+        groups=group_counts(run),
         notes=[*run.table.notes, *environment.pop("unreadable", {}).values()],
         model=run.recipe.model.name,
         recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
@@ -119,7 +119,8 @@ def _text(value: object) -> str:
     return ", ".join(str(item) for item in value) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _groups(run: Run) -> dict[str, int]:
+def group_counts(run: Run) -> dict[str, int]:
+    """The groups in each part; empty where no sample has one."""
     samples = run.table.samples
     if not samples["group"].notna().any():
         return {}

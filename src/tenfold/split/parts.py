@@ -49,6 +49,11 @@ def split_table(
 
     `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why.
     Raises UsageError for impossible shares, DataError where there is no image.
+
+    >>> import tenfold
+    >>> table = tenfold.split_table(tenfold.read_table("digits"), per_class=20)
+    >>> [len(table.part(name)) for name in ("train", "validation", "test")]
+    [200, 277, 276]
     """
     if len(table) == 0:
         raise DataError("A split needs at least one image, and the table has none; check what the reader left out.")

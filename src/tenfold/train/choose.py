@@ -77,6 +77,7 @@ def start_preprocessing(recipe: Recipe) -> Preprocessing:
         background=image.background,
         mean=image.mean or (0.0,) * count,
         std=image.std or (1.0,) * count,
+        origin="the recipe, which has them from the training part where it gave none",
     )
 
 

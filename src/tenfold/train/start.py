@@ -54,6 +54,13 @@ def train_model(
 
     Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
     images cannot be read; TrainingError where a loss is no longer finite.
+
+    >>> import tenfold
+    >>> table = tenfold.split_table(tenfold.read_table("digits"), per_class=20)
+    >>> recipe = tenfold.Recipe().change(model={"name": "plain", "width": 8}, train={"epochs": 1})
+    >>> run = tenfold.train_model(table, recipe, "runs/digits")
+    >>> run.history["epoch"].tolist(), (run.path / "model.safetensors").exists()
+    ([1], True)
     """
     started = time.monotonic()
     folder, recipe = Path(out), recipe or Recipe()
@@ -142,8 +149,8 @@ def _run_loop(
         loop.run()
     except OSError as error:
         raise DataError(
-            f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, then "
-            f"go on with: tenfold train --resume {folder}"
+            f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, "
+            f"then go on with: tenfold train --resume {folder}"
         ) from error
     if loop.state.best_loss is not None:
         ranks.wait()

@@ -70,7 +70,8 @@ def read_table(
 
     Raises UsageError for an argument that is not allowed, DataError for data that cannot be read.
 
-    >>> table = read_table("digits")
+    >>> import tenfold
+    >>> table = tenfold.read_table("digits")
     >>> len(table), table.classes[:3]
     (1797, ('0', '1', '2'))
     """

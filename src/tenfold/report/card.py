@@ -1,0 +1,120 @@
+"""The model card: the run's README.md, for whoever is handed the folder and was not there when it was made.
+
+It answers in plain words what Mitchell et al. ask of one ("Model Cards for Model Reporting", 2019,
+https://doi.org/10.1145/3287560.3287596): what the model is, what it learned from, how good it is and for which classes
+less so, what it is not for, whose weights they are. Its commands are typed in the folder itself, so moving it breaks
+nothing. The words are in card.md.j2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from tenfold.estimate import Estimate, from_json
+from tenfold.files import write_file
+from tenfold.images.table import PARTS
+from tenfold.report.context import Context, render_file
+from tenfold.report.headline import headline
+from tenfold.report.page import figure_rows, group_counts
+from tenfold.report.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
+
+MOST_CLASSES = 50
+"""Classes that the card names; model.json has every one."""
+MOST_FIGURES = 6
+"""Figures that the card shows; the report has every one."""
+WEAKEST = 3
+"""Classes named as those that the model finds least often."""
+
+
+def write_card(run: Run) -> Path:
+    """Write `README.md` into the run's folder and return its path.
+
+    Like the report, it tells of the test part where that has been evaluated, else of the validation part. Raises
+    DataError where a file of the run is damaged.
+    """
+    target = run.path / "README.md"
+    write_file(target, card(run) + "\n")
+    return target
+
+
+def card(run: Run) -> str:
+    """The text of the model card, Markdown."""
+    evaluations: dict[str, Any] = from_json(run.evaluations)
+    evaluated = [name for name in ("test", "validation") if name in evaluations]
+    context = Context(run, evaluations[evaluated[0]], Thumbnails(run.table)) if evaluated else None
+    figures = figure_rows(evaluations)
+    return render_file(
+        "card.md.j2",
+        md=markdown,
+        name=run.path.resolve().name,
+        headline=headline(run, context),
+        task=run.task.name,
+        network=run.card["architecture"],
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        size=run.preprocessing.size,
+        channels=run.preprocessing.channels,
+        classes=run.classes,
+        shown=run.classes[:MOST_CLASSES],
+        data=run.recipe.data.path,
+        images={part: len(run.table.part(part)) for part in PARTS},
+        groups=group_counts(run),
+        separation=separation(run),
+        unreadable=len(run.environment.get("unreadable", {})),
+        evaluated=evaluated,
+        figures=figures[:MOST_FIGURES],
+        more=len(figures) > MOST_FIGURES,
+        weakest=weakest_classes(context) if context else [],
+        weights=run.card.get("weights", {}),
+        made=made(run.environment),
+    )
+
+
+def markdown(text: object) -> Markup:
+    """A text as it is, on one line, in CommonMark and in GitHub's Markdown: nothing in it is markup or HTML."""
+    return Markup(re.sub(r"([\\`*_\[\]<>#|~$&])", r"\\\1", " ".join(str(text).splitlines())))
+
+
+def separation(run: Run) -> list[str]:
+    """How far the parts have nothing in common: sentences, true of this run's table."""
+    grouped = bool(group_counts(run))
+    groups, copies = _shared(run, "group"), _shared(run, "hash")
+    sentences = []
+    if not grouped:
+        sentences.append(
+            "No groups are known. Where several images show the same thing, one may have been learned and another "
+            "tested, and the figures then flatter the model."
+        )
+    elif groups:
+        sentences.append(f"Groups with images in more than one part: {groups:,}. The figures flatter the model.")
+    else:
+        sentences.append("Images of one group are all in one part.")
+    if copies:
+        sentences.append(f"Images with identical copies in another part: {copies:,}. The figures flatter the model.")
+    return sentences
+
+
+def made(environment: Mapping[str, Any]) -> str:
+    """When and with which versions."""
+    packages = {"Python": environment.get("python"), **environment.get("packages", {})}
+    versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    return " ".join(filter(None, ["Made", environment.get("time"), "with" if versions else "", versions]))
+
+
+def weakest_classes(context: Context) -> list[tuple[str, Estimate]]:
+    """(class, recall) of those with the lowest recall, the lowest first; none that was always found."""
+    rows = [(row["class"], row["recall"]) for row in context.details.get("per_class", []) if row["recall"]]
+    missed = [(name, recall) for name, recall in rows if recall.value < 1]
+    return sorted(missed, key=lambda row: float(row[1].value))[:WEAKEST]
+
+
+def _shared(run: Run, column: str) -> int:
+    """How many values of a column of the samples stand in more than one part."""
+    return int((run.table.samples.groupby(column)["part"].nunique() > 1).sum())
