@@ -51,7 +51,7 @@ def check_same(first, second):
         assert first[row][3] == second[row][3]
 
 
-@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (7, 3), (23, 2), (100, 1)])
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (7, 3), (23, 2), (100, 1), (5, 0)])
 def test_batch_size_and_threads_change_nothing(batch_size, workers):
     expected = by_row(loader().batches(3))
     assert len(expected) == COUNT
@@ -117,8 +117,9 @@ def test_balanced_sampling_draws_each_class_equally_and_repeats_with_another_dra
     assert len(set(keys.tolist())) == len(keys)
 
 
-def test_an_error_in_a_thread_reaches_the_caller():
-    broken = loader()
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_reaches_the_caller(workers):
+    broken = loader(workers=workers)
     broken.canvases.prepare = lambda row: 1 / 0
     with pytest.raises(ZeroDivisionError):
         list(broken.batches())

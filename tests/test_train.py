@@ -213,7 +213,7 @@ def test_settings_left_open_are_chosen_and_written(table, tmp_path):
     assert recipe.image.size == 24 or recipe.image.size == 16
     assert recipe.image.channels == "rgb"
     assert recipe.train.batch_size == 8
-    assert recipe.train.lr == 0.002
+    assert recipe.train.lr == 0.005
     assert len(recipe.image.mean) == 3
     assert recipe.augment.flip == "on"
 

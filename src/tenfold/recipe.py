@@ -66,11 +66,11 @@ class ImageSettings:
 class AugmentSettings:
     flip: Literal["auto", "on", "off"] = "auto"
     """Mirror left and right half of the time; auto: on, but for the built-in digits."""
-    rotate: float = 10.0
+    rotate: float = 5.0
     """Largest rotation in degrees, either way."""
     shift: float = 0.05
     """Largest shift as a share of the side."""
-    scale: float = 0.35
+    scale: float = 0.5
     """Smallest share of the image's area that a crop keeps; 1: no crop, 0.9 for small affine changes."""
     aspect: float = 1.33
     """Largest stretch of a crop's aspect ratio, either way; 1: none."""
@@ -80,7 +80,7 @@ class AugmentSettings:
     """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
     cutmix: float = 1.0
     """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
-    mix_share: float = 0.7
+    mix_share: float = 0.5
     """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on."""
 
     @property
@@ -120,9 +120,9 @@ class TrainSettings:
     minutes: float = 0.0
     """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts."""
     batch_size: int = 0
-    """Images a step; 0: chosen from the number of training images, at most 64."""
+    """Images a step; 0: chosen from the number of training images, at most 32."""
     lr: float = 0.0
-    """Peak learning rate; 0: the optimizer's default here, 0.002 for AdamW and 0.1 for SGD."""
+    """Peak learning rate; 0: the optimizer's default here, 0.005 for AdamW and 0.1 for SGD."""
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
     optimizer: Literal["sgd", "adamw"] = "adamw"
@@ -141,8 +141,8 @@ class TrainSettings:
     """Against imbalance: class weights in the loss, or drawing all classes equally; auto: weights from 3 to 1 on."""
     clip: float = 1.0
     """Largest norm of the gradient; 0: no clipping."""
-    ema: float = 0.99
-    """Decay a step of the averaged weights that are evaluated and kept; 0: off."""
+    ema: float = 0.02
+    """Over which share of all steps the weights that are evaluated and kept are averaged; 0: off."""
     grow: Literal["auto", "on", "off"] = "auto"
     """Train on smaller images first, the size growing to `image.size`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -154,7 +154,7 @@ class TrainSettings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     workers: int = 0
-    """Threads that feed the model; 0: chosen from the cores."""
+    """Threads that decode images and feed a GPU; 0: chosen from the cores."""
     tensorboard: bool = False
     """Write TensorBoard events into the run too; needs the extra: pip install 'tenfold[tensorboard]'."""
 
@@ -192,7 +192,7 @@ class Recipe:
         check_range("train.weight_decay", self.train.weight_decay, 0, 10)
         check_range("train.warmup", self.train.warmup, 0, 1)
         check_range("train.label_smoothing", self.train.label_smoothing, 0, 0.99)
-        check_range("train.ema", self.train.ema, 0, 0.99999)
+        check_range("train.ema", self.train.ema, 0, 1)
         check_range("train.seed", self.train.seed, 0, 2**63 - 1)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:

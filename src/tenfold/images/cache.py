@@ -93,6 +93,11 @@ class Canvases:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether no image is ever prepared again."""
+        return all(place is not None for place in self.places)
+
     def image(self, row: int) -> Prepared:
         """Pixels uint8 [H, W, C] and affine map float32 [2, 3] of one image."""
         place = self.places[row]

@@ -68,7 +68,10 @@ class Loader:
         workers: int = 1,
         choose: Callable[[int], tuple[Rows, Keys]] | None = None,
     ) -> None:
-        """`choose(epoch)` gives the epoch's rows and their draw keys, in order; None: every row once, as it lies."""
+        """`choose(epoch)` gives the epoch's rows and their draw keys, in order; None: every row once, as it lies.
+
+        With 0 workers the batches are made where they are taken: faster where the model needs all cores itself.
+        """
         self.canvases = canvases
         self.targets = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in targets.items()}
         self.hashes = hashes
@@ -89,14 +92,16 @@ class Loader:
     def batches(self, epoch: int = 0, first: int = 0, rank: int = 0, ranks: int = 1) -> Iterator[Batch]:
         """The batches of an epoch from batch `first` on; each of several ranks gets its share of every batch."""
         plan = self.plan(epoch)
-        tasks = iter(range(first, len(plan.cuts) - 1))
+        tasks = (_share(plan, index, rank, ranks) for index in range(first, len(plan.cuts) - 1))
+        if self.workers == 0:
+            for start, stop in tasks:
+                yield self._make(plan, start, stop, epoch)
+            return
         waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="tenfold-loader") as pool:
             try:
-                for index in tasks:
-                    start, stop = plan.cuts[index], plan.cuts[index + 1]
-                    share = [start + (stop - start) * place // ranks for place in (rank, rank + 1)]
-                    waiting.append(pool.submit(self._make, plan, share[0], share[1], epoch))
+                for start, stop in tasks:
+                    waiting.append(pool.submit(self._make, plan, start, stop, epoch))
                     if len(waiting) > self.workers + 1:
                         yield waiting.popleft().result()
                 while waiting:
@@ -114,6 +119,12 @@ class Loader:
         drawn = Drawn(canvases, targets, plan.keys[places], affine)
         images, mixed, moved = self.augment(drawn, epoch)
         return Batch(images, mixed, rows[:-1], plan.keys[places][:-1], moved)
+
+
+def _share(plan: Plan, index: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Where one rank's share of a batch begins and ends in the epoch."""
+    start, stop = plan.cuts[index], plan.cuts[index + 1]
+    return start + (stop - start) * rank // ranks, start + (stop - start) * (rank + 1) // ranks
 
 
 def shuffled(hashes: Keys, seed: int) -> Callable[[int], tuple[Rows, Keys]]:

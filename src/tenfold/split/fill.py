@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.images.readers.labels import natural_order
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.deal import deal_blocks, gather_blocks
@@ -117,10 +118,8 @@ def listed(names: Sequence[str]) -> str:
 
 def named(table: Table, rows: NDArray[np.int64]) -> str:
     """The samples at these positions by the last two parts of their path, in natural order."""
-    from natsort import natsorted
-
     places = table.samples.iloc[rows]
-    return listed(natsorted(short_name(*place) for place in zip(places["source"], places["row"], strict=True)))
+    return listed(natural_order(short_name(*place) for place in zip(places["source"], places["row"], strict=True)))
 
 
 def short_name(source: str, row: object) -> str:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
+from tenfold.images.readers.labels import natural_key
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.fill import (
@@ -90,8 +91,6 @@ def write_split(table: Table, path: Path) -> None:
     Lines of a file that stands there already stay if their images are not in the table, so that an image that comes
     back finds its part. Raises UsageError for a table without parts, DataError where the old file is damaged.
     """
-    from natsort import natsort_keygen
-
     table = with_hashes(table)
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
@@ -99,11 +98,10 @@ def write_split(table: Table, path: Path) -> None:
     entries = [Entry(*cells) for cells in zip(*columns, _paths(table, path), strict=True)]
     here = set(columns[0])
     entries += [entry for entry in (read_split(path) if path.exists() else []) if entry.hash not in here]
-    natural = natsort_keygen()
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Entry._fields)
-    entries.sort(key=lambda entry: (natural(entry.path), entry.hash))
+    entries.sort(key=lambda entry: (natural_key(entry.path), entry.hash))
     writer.writerows(entries)
     write_file(path, text.getvalue())
 

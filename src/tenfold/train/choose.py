@@ -17,7 +17,7 @@ from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
 from tenfold.recipe import Recipe
 
-LEARNING_RATES = {"adamw": 0.002, "sgd": 0.1}
+LEARNING_RATES = {"adamw": 0.005, "sgd": 0.1}
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
 _IMAGES_SEEN = 150_000  # in a default training; see benchmarks/flowers_scratch.py
 
@@ -30,7 +30,7 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     margin = recipe.image.margin or (1.0 if size < 48 else 1.15)
     channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
     flip = recipe.augment.flip if recipe.augment.flip != "auto" else ("off" if recipe.data.path == "digits" else "on")
-    batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
+    batch = recipe.train.batch_size or int(min(32, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
     epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(150, max(10, _IMAGES_SEEN // count))))
     grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 else "off")
     return recipe.change(
@@ -109,9 +109,9 @@ def _look(training: Table) -> tuple[list[int], bool]:
 
 
 def _default_size(side: float) -> int:
-    """Tiny images are doubled, since the network halves its maps three times; large ones come down to 64."""
+    """Tiny images are doubled, since the network halves its maps three times; large ones come down to 96."""
     wanted = side * 2 if side < 16 else side
-    return int(min(64, max(16, round(wanted / 8) * 8)))
+    return int(min(96, max(16, round(wanted / 8) * 8)))
 
 
 def _balance(recipe: Recipe, training: Table) -> str:

@@ -32,7 +32,7 @@ from tenfold.train.ranks import Ranks
 from tenfold.train.schedule import Schedule
 
 CHECKPOINT_SECONDS = 30.0
-_VALIDATIONS = 40  # at most, in a long training: more would cost time and tell nothing
+_VALIDATIONS = 20  # about so many in a long training: more would cost time and tell nothing
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.state = State()
-        self.averaged = AveragedWeights(self.model, self.recipe.train.ema)
+        self.averaged = AveragedWeights(self.model)
         self.steps = [step for step in self.model.steps() if step.parameters]
         self.optimizers = [make_optimizer(step, self.recipe.train) for step in self.steps]
         self.passes = [self.ranks.wrap(_LossPass(step)) for step in self.steps]
@@ -109,7 +109,7 @@ class Loop:
             _add(self.state.sums, losses, len(batch))
             self.state.step += 1
             self.state.batch += 1
-            self.averaged.update(self.model, self.state.step)
+            self.averaged.update(self.model, self.state.step, self.recipe.train.ema * self.total)
             images += whole
             self._after_step(images / (time.monotonic() - start))
             if self.ranks.any(self._is_late()):
@@ -149,8 +149,7 @@ class Loop:
     def _after_step(self, speed: float) -> None:
         self.state.seconds = self._before + time.monotonic() - self._started
         means = _means(self.state.sums)
-        left = (self.total - self.state.step) * (self.state.seconds - self.state.began) / max(self.state.step, 1)
-        self.report(self._message("step", "", means, speed, max(left, 0.0)))
+        self.report(self._message("step", "", means, speed, self._seconds_left()))
         if self.ranks.any(self._interrupted.is_set()):
             self._save()
             raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
@@ -178,6 +177,13 @@ class Loop:
         shown = {name.removeprefix("validation_"): value for name, value in row.items() if "validation" in name}
         text = f"epoch {state.epoch} of {epochs}"
         self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
+
+    def _seconds_left(self) -> float:
+        """At the speed so far; larger images take longer."""
+        state = self.state
+        begun = state.batch / self.batches * (self.schedule.size(state.epoch) / self.recipe.image.size) ** 2
+        left = self.schedule.work(state.epoch) - begun
+        return left * (state.seconds - state.began) / max(state.work + begun, 1e-9)
 
     def _fit_to_time(self) -> None:
         """Under a time limit, plan as many epochs as it still allows at the speed seen so far, fewer or more.

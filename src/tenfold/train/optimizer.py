@@ -33,19 +33,18 @@ def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:
 
 
 class AveragedWeights:
-    """An exponential moving average of a model's state (Polyak averaging), buffers included.
+    """An exponential moving average of a model's state (Polyak averaging), buffers included."""
 
-    The decay grows from 0.1 to its full value over the first steps, so that the start is forgotten.
-    """
-
-    def __init__(self, model: Model, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: Model) -> None:
         self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: Model, step: int) -> None:
-        """Take in the weights after `step` steps (from 1)."""
-        weight = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay > 0 else 1.0
+    def update(self, model: Model, step: int, horizon: float) -> None:
+        """Take in the weights after `step` steps (from 1), averaged over about the last `horizon` steps.
+
+        Over fewer in the beginning, so that the start is forgotten; a horizon of at most 1 keeps the weights as they are.
+        """
+        weight = max(1 / max(horizon, 1.0), 1 - (1 + step) / (10 + step)) if horizon > 1 else 1.0
         state = model.state_dict()
         floats = [name for name, value in state.items() if value.is_floating_point()]
         old: list[Tensor] = [self.state[name] for name in floats]

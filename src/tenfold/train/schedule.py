@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tenfold.recipe import Recipe
 
-GROWTH = ((0.35, 0.75), (0.65, 0.875), (1.0, 1.0))
-"""(until this share of the epochs, share of the final size); after Howard's progressive resizing (DAWNBench 2018)."""
+FIRST_SIZE, GROWN = 0.5, 0.8
+"""The share of the final size that training starts at, and the share of the epochs after which it is reached: after
+Howard's progressive resizing (DAWNBench 2018)."""
 
 
 @dataclass
@@ -39,8 +40,8 @@ class Schedule:
         size = self.recipe.image.size
         if self.recipe.train.grow != "on":
             return size
-        done = (epoch + 1) / max(self.epochs, 1)
-        share = next((share for until, share in GROWTH if done <= until), 1.0)
+        done = epoch / max(self.epochs - 1, 1)
+        share = 1.0 if done >= GROWN else FIRST_SIZE + (1 - FIRST_SIZE) * done / GROWN
         return size if share == 1.0 else max(8, round(size * share / 8) * 8)
 
     def work(self, first: int = 0) -> float:
