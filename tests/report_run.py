@@ -65,6 +65,7 @@ class FakeRun:
             "packages": {"torch": "2.14.0", "numpy": "2.4.0"},
             "cores": 2,
             "unreadable": {"x.png": "x.png is no image."},
+            "notes": ["1 hidden file was left out: .DS_Store."],
         }
     )
 
@@ -119,7 +120,7 @@ def make_table(folder: Path, classes: tuple[str, ...], each: int, generator: np.
                 labels.append(name)
                 parts.append(part)
     columns: dict[str, object] = {"source": sources, "label": labels, "part": parts}
-    return Table(make_samples(columns, len(sources)), classes, notes=("1 hidden file was left out: .DS_Store.",))
+    return Table(make_samples(columns, len(sources)), classes)
 
 
 def make_history(epochs: int) -> pd.DataFrame:

@@ -1,6 +1,9 @@
 """The decoded cache: keyed by content and preparation, capped, safe under two builders, damage noticed."""
 
+import os
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,6 +85,104 @@ def test_a_damaged_shard_is_made_again(suffix):
     assert images.made == ["0a", "0b"] * 2
 
 
+def damage(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("place", range(0, 130, 7))
+def test_a_damaged_header_is_damage(place):
+    images = Images(["0a", "0b"])
+    images.open()
+    damage(cache_entries()[0].path.with_suffix(".npy"), place)
+    check(images, images.open())
+    check(images, images.open())
+    assert len(images.made) in (2, 4)  # some bytes of a header mean nothing
+
+
+def test_an_index_without_its_pixels_is_made_again():
+    images = Images(["0a", "0b"])
+    images.open()
+    cache_entries()[0].path.with_suffix(".npy").unlink()
+    check(images, images.open())
+    assert images.made == ["0a", "0b"] * 2
+
+
+def test_only_shards_with_wanted_images_are_read_and_used():
+    """Else each start reads the whole cache, and nothing in it is older than anything else."""
+    Images(["0a"]).open()
+    [wanted] = [entry.path for entry in cache_entries()]
+    Images(["0b"]).open()
+    [other] = [entry.path for entry in cache_entries() if entry.path != wanted]
+    for path in (wanted, other):
+        os.utime(path, (1000, 1000))
+    damage(other.with_suffix(".npy"), -1)
+    images = Images(["0a"])
+    check(images, images.open())
+    assert images.made == []
+    assert {entry.path: entry.used > 1000 for entry in cache_entries()} == {wanted: True, other: False}
+
+
+def test_a_cache_of_another_user_is_read_all_the_same(monkeypatch):
+    images = Images(["0a", "0b"])
+    images.open()
+    monkeypatch.setattr(cache.os, "utime", refuse)
+    check(images, images.open())
+    assert images.made == ["0a", "0b"]
+    assert sum(entry.images for entry in cache_entries()) == 2
+
+
+def refuse(*words, **options):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_what_cannot_be_read_now_is_not_deleted(monkeypatch):
+    images = Images(["0a", "0b"])
+    images.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.np, "load", refuse)
+        patch.setenv("TENFOLD_CACHE_GIB", "0")
+        assert images.open().places == [None, None]
+    assert images.open().is_cached
+    assert images.made == ["0a", "0b"]
+
+
+def test_what_a_killed_process_left_is_counted_and_goes_after_a_day():
+    Images(["0a"]).open()
+    folder = cache_entries()[0].path.parent
+    before = sum(entry.bytes for entry in cache_entries())
+    names = (".0b.12.34.raw", ".0b.npy.ab12.npy", ".0b.npz.ab12.npz", "0b.npy")
+    old, young = [folder / name for name in names], [folder / f"{name[:-4]}c{name[-4:]}" for name in names]
+    for path in (*old, *young):
+        path.write_bytes(bytes(100))
+    for path in old:
+        os.utime(path, (time.time() - 90_000,) * 2)
+    assert sum(entry.bytes for entry in cache_entries()) == before + 800
+    assert sum(entry.images for entry in cache_entries()) == 1
+    Images(["0d"]).open()
+    assert [path.exists() for path in (*old, *young)] == [False] * 4 + [True] * 4
+    shown = sum(entry.bytes for entry in cache_entries())
+    assert clear_cache() == shown
+
+
+def test_the_pixels_are_written_once(monkeypatch):
+    """A second copy, even for a moment, would need a disk of twice the size."""
+    sizes = []
+    sync = os.fsync
+
+    def measure(handle):
+        sizes.append(sum(file.stat().st_size for file in (cache.cache_folder() / "images").glob("*/*")))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", measure)
+    images = Images([f"{number:02x}" for number in range(200)])
+    check(images, images.open())
+    pixels = np.load(cache_entries()[0].path.with_suffix(".npy"))
+    assert pixels.shape == (sum(images.prepare(row)[0].size for row in range(200)),)
+    assert pixels.nbytes < sizes[0] < 1.2 * pixels.nbytes
+
+
 def test_what_does_not_fit_is_streamed(monkeypatch):
     monkeypatch.setenv("TENFOLD_CACHE_GIB", "0")
     images = Images(["0a", "0b"])
@@ -91,8 +192,6 @@ def test_what_does_not_fit_is_streamed(monkeypatch):
 
 
 def test_the_shard_used_longest_ago_goes_first(monkeypatch):
-    import os
-
     for name in ("0a", "0b", "0c"):
         Images([name]).open(name)
         entry = cache_entries()[0]

@@ -8,9 +8,11 @@ import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable
@@ -30,6 +32,7 @@ from tenfold.commands.train import _free_folder
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
+from tenfold.run import Run
 from tenfold.train.progress import Progress
 
 SETTINGS = [
@@ -173,6 +176,22 @@ def test_options_count_before_the_file_and_the_file_before_defaults(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("section", "name", "hint"),
+    [
+        (section, name, hint)
+        for section, settings in get_type_hints(Recipe).items()
+        for name, hint in get_type_hints(settings).items()
+        if hint in (int, float) or get_args(hint)[:1] in ((int,), (float,))
+    ],
+)
+def test_every_number_has_a_least_and_a_most(section: str, name: str, hint: Any) -> None:
+    kind = hint if hint in (int, float) else get_args(hint)[0]
+    for bad in (kind(-1), kind(10**20), *([float("nan")] if kind is float else [])):
+        with pytest.raises(UsageError, match=rf"{section}\.{name} must be from .* to .*, not "):
+            Recipe().change(**{section: {name: bad if hint is kind else (kind(1), bad)}})
+
+
+@pytest.mark.parametrize(
     ("typed", "sentence"),
     [
         ("--train.lrr 1", "Unknown option: --train.lrr. Did you mean --train.lr?"),
@@ -181,6 +200,7 @@ def test_options_count_before_the_file_and_the_file_before_defaults(tmp_path: Pa
         ("--epochs 2.5", "Invalid value for --epochs: must be a whole number, not '2.5'."),
         ("--lr abc", 'Invalid value for --lr: unable to convert "abc" into float.'),
         ("--epochs -4", "train.epochs must be from 0 to 1e+06, not -4."),
+        ("--train.workers -1", "train.workers must be from 0 to 1024, not -1."),
         ("more", "No argument of tenfold train takes 'more'; see tenfold train --help."),
     ],
 )
@@ -363,6 +383,26 @@ def test_split_keeps_groups_together(images: Path) -> None:
     assert all(len(parts) == 1 for parts in groups.values())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows quotes the command in another way")
+def test_new_images_need_the_pattern_that_the_old_ones_had(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--groups-from", r"/(\d)-"]) == 0
+    data, *typed = shlex.split(capsys.readouterr().out.partition("Next: tenfold train ")[2])
+    assert data == "ảnh"
+    assert asked(*typed) == {"data__group_pattern": r"/(\d)-"}
+    before = parts_of(Path("ảnh.split.csv"))
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "lá" / "3-new.png")
+    assert main(["split", "ảnh", "--json"]) == 0
+    assert parts_of(Path("ảnh.split.csv")) == before
+    result = json_of(capsys)
+    assert result["counts"]["(all)"]["left out"] == 1
+    assert any("have none (1): lá/3-new.png; give --group-pattern" in note for note in result["notes"])
+    assert main(["split", "ảnh", "--group-pattern", r"/(\d)-"]) == 0
+    with Path("ảnh.split.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 41
+    assert len({row["part"] for row in rows if row["group"] == "3"}) == 1
+
+
 def test_split_limits_the_training_part_in_a_file_of_its_own(images: Path, capsys: Capture) -> None:
     assert main(["split", "ảnh", "--per-class", "3", "--out", "few.csv", "--json"]) == 0
     assert json_of(capsys)["counts"]["(all)"] == {"train": 6, "validation": 6, "test": 6, "left out": 22}
@@ -382,6 +422,20 @@ def test_folds_share_the_test_part_and_validate_each_image_once(images: Path, ca
             assert given == ["test"] * 6
         else:
             assert sorted(given[:3]) == sorted(given[3:]) == ["train", "train", "validation"]
+
+
+def test_folds_that_stand_are_not_dealt_anew(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--folds", "3"]) == 0
+    files = [Path(f"ảnh-fold{number}.split.csv") for number in (1, 2, 3)]
+    files[0].unlink()
+    before = [file.read_bytes() for file in files[1:]]
+    capsys.readouterr()
+    assert main(["split", "ảnh", "--folds", "4", "--seed", "9"]) == 2
+    assert "ảnh-fold2.split.csv stands already; remove the old folds" in capsys.readouterr().err
+    assert [file.read_bytes() for file in files[1:]] == before
+    assert not files[0].exists()
+    assert main(["split", "ảnh", "--folds", "1000000000"]) == 2  # no billion names are tried first
+    assert main(["split", "ảnh", "--folds", "2", "--repeats", "2"]) == 0
 
 
 def test_a_console_without_the_letters_does_not_end_a_command(images: Path) -> None:
@@ -482,6 +536,8 @@ def test_evaluate_counts_its_looks_at_the_test_part(work: Path, capsys: Capture)
 
 
 def test_evaluate_refuses_what_it_cannot_do(work: Path) -> None:
+    assert main(["evaluate", "runs/digits-1", "--part", "test", "--level", "1.5"]) == 2
+    assert main(["evaluate", "runs/digits-1", "--part", "test", "--positive", "typo"]) == 2
     assert main(["evaluate", "runs/digits-1", "--part", "train"]) == 2
     assert main(["evaluate", "runs/digits-1", "--level", "1.5"]) == 2
     assert main(["evaluate", "runs/none"]) == 3
@@ -558,6 +614,39 @@ def test_predict_reads_a_list_and_loads_no_pandas(work: Path, photos: list[str])
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1 + len(photos)
     assert done.stderr.strip() == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no line break in a name")
+def test_predict_reads_a_list_that_ends_each_name_with_nul(
+    work: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    odd = work / "line\nbreak.png"
+    odd.write_bytes(Path(photos[0]).read_bytes())
+    names = [*photos, str(odd)]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\0".join([*names, ""]).encode())))
+    assert main(["predict", "runs/digits-1", "-", "--json"]) == 0
+    assert [image["path"] for image in json_of(capsys)["images"]] == names
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, large = tmp_path / "pipe", tmp_path / "large.png"
+    os.mkfifo(pipe)
+    large.write_bytes(b"x" * 2000)
+    monkeypatch.setattr("tenfold.images.content.LARGEST_FILE", 1000)
+    writer = os.open(pipe, os.O_RDWR)  # who reads the pipe waits for this to close
+    closing = threading.Timer(5, os.close, [writer])
+    closing.start()
+    paths = [pipe, Path(os.devnull), large, Path("nul\0byte"), tmp_path / "none"]
+    reasons = [str(error) for _, error in Run(tmp_path).predict_files(paths)]
+    assert closing.is_alive()
+    closing.cancel()
+    os.close(writer)
+    assert [name in reason for name, reason in zip(["pipe", os.devnull], reasons, strict=False)] == [True, True]
+    assert all("is not a file" in reason for reason in reasons[:2])
+    assert "more than 1 GiB is not read" in reasons[2]
+    assert "cannot be read: embedded null byte" in reasons[3]
+    assert "cannot be read: No such file" in reasons[4]
 
 
 def test_cache_shows_what_it_holds_and_clears_it(work: Path, capsys: Capture, tmp_path: Path) -> None:

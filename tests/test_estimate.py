@@ -203,4 +203,3 @@ def test_json_refuses_what_it_cannot_hold(value: object, message: str) -> None:
 def test_an_estimate_is_said_as_people_say_it() -> None:
     figure = Estimate(0.912, 0.88, 0.9361, 0.95, 200, "Wilson over images")
     assert str(figure) == "0.912 (0.880 to 0.936)"
-    assert figure.percent() == "91.2 % (88.0 to 93.6)"

@@ -9,17 +9,21 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tenfold.estimate import Estimate, from_json, wilson
-from tenfold.images.table import Table, make_samples
+from tenfold.images.table import Table, load_table, make_samples, write_table
+from tenfold.recipe import Recipe
 from tenfold.report import BLOCKS, write_report
 from tenfold.report.blocks.confusion import IN_ALL, IN_CELL, matrix_picture
 from tenfold.report.context import Context
+from tenfold.report.figures import write_seconds
 from tenfold.report.headline import for_looks, headline
+from tenfold.report.page import training_again
 from tenfold.report.plots import INK, MUTED, RULE, SERIES
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import best_epoch, quantities, training
@@ -223,6 +227,22 @@ def test_drawings_follow_the_page(flowers):
     assert "best epoch 5" in drawings[0]
 
 
+def test_what_the_reader_noted_reaches_the_page_of_a_loaded_run(flowers, tmp_path):
+    write_table(replace(flowers.table, notes=("Left out of images: hidden (1): .x.",)), tmp_path / "table.parquet")
+    loaded = replace(flowers, path=tmp_path, table=load_table(tmp_path / "table.parquet", flowers.classes))
+    loaded.environment = loaded.environment | {"notes": ["Left out of images: hidden (1): .x."]}
+    page = page_of(loaded)
+    assert "What was noted of the images (2) Left out of images: hidden (1): .x. x.png is no image." in page.text
+    assert "notes" not in page.text.split("Environment")[2]
+
+
+def test_the_headline_counts_the_images_that_its_figure_is_of(flowers):
+    """Images without a label are predicted as well, and are in no figure."""
+    evaluation = from_json(flowers.evaluations["test"])
+    more = Context(flowers, evaluation | {"n": evaluation["n"] + 5}, Thumbnails(flowers.table))
+    assert headline(flowers, more).sentence.startswith(f"On {evaluation['figures']['accuracy'].n} test images")
+
+
 def test_names_are_shown_never_obeyed(tmp_path):
     names = ("<script>alert(1)</script>", "Hoa hồng Đà Lạt", "🌷 \"a\" & 'b'")
     run = make_run(tmp_path, names, each=4)
@@ -236,10 +256,35 @@ def test_names_are_shown_never_obeyed(tmp_path):
 
 def test_commands_survive_a_shell(tmp_path):
     run = make_run(tmp_path / "Hoa hồng's & co", ("a", "b"), each=2)
+    run = replace(run, recipe=Recipe().change(data={"path": "images"}))
     text = [text for tag, text in page_of(run).texts if tag == "code" and text.startswith("tenfold")]
     assert [shlex.split(line)[2] for line in text] == [
         str(run.path / "recipe.toml"), str(run.path), str(run.path), str(run.path)
     ]  # fmt: skip
+
+
+def test_a_run_made_in_python_is_made_again_in_python(tmp_path, monkeypatch):
+    """Its recipe names no data, so that `tenfold train` of it would only ask what to train on."""
+    run = make_run(tmp_path / "Hoa hồng's & co", ("a", "b"), each=2)
+    calls = []
+    monkeypatch.setattr("tenfold.load_run", lambda path: calls.append(path) or run, raising=False)
+    monkeypatch.setattr("tenfold.train_model", lambda *given: calls.append(given), raising=False)
+    [code, *others] = [text for tag, text in page_of(run).texts if tag == "code" and "tenfold" in text]
+    assert not any("tenfold train" in text for text in (code, *others))
+    exec(code, {})
+    assert calls == [str(run.path), (run.table, run.recipe, f"{run.path}-again")]
+
+
+def test_images_in_memory_must_be_handed_over_again(tmp_path):
+    run = make_run(tmp_path, ("a", "b"), each=1, evaluated=())
+    samples = make_samples({"source": ["pixels"], "row": [0], "part": ["train"]}, 1)
+    run = replace(run, table=Table(samples, ("a", "b"), arrays={"pixels": np.zeros((1, 8, 8), np.uint8)}))
+    given = []
+    train = SimpleNamespace(load_run=lambda path: run, train_model=lambda *words: given.append(words))
+    code = training_again(run, Path("runs/a"), "runs/a-again").replace("import tenfold\n", "")
+    exec(code, {"tenfold": train, "table": "the table"})
+    assert given == [("the table", run.recipe, "runs/a-again")]
+    assert "its images were in memory" in code
 
 
 def test_two_classes_with_a_threshold(tmp_path):
@@ -284,7 +329,7 @@ def test_before_the_test_part_was_looked_at(tmp_path, evaluated):
 
 
 def test_a_task_without_blocks_shows_every_figure(tmp_path):
-    samples = make_samples({"source": ["a.png", "b.png"], "part": ["train", "test"]}, 2)
+    samples = make_samples({"source": [f"{tmp_path}/a.png", f"{tmp_path}/b.png"], "part": ["train", "test"]}, 2)
     run = FakeRun(
         tmp_path, Table(samples), make_history(1).assign(step=0), task=replace(TASKS["classification"], blocks=())
     )
@@ -325,6 +370,15 @@ def test_a_thumbnail_is_the_region_of_its_sample(tmp_path):
     assert whole.name == "a, image 0"
 
 
+def test_a_region_without_a_pixel_leaves_a_box():
+    """What training refuses is not shown as a pixel that it never saw."""
+    corners = {"x1": [40.0], "y1": [0.0], "x2": [50.0], "y2": [10.0]}
+    table = Table(
+        make_samples({"source": ["a"], "row": [0], **corners}, 1), arrays={"a": np.zeros((1, 20, 30), np.uint8)}
+    )
+    assert Thumbnails(table)[0].address == ""
+
+
 def test_a_large_thumbnail_keeps_its_shape(tmp_path):
     table = Table(make_samples({"source": ["a"], "row": [0]}, 1), arrays={"a": np.full((1, 300, 600), 90, np.uint8)})
     assert pixels(Thumbnails(table)[0].address).shape == (64, 128, 3)
@@ -348,3 +402,13 @@ def test_curves_without_validation_and_with_other_losses(tmp_path):
 def test_the_best_epoch_has_the_lowest_validation_loss():
     history = make_history(6).assign(validation_loss=[0.9, np.nan, 0.4, np.nan, 0.4, np.nan])
     assert best_epoch(history) == 3
+
+
+def test_times_are_said_as_people_say_them():
+    assert [write_seconds(s) for s in (0.2, 59.4, 60, 3599, 7500)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "2 h 5 min",
+    ]

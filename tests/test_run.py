@@ -5,20 +5,34 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from tenfold.errors import DataError
 from tenfold.estimate import Estimate
+from tenfold.evaluate.evaluation import _store
 from tenfold.images.table import Table, make_samples, write_table
-from tenfold.run import FORMAT, Run, write_json
+from tenfold.run import FORMAT, Run, load_run, read_card, write_json
 
 FIGURE = Estimate(0.8, 0.6, 0.9, 0.95, 20, "Wilson")
+CARD = {
+    "format": FORMAT,
+    "task": "classification",
+    "architecture": "plain",
+    "channels": 3,
+    "classes": ["<b>a</b>", "b & c"],
+    "settings": {},
+    "preprocessing": {},
+    "weights": {"origin": "trained from scratch", "licence": None},
+}
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """What the notebook's table reads of a run's folder, written by hand."""
     folder = tmp_path / "<run>"
-    write_json(folder / "model.json", {"format": FORMAT, "architecture": "plain", "classes": ["<b>a</b>", "b & c"]})
+    write_json(folder / "model.json", CARD)
     columns = {"part": ["train"] * 3 + ["test"], "source": list("abcd")}
     write_table(Table(make_samples(columns, 4)), folder / "table.parquet")
     evaluation = {"n": 20, "figures": {"top_2_accuracy": FIGURE.to_json(), "mcc": FIGURE.to_json()}}
@@ -53,3 +67,39 @@ def test_an_empty_folder_is_no_error(tmp_path: Path):
     html = Run(tmp_path)._repr_html_()
     assert html.count("is missing; the run is incomplete.") == 3
     assert json.dumps(html)
+
+
+@pytest.mark.parametrize("name", [name for name in CARD if name != "format"])
+def test_a_card_that_lacks_something_is_refused_at_once(run: Run, name: str):
+    (run.path / "model.safetensors").touch()
+    assert load_run(run.path).card == CARD
+    for card in ({key: value for key, value in CARD.items() if key != name}, CARD | {name: None}):
+        write_json(run.path / "model.json", card)
+        for read in (load_run, read_card):
+            with pytest.raises(DataError, match=rf"model\.json is damaged: it has no '{name}', or one that is no "):
+                read(run.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no table", b"PAR1" + bytes(100) + b"PAR1"])
+def test_damaged_predictions_are_named_wherever_they_are_read(run: Run, content: bytes):
+    path = run.path / "predictions.parquet"
+    path.write_bytes(content)
+    damaged = r"predictions\.parquet is damaged: .*; delete it and evaluate again\.$"
+    with pytest.raises(DataError, match=damaged):
+        run.predictions("test")
+    predictions = pd.DataFrame({"sample": [0], "instance": [0]})
+    with pytest.raises(DataError, match=damaged):
+        _store(path, "test", predictions, run.table.part("test"), np.array([3]))
+    assert path.read_bytes() == content
+
+
+def test_a_file_of_other_columns_is_damaged_too(run: Run):
+    pd.DataFrame({"part": ["test"]}).to_parquet(run.path / "predictions.parquet")
+    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: it has no column sample;"):
+        run.predictions("test")
+    (run.path / "history.csv").write_text("epoch,loss\n1,0.5\n")
+    with pytest.raises(DataError, match=r"history\.csv is damaged: it has no column step, seconds\.$"):
+        _ = run.history
+    (run.path / "history.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"history\.csv is damaged"):
+        _ = run.history

@@ -480,12 +480,52 @@ def test_what_the_reader_says_of_a_new_image_holds_unless_it_would_leak(tmp_path
     write_split(split, tmp_path / "s.csv")
     carved = split.samples["group"][split.samples["part"] == "validation"].iloc[0]
     new = table_of(
-        ["a"] * 5, "new", group=[None, carved, "g13", "g13", carved], part=["test", "train", "train", "test", "test"]
+        ["a"] * 5, "new", group=["own", carved, "g13", "g13", carved], part=["test", "train", "train", "test", "test"]
     )
     now = apply_split(joined(old, new), tmp_path / "s.csv")
     assert parts_of(now)[:28] == parts_of(split)
     assert parts_of(now)[28:] == ["test", "validation", None, "test", None]
     assert any("(2): a/new2.png, a/new4.png" in note for note in now.notes)
+
+
+LONE = (
+    "Left out, as the images of s.csv have groups and these have none (2): a/new0.png, a/new1.png; "
+    "give --group-pattern to tenfold split or --data.group-pattern to tenfold train, or name their groups in a listing."
+)
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("part", [None, "train", "test"])
+def test_a_new_image_without_a_group_waits_for_it_where_the_file_has_groups(
+    every: bool, part: str | None, tmp_path: Path
+) -> None:
+    groups = [f"g{i // 3}" if every or i < 20 else None for i in range(30)]
+    old, path = table_of(["a"] * 30, "old", group=groups), tmp_path / "s.csv"
+    split = split_table(old)
+    write_split(split, path)
+    ungrouped = unsplit(split).assign(group=[None] * 30)
+    new = table_of(["a"] * 2, "new", part=[part] * 2)
+    now = apply_split(joined(ungrouped, new), path)
+    assert parts_of(now) == [*parts_of(split), None, None]
+    assert LONE in now.notes
+    written = path.read_bytes()
+    write_split(now, path)
+    assert path.read_bytes() == written  # else giving the groups later would come too late
+    held = split.part("validation").samples["group"].dropna().iloc[0]
+    known = apply_split(joined(unsplit(split), new.assign(group=[held] * 2, part=[None] * 2)), path)
+    assert parts_of(known)[30:] == ["validation"] * 2
+
+
+def test_a_new_image_without_a_group_is_placed_where_that_is_usual_or_where_it_comes_from(tmp_path: Path) -> None:
+    path, some = tmp_path / "s.csv", [f"g{i}" if i < 20 else None for i in range(30)]
+    for groups, origin in ((some, None), ([None] * 30, None), ([f"g{i}" for i in range(30)], digest("old 0"))):
+        old = table_of(["a"] * 30, "old", group=groups)
+        path.unlink(missing_ok=True)
+        write_split(split_table(old), path)
+        now = apply_split(joined(old, table_of(["a"], "new", origin=[origin])), path)
+        assert parts_of(now)[30] is not None
+        assert not any("have groups" in note for note in now.notes)
+        assert origin is None or parts_of(now)[30] == parts_of(now)[0]
 
 
 HASHES = [digest(i) for i in range(3)]

@@ -1,11 +1,13 @@
 """The loop: it learns, stops, goes on with the same bits, and loses nothing."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
+from tenfold.evaluate import evaluate_run
+from tenfold.images.content import hashed
+from tenfold.images.readers import read_table
 from tenfold.recipe import read_recipe
 from tenfold.run import load_run
 from tenfold.train import loop as loop_module
@@ -148,13 +153,11 @@ def test_a_loss_that_is_not_finite_stops_with_what_to_do(table, tmp_path):
 
 
 def test_early_stopping_keeps_the_best_weights(table, tmp_path):
-    recipe = quick_recipe(train={"epochs": 60, "patience": 2, "lr": 0.02}, augment={"mix_share": 0})
+    recipe = quick_recipe(train={"epochs": 39, "patience": 2, "lr": 0.02}, augment={"mix_share": 0})
     run = train_model(table, recipe, tmp_path / "run")
     losses = run.history["validation_loss"].tolist()
-    assert len(losses) < 60
+    assert len(losses) < 39
     assert losses.index(min(losses)) == len(losses) - 3
-    from tenfold.evaluate import evaluate_run
-
     found = evaluate_run(run, "validation").figures["log_loss"].value
     assert found == pytest.approx(min(losses), rel=1e-4)
 
@@ -234,18 +237,66 @@ def test_the_range_test_finds_a_rate_that_learns(table, tmp_path):
 
 def test_a_full_disk_loses_nothing_and_says_how_to_go_on(table, undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
-    real, left = loop_module.save_checkpoint, iter(range(10))
+    real, left = Path.write_bytes, iter(range(12))
 
-    def save(*arguments):
-        if next(left, None) is None:
+    def write(path, content):
+        if path.suffix == ".safetensors" and next(left, None) is None:
+            real(path, content[: len(content) // 2])
             raise OSError(28, "No space left on device")
-        real(*arguments)
+        return real(path, content)
 
-    monkeypatch.setattr(loop_module, "save_checkpoint", save)
+    monkeypatch.setattr(Path, "write_bytes", write)
     with pytest.raises(DataError, match=r"No space left on device.*go on with: tenfold train --resume"):
         train_model(table, quick_recipe(), tmp_path / "run")
-    monkeypatch.setattr(loop_module, "save_checkpoint", real)
+    monkeypatch.setattr(Path, "write_bytes", real)
     check_same_bits(undisturbed, resume_training(tmp_path / "run"))
+
+
+def test_a_changed_image_is_not_taken_for_what_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    table = hashed(shapes_table(tmp_path / "data"))
+    run = train_model(table, quick_recipe(train={"epochs": 1}), tmp_path / "run")
+    one, other = table.part("train").samples["source"].iloc[0], table.part("test").samples["source"].iloc[0]
+    shutil.copy(one, other)  # a training image under a test image's name
+    evaluation = evaluate_run(run, "test")
+    assert evaluation.n == len(table.part("test")) - 1
+    assert "has changed since it was first read" in evaluation.unreadable[other]
+
+
+@pytest.mark.parametrize("limit", ["20", "0"])
+def test_one_bad_row_of_a_parquet_file_costs_that_row_alone(tmp_path, monkeypatch, limit):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TENFOLD_CACHE_GIB", limit)
+    table = shapes_table(tmp_path / "data")
+    contents = [Path(source).read_bytes() for source in table.samples["source"]]
+    bad = int(np.flatnonzero(table.samples["part"] == "train")[2])
+    contents[bad] = contents[bad][:200]
+    images = [{"bytes": content, "path": None} for content in contents]
+    pd.DataFrame({"image": images, "label": table.samples["label"]}).to_parquet(tmp_path / "all.parquet")
+    rows = read_table(tmp_path / "all.parquet").assign(part=table.samples["part"])
+    run = train_model(rows, quick_recipe(train={"epochs": 1}), tmp_path / "run")
+    assert len(run.environment["unreadable"]) == 1
+    assert len(load_run(run.path).table) == len(table) - 1
+    assert len(run.table.part("test")) == len(table.part("test"))
+
+
+def test_what_cannot_be_learnt_from_is_refused_before_anything_is_written(table, tmp_path):
+    for broken, words in (
+        (table.assign(label=[None, *table.samples["label"].iloc[1:]]), "needs a label"),
+        (
+            replace(table, classes=("bar",)).take(np.flatnonzero(table.samples["label"] == "bar")),
+            "at least two classes",
+        ),
+    ):
+        with pytest.raises(UsageError, match=words):
+            train_model(broken, quick_recipe(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_epochs_are_a_cap_under_a_time_limit(table, tmp_path):
+    run = train_model(table, quick_recipe(train={"epochs": 2, "minutes": 5}), tmp_path / "run")
+    assert run.history["epoch"].tolist() == [1, 2]
+    assert read_recipe(run.path / "recipe.toml").train.minutes == 0
 
 
 def test_two_ranks_train_what_one_does(tmp_path):

@@ -57,10 +57,6 @@ class Estimate:
         """`{"value", "low", "high", "level", "n", "method"}`: the form of every figure in JSON."""
         return asdict(self)
 
-    def percent(self) -> str:
-        """As people say it: "91.2 % (88.0 to 93.6)"."""
-        return f"{100 * self.value:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
-
 
 @dataclass(frozen=True)
 class Units:

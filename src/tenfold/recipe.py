@@ -71,7 +71,7 @@ class AugmentSettings:
     shift: float = 0.05
     """Largest shift as a share of the side."""
     scale: float = 0.5
-    """Smallest share of the image's area that a crop keeps; 1: no crop, 0.9 for small affine changes."""
+    """Smallest share of the canvas's area that a crop keeps; 1: no crop, but the centre that evaluation sees."""
     aspect: float = 1.33
     """Largest stretch of a crop's aspect ratio, either way; 1: none."""
     color: float = 0.3
@@ -159,6 +159,44 @@ class TrainSettings:
     """Write TensorBoard events into the run too; needs the extra: pip install 'tenfold[tensorboard]'."""
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "split.validation": (0, 0.9),
+    "split.test": (0, 0.9),
+    "split.per_class": (0, 2**31),
+    "image.size": (0, 4096),
+    "image.margin": (0, 4),
+    "image.background": (0, 255),
+    "image.mean": (0, 1),
+    "image.std": (1e-6, 1),
+    "augment.rotate": (0, 180),
+    "augment.shift": (0, 1),
+    "augment.scale": (0.01, 1),
+    "augment.aspect": (1, 8),
+    "augment.color": (0, 1),
+    "augment.mixup": (0, 100),
+    "augment.cutmix": (0, 100),
+    "augment.mix_share": (0, 1),
+    "model.width": (1, 4096),
+    "model.layers": (0, 64),
+    "model.hidden": (1, 65_536),
+    "model.dropout": (0, 0.99),
+    "train.epochs": (0, 1_000_000),
+    "train.minutes": (0, 1_000_000),
+    "train.batch_size": (0, 65_536),
+    "train.lr": (0, 100),
+    "train.momentum": (0, 0.9999),
+    "train.weight_decay": (0, 10),
+    "train.warmup": (0, 1),
+    "train.label_smoothing": (0, 0.99),
+    "train.clip": (0, 1_000_000),
+    "train.ema": (0, 1),
+    "train.patience": (0, 1_000_000),
+    "train.seed": (0, 2**63 - 1),
+    "train.workers": (0, 1024),
+}
+"""The least and the most that each number may be; in a tuple, each of its numbers."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Every setting of a run."""
@@ -171,29 +209,14 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        for section in dataclasses.fields(self):
-            _check_types(section.name, getattr(self, section.name))
-        check_range("split.validation", self.split.validation, 0, 0.9)
-        check_range("split.test", self.split.test, 0, 0.9)
+        for part in dataclasses.fields(self):
+            _check_types(part.name, getattr(self, part.name))
+        for name, (low, high) in RANGES.items():
+            section, setting = name.split(".")
+            value = getattr(getattr(self, section), setting)
+            for number in value if isinstance(value, tuple) else (value,):
+                check_range(name, number, low, high)
         check_range("split.validation + split.test", self.split.validation + self.split.test, 0, 0.95)
-        check_range("image.size", self.image.size, 0, 4096)
-        check_range("image.background", self.image.background, 0, 255)
-        check_range("model.width", self.model.width, 1, 4096)
-        check_range("model.layers", self.model.layers, 0, 64)
-        check_range("model.dropout", self.model.dropout, 0, 0.99)
-        check_range("augment.scale", self.augment.scale, 0.01, 1)
-        check_range("augment.aspect", self.augment.aspect, 1, 8)
-        check_range("augment.mix_share", self.augment.mix_share, 0, 1)
-        check_range("train.epochs", self.train.epochs, 0, 1_000_000)
-        check_range("train.minutes", self.train.minutes, 0, 1_000_000)
-        check_range("train.batch_size", self.train.batch_size, 0, 65_536)
-        check_range("train.lr", self.train.lr, 0, 100)
-        check_range("train.momentum", self.train.momentum, 0, 0.9999)
-        check_range("train.weight_decay", self.train.weight_decay, 0, 10)
-        check_range("train.warmup", self.train.warmup, 0, 1)
-        check_range("train.label_smoothing", self.train.label_smoothing, 0, 0.99)
-        check_range("train.ema", self.train.ema, 0, 1)
-        check_range("train.seed", self.train.seed, 0, 2**63 - 1)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:
         """The recipe with some settings replaced: `recipe.change(train={"epochs": 3})`."""

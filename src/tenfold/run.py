@@ -27,12 +27,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tenfold.errors import DataError, unknown
 from tenfold.estimate import from_json
 from tenfold.files import write_file
+from tenfold.images.content import read_bytes
 from tenfold.images.decode import decode_image
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models import find_model
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _BATCH = 64
+_CARD = {
+    "task": str,
+    "architecture": str,
+    "channels": int,
+    "classes": list,
+    "settings": dict,
+    "preprocessing": dict,
+    "weights": dict,
+}
+"""What model.json holds besides its format, as JSON values."""
 
 
 class Run:
@@ -143,7 +154,7 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """A row an epoch: see tenfold.train.loop."""
-        return self._frame("history.csv")
+        return read_frame(self.path / "history.csv", "epoch", "step", "seconds")
 
     @property
     def evaluations(self) -> dict[str, Any]:
@@ -152,7 +163,7 @@ class Run:
 
     def predictions(self, part: str) -> pd.DataFrame:
         """The stored predictions of one part, a row a sample and instance."""
-        frame = self._frame("predictions.parquet")
+        frame = read_frame(self.path / "predictions.parquet", "part", "sample")
         return frame[frame["part"] == part].reset_index(drop=True)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
@@ -202,20 +213,9 @@ class Run:
 
     def _try_file(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | DataError:
         try:
-            return self._prepare(path.read_bytes(), str(path))
-        except OSError as error:
-            return DataError(f"{path} cannot be read: {error.strerror or error}.")
+            return self._prepare(read_bytes(path), str(path))
         except DataError as error:
             return error
-
-    def _frame(self, name: str) -> pd.DataFrame:
-        import pandas as pd
-
-        read = pd.read_csv if name.endswith(".csv") else pd.read_parquet
-        try:
-            return read(self.path / name)
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise _damaged(self.path / name, error) from error
 
 
 def load_run(path: str | Path) -> Run:
@@ -239,11 +239,31 @@ def load_run(path: str | Path) -> Run:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The content of a run's model.json. Raises DataError where it is missing, damaged or of another format."""
-    content = _read_json(folder / "model.json")
+    path = folder / "model.json"
+    content = _read_json(path)
     if content.get("format") != FORMAT:
         found = f"format {content.get('format')}, not {FORMAT}"
-        raise DataError(f"{folder / 'model.json'} has {found}: another version of Tenfold made it.")
+        raise DataError(f"{path} has {found}: another version of Tenfold made it.")
+    for name, kind in _CARD.items():
+        if not isinstance(content.get(name), kind):
+            raise _damaged(path, ValueError(f"it has no {name!r}, or one that is no {kind.__name__}"))
     return content
+
+
+def read_frame(path: Path, *columns: str) -> pd.DataFrame:
+    """A table of a run, .csv or .parquet, with at least these columns.
+
+    Raises DataError where it is missing or damaged.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # pyarrow's errors are of these kinds
+        raise _damaged(path, error) from error
+    if missing := [name for name in columns if name not in frame]:
+        raise _damaged(path, ValueError(f"it has no column {', '.join(missing)}"))
+    return frame
 
 
 def build_model(card: dict[str, Any]) -> Model:
@@ -254,7 +274,7 @@ def build_model(card: dict[str, Any]) -> Model:
 def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write tensors as safetensors, complete or not at all."""
     tidy = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_file(path, lambda aside: save_file(tidy, aside))
+    write_file(path, save(tidy))  # save_file hides a full disk behind an error of its own
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -283,4 +303,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _damaged(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} is missing; the run is incomplete.")
-    return DataError(f"{path} is damaged: {error}.")
+    advice = "; delete it and evaluate again" if path.name in ("predictions.parquet", "evaluation.json") else ""
+    return DataError(f"{path} is damaged: {str(error).rstrip('.')}{advice}.")

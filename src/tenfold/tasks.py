@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold.errors import UsageError
+from tenfold.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,10 @@ class Task:
     tabulate: Callable[[dict[str, NDArray[np.generic]], tuple[str, ...]], list[dict[str, Any]]]
     """One image's prediction and the classes -> rows of predictions.parquet, one an instance."""
     findings: Callable[[pd.DataFrame, Table, dict[str, Any]], Findings]
-    """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures."""
+    """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures.
+
+    Raises UsageError for an option that the task does not have, or an impossible value of one.
+    """
     mixes: tuple[str, ...] = ()
     """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
     blocks: tuple[str, ...] = ()
@@ -46,7 +49,13 @@ class Task:
 
 
 def class_targets(table: Table) -> dict[str, NDArray[np.generic]]:
-    """{"label": float32 [N, K]}, one row a sample with a 1 at its class. Raises UsageError where one is missing."""
+    """{"label": float32 [N, K]}, one row a sample with a 1 at its class.
+
+    Raises UsageError where a label is missing or there are fewer than two classes.
+    """
+    if len(table.classes) < 2:
+        found = f"only {table.classes[0]!r}" if table.classes else "none"
+        raise UsageError(f"A classifier needs images of at least two classes, and here is {found}.")
     labels = table.labels()
     if (labels < 0).any():
         which = table.samples["source"].iloc[int(np.argmax(labels < 0))]
@@ -66,10 +75,17 @@ def class_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, .
     ]
 
 
+CLASS_OPTIONS = ("level", "positive", "threshold", "top_k")
+"""What `class_findings` takes as options: see tenfold.metrics.classification."""
+
+
 def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any]) -> Findings:
     """The figures of tenfold.metrics for one predicted class an image."""
     from tenfold.metrics.classification import classification_findings
 
+    for name in options:
+        if name not in CLASS_OPTIONS:
+            raise unknown("An option of a classification's figures", name, CLASS_OPTIONS)
     labels = table.labels()[predictions["sample"].to_numpy()]
     known = labels >= 0
     probability = np.array(predictions["probability"].tolist(), np.float64).reshape(len(predictions), -1)[known]

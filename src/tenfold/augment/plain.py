@@ -40,6 +40,8 @@ class PlainAugmentation:
 
     def __call__(self, drawn: Drawn, epoch: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         matrix = crop_matrices(self.settings, self.flip, uniforms(drawn.keys, _GEOMETRY))
+        if self.settings.scale == 1:  # no crop: what evaluation sees, the canvas's centre
+            matrix[:, :, :2] *= self.preprocessing.size / self.preprocessing.canvas
         images, affine = resample(drawn.canvases, drawn.affine, matrix, self.size(epoch))
         images = recolor(images, self.preprocessing, self.settings.color, uniforms(drawn.keys, _COLOR, _GEOMETRY))
         targets = {name: value[:-1] for name, value in drawn.targets.items()}

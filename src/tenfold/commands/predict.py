@@ -48,7 +48,8 @@ def predict(
     run
         The folder that `tenfold train` wrote.
     images
-        Files, folders with all images in and below them, or - for a list of them on standard input, one a line.
+        Files, folders with all images in and below them, or - for a list of them on standard input, one a line, or
+        as find -print0 writes them.
     top_k
         How many classes an image, the likeliest first.
     format
@@ -89,9 +90,9 @@ def _listed(images: Iterable[str]) -> Iterator[str]:
         if name != "-":
             yield name
             continue
-        for line in sys.stdin.buffer:
-            if path := line.rstrip(b"\r\n"):
-                yield os.fsdecode(path)
+        content = sys.stdin.buffer.read()
+        lines = content.split(b"\0") if b"\0" in content else content.replace(b"\r\n", b"\n").split(b"\n")
+        yield from (os.fsdecode(path) for path in lines if path)
 
 
 def _refuse_options(images: Iterable[str]) -> None:

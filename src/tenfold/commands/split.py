@@ -37,7 +37,8 @@ def split(
     may edit and which every other command follows. Identical images, and images
     of one group, stay together; each class is spread as evenly as that allows.
     Where the file stands already no old image moves, and new ones fill the part
-    that their class lacks most; remove it to split anew.
+    that their class lacks most; remove it to split anew. Give --groups-from each
+    time: without its group a new image is left out.
 
     For example:
 
@@ -95,7 +96,8 @@ def split(
     show_counts(table)
     print(f"Written to {path}" if not folds else f"Written to {files[0]} and {len(files) - 1} more, one a fold")
     here = [] if not (out or folds) else ["--split", files[0]]
-    next_command("tenfold", "train", data, *here)
+    groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
+    next_command("tenfold", "train", data, *here, *groups)
     return 0
 
 
@@ -113,7 +115,7 @@ def parted(table: Table, settings: SplitSettings, seed: int) -> Table:
         return made
     known = {entry.hash for entry in read_split(path)}
     table = apply_split(table, path, validation=validation, test=test, seed=seed)
-    if not known.issuperset(table.samples["hash"]):
+    if not known.issuperset(table.samples["hash"][table.samples["part"].notna()]):
         write_split(table, path)
     return table
 
@@ -137,13 +139,23 @@ def _write_folds(table: Table, path: Path, folds: int, repeats: int, seed: int) 
     """A file a fold; images of the test part are in each of them as such, so that they stay sealed."""
     from tenfold.split import fold_tables, write_split
 
-    name = path.name.removesuffix(".csv").removesuffix(".split")
-    files = []
-    for number, fold in enumerate(fold_tables(table, folds, repeats=repeats, seed=seed)):
-        repeat = f"-repeat{number // folds + 1}" if repeats > 1 else ""
-        file = path.with_name(f"{name}{repeat}-fold{number % folds + 1}.split.csv")
+    tables = fold_tables(table, folds, repeats=repeats, seed=seed)
+    files = [_fold_path(path, number, folds, repeats) for number in range(folds * repeats)]
+    standing = next((file for file in files if file.exists()), None)
+    if standing:
+        raise UsageError(
+            f"--folds deals every fold anew, and {standing} stands already; remove the old folds, or name another file "
+            "with --out."
+        )
+    for fold, file in zip(tables, files, strict=True):
         parts: Any = table.samples["part"].copy()
         parts[(parts != "test").fillna(True)] = fold.samples["part"].to_numpy()
         write_split(table.assign(part=parts), file)
-        files.append(file)
     return files
+
+
+def _fold_path(path: Path, number: int, folds: int, repeats: int) -> Path:
+    """The file of one fold, counted from 0 through all repeats."""
+    name = path.name.removesuffix(".csv").removesuffix(".split")
+    repeat = f"-repeat{number // folds + 1}" if repeats > 1 else ""
+    return path.with_name(f"{name}{repeat}-fold{number % folds + 1}.split.csv")

@@ -14,7 +14,7 @@ from tenfold.estimate import Estimate, from_json, to_json
 from tenfold.evaluate.ledger import ledger_path, record_look
 from tenfold.files import write_file
 from tenfold.images.prepared import PreparedTable, prepare_table
-from tenfold.run import Run, write_json
+from tenfold.run import Run, read_frame, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +71,8 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
     and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
-    ledger before its figures are computed. Raises UsageError for an unknown or empty part or option, DataError where
-    the images cannot be read.
+    ledger before its figures are shown or written. Raises UsageError for an unknown or empty part, an unknown option or
+    an impossible value of one, DataError where the images cannot be read or the look cannot be noted.
 
     >>> import tenfold
     >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
@@ -91,11 +91,14 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
     hashes = prepared.table.samples["hash"].tolist()
     predictions = _predict(run, prepared)
-    look = record_look(ledger_path(run.path), run.path, hashes) if part == "test" else 0
     findings = run.task.findings(predictions, prepared.table, options)
-    _store(run.path / "predictions.parquet", part, predictions, prepared.table, rows[prepared.rows])
+    path, evaluations = run.path / "predictions.parquet", run.evaluations
+    stored = _with_others(path, part, predictions, prepared.table, rows[prepared.rows])
+    # The last step that can refuse is behind, and nothing is shown or written yet.
+    look = record_look(ledger_path(run.path), run.path, hashes) if part == "test" else 0
+    write_file(path, lambda aside: stored.to_parquet(aside, index=False))
     evaluation = Evaluation(part, len(prepared.table), look, findings.figures, findings.details, prepared.unreadable)
-    write_json(run.path / "evaluation.json", run.evaluations | {part: evaluation.to_json()})
+    write_json(run.path / "evaluation.json", evaluations | {part: evaluation.to_json()})
     return evaluation
 
 
@@ -111,14 +114,16 @@ def _predict(run: Run, prepared: PreparedTable) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["sample", "instance"])
 
 
-def _store(path: Path, part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]) -> None:
-    """Replace the predictions of one part in predictions.parquet; `rows` are the samples' places in the run's table."""
+def _with_others(
+    path: Path, part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]
+) -> pd.DataFrame:
+    """predictions.parquet with those of one part replaced; `rows` are the samples' places in the run's table."""
     import pandas as pd
 
     sample = predictions["sample"].to_numpy()
     seen = table.samples[["hash", "source", "row", "label"]].iloc[sample].reset_index(drop=True)
     stored = pd.concat([predictions.assign(part=part, sample=rows[sample]), seen], axis=1)
     if path.exists():
-        before = pd.read_parquet(path)
+        before = read_frame(path, "part")
         stored = pd.concat([before[before["part"] != part], stored], ignore_index=True)
-    write_file(path, lambda aside: stored.to_parquet(aside, index=False))
+    return stored

@@ -1,10 +1,11 @@
 """The decoded cache: each image is decoded and resized once, for all runs that prepare it alike.
 
 A folder a preparation (`Preprocessing.geometry`), in it one shard for each set of images that was missing when a run
-asked: `NAME.npy`, the pixels of all images one after another (uint8, so images may differ in size), and `NAME.npz`,
-where each begins, its size, affine map, content hash and checksum. Both are written aside and renamed, the index
-last, so two processes may build the same shard at once: each sees a complete one. Shards that were not used for
-longest go first when the cache grows over its limit (TENFOLD_CACHE_GIB, by default 20).
+asked: `NAME.npy`, the pixels of all images one after another (uint8, so images may differ in size), and the index
+`NAME.npz`, where each begins, its size, affine map, content hash and checksum. Both are written aside and renamed, the
+index last, so two processes may build the same shard at once: each sees a complete one. A run checks the shards that
+hold its images, and marks them as used; shards that were not used for longest go first when the cache grows over its
+limit (TENFOLD_CACHE_GIB, by default 20). What a killed process left behind goes after a day.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import threading
+import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +32,10 @@ from tenfold.files import write_file
 Pixels = NDArray[np.uint8]
 Prepared = tuple[Pixels, NDArray[np.float32]]
 """An image ready for the loader: uint8 [H, W, C] and its affine map, float32 [2, 3]."""
+
+_DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file raises. An OSError says that it cannot be read now, by this user, and nothing of it."""
+_DAY = 24 * 60 * 60.0
 
 
 def cache_folder() -> Path:
@@ -45,13 +53,13 @@ def cache_limit() -> int:
     text = os.environ.get("TENFOLD_CACHE_GIB", "20")
     try:
         return int(float(text) * 2**30)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise UsageError(f"TENFOLD_CACHE_GIB must be a number of gibibytes, not {text!r}.") from None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One shard, as `tenfold cache` shows it."""
+    """One shard, or what lies in the cache besides, as `tenfold cache` shows it."""
 
     path: Path
     bytes: int
@@ -63,18 +71,28 @@ class Entry:
 class Shard:
     """The prepared images of one shard, memory-mapped; read-only and safe to share between threads."""
 
-    def __init__(self, index: Path) -> None:
-        """Open and check a shard. Raises OSError or ValueError where it is damaged."""
-        with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    def __init__(self, path: Path) -> None:
+        """Read the index, which says what the shard holds. Raises OSError, or one of _DAMAGE where it is damaged."""
+        self.path = path
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             self.hashes: list[str] = arrays["hashes"].tolist()
             self.offsets: NDArray[np.int64] = arrays["offsets"]
             self.shapes: NDArray[np.int32] = arrays["shapes"]
             self.affines: NDArray[np.float32] = arrays["affines"]
-            checksum = int(arrays["checksum"])
-        self.pixels: Pixels = np.load(index.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-        if zlib.crc32(self.pixels) != checksum:
-            raise ValueError(f"{index} does not match its checksum")
-        os.utime(index)
+            self.checksum = int(arrays["checksum"])
+        self.pixels: Pixels = np.zeros(0, np.uint8)
+
+    def map_pixels(self) -> None:
+        """Map the pixels into memory, check them, and note that they were used. Raises as `__init__` does."""
+        file = self.path.with_suffix(".npy")
+        if not file.exists():
+            raise ValueError(f"{file} is gone")
+        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+        if pixels.dtype != np.uint8 or pixels.ndim != 1 or zlib.crc32(pixels) != self.checksum:
+            raise ValueError(f"{file} does not match its checksum")
+        self.pixels = pixels
+        with suppress(OSError):  # a cache that others own can be read all the same
+            os.utime(self.path)
 
     def image(self, place: int) -> Prepared:
         """The image at this place of the shard, a view of the file."""
@@ -125,99 +143,117 @@ def open_cache(
     read: that one stays out of the cache. `name` must name every setting that the pixels depend on.
     """
     folder = cache_folder() / "images" / hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    known = _known_images(folder)
+    known = _known_images(folder, set(hashes))
     first: dict[str, int] = {}
     for row, text in enumerate(hashes):
         first.setdefault(text, row)
     missing = [row for text, row in first.items() if text not in known]
     if missing and cache_limit() > 0:
-        shard = _add_shard(folder, [hashes[row] for row in missing], prepare_many(missing))
-        if shard is not None:
-            known.update({text: (shard, place) for place, text in enumerate(shard.hashes)})
+        lacking = [hashes[row] for row in missing]
+        _add_shard(folder, lacking, prepare_many(missing))
+        known |= _known_images(folder, set(lacking))
     return Canvases([known.get(text) for text in hashes], prepare)
 
 
 def cache_entries() -> list[Entry]:
-    """Every shard, the one used last first; a damaged one counts no images."""
+    """All that lies in the cache, what was used last first.
+
+    What is damaged, is being written, or was left behind by a killed process, counts no images.
+    """
     entries = []
-    for index in (cache_folder() / "images").glob("*/[!.]*.npz"):
-        try:
-            with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                count = len(arrays["offsets"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            count = 0
-        size = sum(path.stat().st_size for path in (index, index.with_suffix(".npy")) if path.exists())
-        entries.append(Entry(index, size, count, index.stat().st_mtime))
+    for path in (cache_folder() / "images").glob("*/*"):
+        if path.suffix == ".npy" and path.with_suffix(".npz").exists():
+            continue  # counted with its index
+        files = (path, path.with_suffix(".npy")) if _is_index(path) else (path,)
+        with suppress(FileNotFoundError):  # another process may delete as well
+            size = sum(file.stat().st_size for file in files if file.exists())
+            entries.append(Entry(path, size, _count_images(path), path.stat().st_mtime))
     return sorted(entries, key=lambda entry: -entry.used)
 
 
 def clear_cache() -> int:
     """Delete every decoded image; gives the bytes that were freed."""
-    freed = sum(entry.bytes for entry in cache_entries())
+    before = sum(entry.bytes for entry in cache_entries())
     shutil.rmtree(cache_folder() / "images", ignore_errors=True)
-    return freed
+    return before - sum(entry.bytes for entry in cache_entries())
 
 
-def _known_images(folder: Path) -> dict[str, tuple[Shard, int]]:
-    """Where each image lies; a damaged shard is deleted and its images count as missing."""
+def _known_images(folder: Path, wanted: set[str]) -> dict[str, tuple[Shard, int]]:
+    """Where the wanted images lie; a damaged shard is deleted and its images count as missing."""
     known: dict[str, tuple[Shard, int]] = {}
-    for index in sorted(folder.glob("[!.]*.npz")):  # those with a dot are being written
+    damaged = []
+    for path in filter(_is_index, sorted(folder.glob("*.npz"))):
+        lacking = wanted - known.keys()
         try:
-            shard = Shard(index)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            _delete_shard(index)
+            shard = Shard(path)
+            found = {text: (shard, place) for place, text in enumerate(shard.hashes) if text in lacking}
+            if found:  # to check every shard would take as long as the whole cache is large
+                shard.map_pixels()
+        except _DAMAGE:
+            damaged.append(path)
+        except OSError:
             continue
-        known.update({text: (shard, place) for place, text in enumerate(shard.hashes)})
+        else:
+            known |= found
+    for path in damaged:  # now that nothing holds them open
+        _delete(path)
     return known
 
 
-def _add_shard(folder: Path, hashes: list[str], images: Iterator[Prepared | None]) -> Shard | None:
-    """Write the images as a shard; None where they would take more than the whole cache may."""
-    folder.mkdir(parents=True, exist_ok=True)
+class _NoShard(Exception):
+    """There is nothing to store, or more than the whole cache may hold."""
+
+
+def _add_shard(folder: Path, hashes: list[str], images: Iterator[Prepared | None]) -> None:
+    """Write the images as a shard, unless they would take more than the whole cache may."""
     name = hashlib.blake2b("".join(hashes).encode(), digest_size=8).hexdigest()
+    index: dict[str, NDArray[np.generic]] = {}
+    try:
+        write_file(folder / f"{name}.npy", lambda path: index.update(_write_pixels(path, hashes, images)))
+    except _NoShard:
+        return
+    write_file(folder / f"{name}.npz", lambda path: _save_arrays(path, index))
+
+
+def _write_pixels(path: Path, hashes: list[str], images: Iterator[Prepared | None]) -> dict[str, NDArray[np.generic]]:
+    """Write the pixels of the images that could be read; gives the arrays of their index."""
+    kept: list[str] = []
     shapes: list[tuple[int, ...]] = []
     affines: list[NDArray[np.float32]] = []
-    kept: list[str] = []
-    checksum = size = 0
-    aside = folder / f".{name}.{os.getpid()}.{threading.get_ident()}.raw"
-    try:
-        with aside.open("wb") as file:
-            for text, prepared in zip(hashes, images, strict=True):
-                if prepared is None:
-                    continue
-                data = np.ascontiguousarray(prepared[0])
-                size += data.nbytes
-                if size > cache_limit():
-                    return None
-                checksum = zlib.crc32(data.data, checksum)
-                file.write(data.data)
-                kept.append(text)
-                shapes.append(data.shape)
-                affines.append(prepared[1])
+    offsets = [0]
+    checksum = 0
+    with path.open("wb") as file:
+        _write_header(file, 0)
+        for text, prepared in zip(hashes, images, strict=True):
+            if prepared is None:
+                continue
+            data = np.ascontiguousarray(prepared[0])
+            offsets.append(offsets[-1] + data.nbytes)
+            if offsets[-1] > cache_limit():
+                raise _NoShard
+            checksum = zlib.crc32(data.data, checksum)
+            file.write(data.data)
+            kept.append(text)
+            shapes.append(data.shape)
+            affines.append(prepared[1])
         if not kept:
-            return None
-        _make_room(size)
-        write_file(folder / f"{name}.npy", lambda path: _wrap_raw(aside, path, size))
-    finally:
-        aside.unlink(missing_ok=True)
-    lengths = [int(np.prod(shape)) for shape in shapes]
-    arrays = {
+            raise _NoShard
+        file.seek(0)
+        _write_header(file, offsets[-1])
+    _make_room()
+    return {
         "hashes": np.array(kept),
-        "offsets": np.cumsum([0, *lengths[:-1]], dtype=np.int64),
+        "offsets": np.array(offsets[:-1], np.int64),
         "shapes": np.array(shapes, np.int32),
         "affines": np.array(affines, np.float32),
         "checksum": np.array(checksum, np.uint32),
     }
-    write_file(folder / f"{name}.npz", lambda path: _save_arrays(path, arrays))
-    return Shard(folder / f"{name}.npz")
 
 
-def _wrap_raw(raw: Path, path: Path, size: int) -> None:
-    """Copy raw bytes into a .npy file, which says its length and type."""
-    with raw.open("rb") as source, path.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
-        np.lib.format.write_array_header_1_0(file, header)
-        shutil.copyfileobj(source, file, 1 << 22)
+def _write_header(file: BinaryIO, size: int) -> None:
+    """The header of a .npy file of `size` bytes; NumPy leaves room in it for any size, so it can be written again."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
@@ -225,15 +261,33 @@ def _save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _make_room(size: int) -> None:
-    """Delete the shards that were not used for longest until `size` more bytes fit."""
+def _make_room() -> None:
+    """Delete what killed processes left behind, and the shards that were not used for longest until the rest fits."""
     entries = cache_entries()
-    total = sum(entry.bytes for entry in entries) + size
-    while entries and total > cache_limit():
-        total -= entries[-1].bytes
-        _delete_shard(entries.pop().path)
+    total = sum(entry.bytes for entry in entries)
+    for entry in reversed(entries):
+        unwanted = total > cache_limit() if _is_index(entry.path) else entry.used < time.time() - _DAY
+        if unwanted and _delete(entry.path):
+            total -= entry.bytes
 
 
-def _delete_shard(index: Path) -> None:
-    index.unlink(missing_ok=True)
-    index.with_suffix(".npy").unlink(missing_ok=True)
+def _delete(path: Path) -> bool:
+    """Delete a shard by its index, or a single file; False where it stays, as on Windows what another process uses."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".npy").unlink(missing_ok=True)
+    return not path.exists()
+
+
+def _is_index(path: Path) -> bool:
+    return path.suffix == ".npz" and not path.name.startswith(".")  # those with a dot are being written
+
+
+def _count_images(index: Path) -> int:
+    if not _is_index(index):
+        return 0
+    try:
+        with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return len(arrays["offsets"])
+    except (OSError, *_DAMAGE):
+        return 0

@@ -86,6 +86,8 @@ def hashed(table: Table, threads: int = 0) -> Table:
     Raises DataError, which names the file, where one cannot be read.
     """
     missing = np.flatnonzero(table.samples["hash"].isna().to_numpy(bool))
+    if not len(missing):
+        return table
     places = _places(table, missing)
     chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
 
@@ -110,9 +112,8 @@ def _places(table: Table, rows: NDArray[np.int64]) -> list[Place]:
     return list(zip(samples["source"].tolist(), numbers.tolist(), regions, strict=True))
 
 
-def _digest(place: Place, arrays: Arrays) -> str:
-    source, row, region = place
-    content = _read_content(source, row, arrays)
+def content_hash(content: Content, region: tuple[float, ...] | None = None) -> str:
+    """The hash of a sample's content: 32 hexadecimal digits of BLAKE2b; see `hashed`."""
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(content, bytes):
         digest.update(content)
@@ -122,6 +123,11 @@ def _digest(place: Place, arrays: Arrays) -> str:
     if region is not None:
         digest.update(b" region " + struct.pack("<4d", *region))
     return digest.hexdigest()
+
+
+def _digest(place: Place, arrays: Arrays) -> str:
+    source, row, region = place
+    return content_hash(_read_content(source, row, arrays), region)
 
 
 def _read_content(source: str, row: int | None, arrays: Arrays) -> Content:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from tenfold.errors import DataError, unknown
+from tenfold.images.content import Content
 from tenfold.images.jpeg import decode_jpeg, read_header
 from tenfold.images.pixels import CHANNELS, Channels, flatten, pixels_of, turn_upright
 from tenfold.recipe import check_range
@@ -37,8 +38,6 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "JPEG2000", "AVI
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"}
 _PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-
-Content = bytes | NDArray[np.uint8]
 
 
 def decode_image(

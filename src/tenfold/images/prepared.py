@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import NA
 
 from tenfold.errors import DataError
 from tenfold.images.cache import Canvases, Pixels, Prepared, cache_folder, open_cache
-from tenfold.images.content import encoded
+from tenfold.images.content import content_hash, encoded
 from tenfold.images.decode import decode_image
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
@@ -28,7 +30,7 @@ class PreparedTable:
     rows: NDArray[np.int64]
     """Where each of them stood in the table that was to be prepared."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Source -> the sentence that says what is wrong with it."""
+    """Sample (its source, and its row where the source holds several) -> the sentence that says what is wrong."""
 
 
 def prepare_table(
@@ -44,11 +46,13 @@ def prepare_table(
     Raises DataError where the cache folder cannot be written or no image can be read.
     """
     errors: dict[int, str] = {}
+    attempted: set[int] = set()
 
     def prepare(row: int) -> Prepared:
         return preprocessing.prepare(read_sample(table, row, preprocessing, allow_truncated))
 
     def attempt(row: int) -> Prepared | None:
+        attempted.add(row)
         try:
             return prepare(row)
         except DataError as error:
@@ -70,28 +74,43 @@ def prepare_table(
             f"The cache of decoded images in {cache_folder()} cannot be written ({error.strerror or error}); make "
             "room, point TENFOLD_CACHE to another folder, or set TENFOLD_CACHE_GIB=0 to do without."
         ) from error
+    first = {text: row for row, text in reversed(list(enumerate(hashes)))}
+    streamed = [row for row in first.values() if canvases.places[row] is None and row not in attempted]
+    for _ in prepare_many(streamed):  # what the cache does not hold is tried once, so that no error comes later
+        pass
     return _without_unreadable(table, canvases, errors)
 
 
 def read_sample(table: Table, row: int, preprocessing: Preprocessing, allow_truncated: bool) -> Pixels:
-    """Decode one sample, cut to its region where it has one: uint8 [H, W, C]. Raises DataError with its name."""
-    sample = table.samples.iloc[row]
-    missing = sample.isna()
-    name = str(sample["source"]) if missing["row"] else f"{sample['source']}, row {sample['row']}"
+    """Decode one sample, cut to its region where it has one: uint8 [H, W, C].
+
+    Raises DataError with its name where it cannot be read, or is no longer the image that its hash says.
+    """
+    name, region, content = _name(table, row), _region(table, row), encoded(table, row)
+    if content_hash(content, region) != table.samples["hash"].iat[row]:
+        raise DataError(f"{name} has changed since it was first read; train anew on the images as they are now.")
     image = decode_image(
-        encoded(table, row),
+        content,
         channels=preprocessing.channels,
         background=preprocessing.background,
         allow_truncated=allow_truncated,
         name=name,
     )
-    if missing["x1"]:
-        return image
-    x1, y1, x2, y2 = (round(float(sample[side])) for side in ("x1", "y1", "x2", "y2"))
-    region = image[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
-    if region.size == 0:
+    return image if region is None else cut_region(image, region, name)
+
+
+def cut_region(image: Pixels, region: tuple[float, ...], name: str) -> Pixels:
+    """A region x1, y1, x2, y2 of an upright image uint8 [H, W, C], edges rounded to pixels and clipped."""
+    x1, y1, x2, y2 = (max(round(side), 0) for side in region)
+    part = image[y1:y2, x1:x2]
+    if part.size == 0:
         raise DataError(f"The region ({x1}, {y1}, {x2}, {y2}) of {name} holds no pixel of its image.")
-    return region
+    return part
+
+
+def _region(table: Table, row: int) -> tuple[float, ...] | None:
+    sides: list[Any] = [table.samples[side].iat[row] for side in ("x1", "y1", "x2", "y2")]
+    return None if sides[0] is NA else tuple(float(side) for side in sides)
 
 
 def channel_statistics(
@@ -121,9 +140,13 @@ def _without_unreadable(table: Table, canvases: Canvases, errors: dict[int, str]
     good = np.array([row for row, reason in enumerate(reasons) if reason is None], np.int64)
     if not len(good):
         raise DataError(f"None of the {len(table)} images can be read; the first: {next(iter(errors.values()))}")
-    sources = table.samples["source"].tolist()
-    unreadable = {source: reason for source, reason in zip(sources, reasons, strict=True) if reason is not None}
+    unreadable = {_name(table, row): reason for row, reason in enumerate(reasons) if reason is not None}
     return PreparedTable(table.take(good), canvases.subset(good), good, unreadable)
+
+
+def _name(table: Table, row: int) -> str:
+    source, place = table.samples["source"].iat[row], table.samples["row"].iat[row]
+    return str(source) if place is NA else f"{source}, row {place}"
 
 
 def _in_threads(work: Callable[[int], Prepared | None], rows: Sequence[int], workers: int) -> Iterator[Prepared | None]:

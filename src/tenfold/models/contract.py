@@ -41,7 +41,7 @@ class Step:
 class Model(nn.Module):
     """A network, or something fitted in closed form, that can be trained, stored, evaluated and exported.
 
-    Built as `Class(inputs, classes, **settings)`; `settings` must be JSON values, since the run stores them.
+    Built as `Class(channels, classes, settings)`; `settings` is a dict of JSON values, since the run stores it.
     State beyond weights (a replay pool, running figures) is kept in buffers, which the checkpoint holds. Randomness
     comes from torch's global generator, which the loop seeds at each step from (seed, step).
     """

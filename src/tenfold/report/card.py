@@ -20,7 +20,7 @@ from tenfold.files import write_file
 from tenfold.images.table import PARTS
 from tenfold.report.context import Context, render_file
 from tenfold.report.headline import headline
-from tenfold.report.page import figure_rows, group_counts
+from tenfold.report.page import figure_rows, group_counts, training_again
 from tenfold.report.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def card(run: Run) -> str:
         more=len(figures) > MOST_FIGURES,
         weakest=weakest_classes(context) if context else [],
         weights=run.card.get("weights", {}),
+        again=Markup(training_again(run, Path(), "../again")),  # stands in a block of code, where nothing is markup
         made=made(run.environment),
     )
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tenfold.estimate import Estimate
+from tenfold.metrics.confusion import confusion_matrix
 from tenfold.report.figures import figure_label, figure_meaning, write_interval, write_level, write_value
 
 if TYPE_CHECKING:
@@ -77,17 +78,12 @@ class Context:
         probability = np.array(frame["probability"].tolist(), np.float64).reshape(len(frame), -1)
         truth = np.array([place[name] for name in frame["label"]], np.int64)
         predicted = np.array([place[name] for name in frame["predicted"]], np.int64)
-        if not np.array_equal(_matrix(truth, predicted, len(classes)), self.details["confusion"]):
+        if not np.array_equal(confusion_matrix(truth, predicted, len(classes)), self.details["confusion"]):
             # What is stored is the most probable class; the figures were asked for with a threshold.
             yes = place[self.details["positive"]]
             predicted = np.where(probability[:, yes] >= self.details["threshold"], yes, 1 - yes)
         sample = frame["sample"].to_numpy(np.int64)
         return Answers(sample, truth, predicted, probability[np.arange(len(frame)), predicted])
-
-
-def _matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
 
 
 def render(template: str, **values: object) -> Markup:

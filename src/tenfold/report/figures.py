@@ -73,3 +73,11 @@ def write_interval(name: str, estimate: Estimate) -> str:
 def write_level(level: float) -> str:
     """ "95 %"."""
     return f"{100 * level:g}{PERCENT}"
+
+
+def write_seconds(seconds: float) -> str:
+    """ "45 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

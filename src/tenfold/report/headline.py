@@ -36,8 +36,7 @@ def headline(run: Run, context: Context | None) -> Headline:
     if context is None or not context.figures:
         return Headline("This model has not been evaluated yet.", "", [_sealed(run)], None, None)
     name, figure = next(iter(context.figures.items()))
-    count = context.evaluation["n"]
-    images = f"{count:,} {context.part} image{'s' if count != 1 else ''}"
+    images = f"{figure.n:,} {context.part} image{'s' if figure.n != 1 else ''}"
     value = write_value(name, figure.value)
     phrase = PHRASES.get(name, f"the model's {figure_label(name)} is {{value}}").format(value=value)
     seen = "it had never seen" if context.part == "test" else "held back from training"

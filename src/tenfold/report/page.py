@@ -46,7 +46,7 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         sections=sections,
         split=split_rows(run),
         groups=group_counts(run),
-        notes=[*run.table.notes, *environment.pop("unreadable", {}).values()],
+        notes=[*environment.pop("notes", []), *environment.pop("unreadable", {}).values()],
         model=run.recipe.model.name,
         recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
         preprocessing=_literals(run.preprocessing.to_json()),
@@ -92,14 +92,28 @@ def commands(run: Run) -> list[tuple[str, str]]:
     """(what it does, the command), with the run's path as seen from the working folder."""
     path = run.path.resolve()
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    place, again = shlex.quote(shown.as_posix()), shlex.quote(f"{shown.as_posix()}-again")
-    recipe = shlex.quote((shown / "recipe.toml").as_posix())
+    place = shlex.quote(shown.as_posix())
     return [
-        ("Train the same model again", f"tenfold train {recipe} --out {again}"),
+        ("Train the same model again", training_again(run, shown, f"{shown.as_posix()}-again")),
         ("Evaluate it on the sealed test part; each look is counted", f"tenfold evaluate {place} --part test"),
         ("Use it on images", f"tenfold predict {place} photo.jpg"),
         ("Write this page again", f"tenfold report {place}"),
     ]
+
+
+def training_again(run: Run, folder: Path, out: str) -> str:
+    """The command that trains the same model into `out`; lines of Python where the images were handed over there.
+
+    `folder` is the run's, as seen from where the command is given.
+    """
+    if run.recipe.data.path:
+        return shlex.join(["tenfold", "train", (folder / "recipe.toml").as_posix(), "--out", out])
+    lines = ["import tenfold", "", f"run = tenfold.load_run({folder.as_posix()!r})"]
+    table = "run.table"
+    if not all(Path(source).is_absolute() for source in run.table.samples["source"].unique()):
+        table = "table"
+        lines.append("# `table` is the one that was handed over: its images were in memory, which no run stores.")
+    return "\n".join([*lines, f"tenfold.train_model({table}, run.recipe, {out!r})"])
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from PIL import Image
 from tenfold.errors import TenfoldError
 from tenfold.images.content import encoded
 from tenfold.images.decode import decode_image
+from tenfold.images.prepared import cut_region
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +57,10 @@ class Thumbnails:
             name = f"{name}, image {int(sample['row'])}"
         try:
             image = decode_image(encoded(self._table, row), channels="rgb", allow_truncated=True, name=name)
+            if known["x1"]:
+                image = cut_region(image, tuple(float(sample[side]) for side in ("x1", "y1", "x2", "y2")), name)
         except (TenfoldError, OSError):
             return Thumbnail(name)
-        if known["x1"]:
-            left, top, right, bottom = (round(float(sample[side])) for side in ("x1", "y1", "x2", "y2"))
-            image = image[max(top, 0) : max(bottom, top + 1), max(left, 0) : max(right, left + 1)]
         return Thumbnail(name, data_address(image), max(image.shape[:2]) <= TINY)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup
 
 from tenfold.report.context import Section, render
+from tenfold.report.figures import write_seconds
 from tenfold.report.plots import DASHES, MUTED, SERIES, draw, mark_epoch, percent_axis, whole_numbers
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _schedule(history: pd.DataFrame, best: int | None) -> Plot:
 
 def _summary(history: pd.DataFrame, best: int | None) -> str:
     last = history.iloc[-1]
-    time = _duration(float(last["seconds"]))
+    time = write_seconds(float(last["seconds"]))
     text = f"{len(history)} epochs in {time}, {last['images_per_second']:,.0f} images a second"
     if best is None:
         return f"{text}. Without a validation part the last weights were kept."
@@ -145,13 +146,6 @@ def _summary(history: pd.DataFrame, best: int | None) -> str:
     return (
         f"{text}. Epoch {best} (dotted line) had the lowest validation loss, {lowest:.3f}, and its weights were kept."
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _harder(run: Run) -> str:

@@ -5,6 +5,7 @@ what was made from an image. Blocks are dealt to the parts so that each class ha
 
     ties.py     which samples form a block; what a part must have its share of
     deal.py     blocks -> parts: quotas, a greedy deal, a local search; arrays only
+    fill.py     parts that stand, and samples without one -> a part for each, or left out
     parts.py    split_table, limit_table, fold_tables, part_counts
     listing.py  the written split, a CSV file keyed by content hash, which is the authority once it stands
 """

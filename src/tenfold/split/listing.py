@@ -11,7 +11,7 @@ import csv
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
     fill_parts,
+    named,
     noted,
     open_shares,
     part_shares,
@@ -89,15 +90,21 @@ def write_split(table: Table, path: Path) -> None:
     """Write the parts of the table to a CSV file, a line a sample in the natural order of the paths.
 
     Lines of a file that stands there already stay if their images are not in the table, so that an image that comes
-    back finds its part. Raises UsageError for a table without parts, DataError where the old file is damaged.
+    back finds its part. An image that is left out and not in that file gets no line there: it is placed once what was
+    amiss, such as an unknown group, is put right.
+
+    Raises UsageError for a table without parts, DataError where the old file is damaged.
     """
     table = with_hashes(table)
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
     entries = [Entry(*cells) for cells in zip(*columns, _paths(table, path), strict=True)]
-    here = set(columns[0])
-    entries += [entry for entry in (read_split(path) if path.exists() else []) if entry.hash not in here]
+    if path.exists():
+        old, here = read_split(path), set(columns[0])
+        known = {entry.hash for entry in old}
+        entries = [entry for entry in entries if entry.part or entry.hash in known]
+        entries += [entry for entry in old if entry.hash not in here]
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Entry._fields)
@@ -111,13 +118,18 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
 
     An old image never moves. A new one joins the part of its group or of what it was made from; if that ties it to more
     than one part it is left out; else it fills the part in which its class falls shortest of the wanted shares. What
-    the reader says of a new image's part holds. The caller writes the result back, with `write_split`, before limiting
-    the training part, so that what was new is old the next time. `notes` tell what was new, gone or left out.
+    the reader says of a new image's part holds. A new image without a group is left out, for its group may be in any
+    part, where every image of the file has one, or some have and the reader found none at all.
+
+    The caller writes the result back, with `write_split`, before limiting the training part, so that what was new is
+    old the next time. `notes` tell what was new, gone or left out.
     """
     shares = part_shares(validation, test)
     check_range("seed", seed, 0, 2**63 - 1)
     entries = read_split(path)
-    table = _with_groups(with_hashes(table), entries)
+    table = with_hashes(table)
+    needed = _groups_needed([entry.group for entry in entries], any(texts(table, "group")))
+    table = _with_groups(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
     hashes, given = texts(table, "hash"), texts(table, "part")
     left = open_shares(given, shares)
@@ -125,6 +137,9 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     # A new image in the reader's training part may have a group whose images went to validation.
     fixed = [known.get(digest, None if part == "train" else part) for digest, part in zip(hashes, given, strict=True)]
     fixed += [entry.part for entry in entries]
+    lone = _alone(table, known.keys()) if needed else []
+    for row in lone:
+        fixed[row] = given[row] = LEFT_OUT
     new = [None if digest in known else part for digest, part in zip(hashes, given, strict=True)]
     clash = _clashes(new, ties, fixed, left)
     for row in clash:
@@ -140,6 +155,7 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
         spread_note(table, ties, fixed, f"{path.name} gives"),
         torn_note(table, np.union1d(torn, clash)),
+        _lone_note(table, lone, path),
     )
 
 
@@ -199,6 +215,27 @@ def _with_groups(table: Table, entries: list[Entry]) -> Table:
     groups = {entry.hash: entry.group or None for entry in entries}
     pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
     return table.assign(group=[group or groups.get(digest or "") for group, digest in pairs])
+
+
+def _groups_needed(groups: list[str], found: bool) -> bool:
+    """Whether a new image must have a group, as the lines of the file have these; `found`: the reader knows some."""
+    return any(groups) and (all(groups) or not found)
+
+
+def _alone(table: Table, known: Set[str | None]) -> list[int]:
+    """The samples without a group that are neither in the file nor made from an image of it."""
+    cells = zip(*(texts(table, name) for name in ("group", "hash", "origin")), strict=True)
+    return [row for row, (group, *hashes) in enumerate(cells) if not group and not known & set(hashes)]
+
+
+def _lone_note(table: Table, rows: list[int], path: Path) -> str:
+    if not rows:
+        return ""
+    return (
+        f"Left out, as the images of {path.name} have groups and these have none ({len(rows)}): "
+        f"{named(table, np.array(rows, np.int64))}; give --group-pattern to tenfold split or --data.group-pattern to "
+        "tenfold train, or name their groups in a listing."
+    )
 
 
 def _clashes(

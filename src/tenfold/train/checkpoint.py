@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tenfold.errors import DataError
@@ -46,8 +46,10 @@ class State:
     rows: list[Row] = field(default_factory=list)
     """The rows of history.csv."""
     best_loss: float | None = None
-    stale: int = 0
-    """Validations since the best one."""
+    best_epoch: int = 0
+    """Epochs done when it was found."""
+    most: int = 0
+    """Epochs at most, however much time is left; 0: as many as fit."""
 
 
 def save_checkpoint(
@@ -68,7 +70,7 @@ def save_checkpoint(
                 if isinstance(value, Tensor)
             }
     tidy = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_file(path, lambda aside: save_file(tidy, aside, {"state": json.dumps(asdict(state))}))
+    write_file(path, save(tidy, {"state": json.dumps(asdict(state))}))
 
 
 def load_checkpoint(

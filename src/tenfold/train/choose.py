@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from tenfold.errors import DataError, UsageError
+from tenfold.images.cache import cache_folder
 from tenfold.images.content import encoded
 from tenfold.images.decode import image_size, is_grey
 from tenfold.images.preprocess import Preprocessing
@@ -29,7 +30,7 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     size = recipe.image.size or _default_size(statistics.median(sides))
     margin = recipe.image.margin or (1.0 if size < 48 else 1.15)
     channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
-    flip = recipe.augment.flip if recipe.augment.flip != "auto" else ("off" if recipe.data.path == "digits" else "on")
+    flip = recipe.augment.flip if recipe.augment.flip != "auto" else ("off" if _is_digits(training) else "on")
     batch = recipe.train.batch_size or int(min(32, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
     epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(150, max(10, _IMAGES_SEEN // count))))
     grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 else "off")
@@ -97,15 +98,32 @@ def _look(training: Table) -> tuple[list[int], bool]:
     """Shorter sides of some images, and whether all of them are grey; what cannot be read is passed over here."""
     sides, greys = [], []
     for row in np.unique(np.linspace(0, len(training) - 1, _LOOKED_AT).astype(int)):
-        content = encoded(training, int(row))
         try:
+            content = encoded(training, int(row))
             sides.append(min(image_size(content)))
             greys.append(is_grey(content))
         except DataError:
             continue
     if not sides:
         raise DataError(f"None of the training images can be read; the first is {training.samples['source'].iloc[0]}.")
-    return sides, all(greys)
+    return sides, all(greys) and _all_grey(training)
+
+
+def _all_grey(training: Table) -> bool:
+    """Whether the other images are grey too: one in color among thousands needs a network for color."""
+    for row in range(len(training)):
+        try:
+            if not is_grey(encoded(training, row)):
+                return False
+        except DataError:
+            continue
+    return True
+
+
+def _is_digits(training: Table) -> bool:
+    """Whether these are the built-in digits, whose mirror images are no digits."""
+    folder = str(cache_folder() / "digits")
+    return all(str(source).startswith(folder) for source in training.samples["source"])
 
 
 def _default_size(side: float) -> int:

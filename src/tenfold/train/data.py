@@ -96,6 +96,7 @@ def plain_loader(recipe: Recipe, prepared: PreparedTable, task: Task, part: str)
 
 def _feeders(recipe: Recipe, prepared: PreparedTable) -> int:
     """Threads that make batches: none on the CPU, where the network needs every core (with one, 535 images/s instead
-    of 660 at 72 px), unless images must be decoded each time."""
+    of 660 at 72 px), unless images must be decoded each time.
+    """
     on_cpu = choose_device(recipe.train.device).type == "cpu"
     return 0 if on_cpu and prepared.canvases.is_cached else recipe.train.workers

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.draws import draw_keys
-from tenfold.errors import Interrupted, TrainingError
+from tenfold.errors import Interrupted, TrainingError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.loader import Loader
 from tenfold.models.contract import Losses, Model, Step
@@ -59,7 +59,13 @@ class Loop:
         self.steps = [step for step in self.model.steps() if step.parameters]
         self.optimizers = [make_optimizer(step, self.recipe.train) for step in self.steps]
         self.passes = [self.ranks.wrap(_LossPass(step)) for step in self.steps]
-        self.batches = len(self.train.plan(0).cuts) - 1
+        cuts = self.train.plan(0).cuts
+        self.batches = len(cuts) - 1
+        if min(np.diff(cuts)) < self.ranks.count:
+            smallest = int(min(np.diff(cuts)))
+            raise UsageError(
+                f"The batches hold as few as {smallest} images; {self.ranks.count} processes are too many."
+            )
         self.context = precision_context(self.recipe.train.precision, self.device)
 
     @property
@@ -78,8 +84,10 @@ class Loop:
         Raises TrainingError on a loss that is not finite, and Interrupted after Ctrl-C, the checkpoint saved.
         """
         self._before = self.state.seconds
-        self._started = self._saved = time.monotonic()
+        self._started = self._saved = time.perf_counter()
         self.model.train()
+        if not self.checkpoint.exists():
+            self._save()
         with catch_interrupt() as interrupted:
             self._interrupted = interrupted
             while self.steps and self.state.epoch < self.schedule.epochs and not self.ranks.any(self._is_over()):
@@ -100,7 +108,7 @@ class Loop:
         return _means(sums)
 
     def _run_epoch(self) -> None:
-        images, start = 0, time.monotonic()
+        images, start = 0, time.perf_counter()
         cuts = self.train.plan(self.state.epoch).cuts
         for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
             rate = self.schedule.rate(self.state.step / self.total)
@@ -111,10 +119,10 @@ class Loop:
             self.state.batch += 1
             self.averaged.update(self.model, self.state.step, self.recipe.train.ema * self.total)
             images += whole
-            self._after_step(images / (time.monotonic() - start))
+            self._after_step(images / max(time.perf_counter() - start, 1e-9))
             if self.ranks.any(self._is_late()):
                 break
-        self._finish_epoch(images / (time.monotonic() - start))
+        self._finish_epoch(images / max(time.perf_counter() - start, 1e-9))
 
     def _step(self, batch: Batch, rate: float, share: float) -> Losses:
         """Each of the model's optimizer steps on one batch; what the losses were, all together."""
@@ -147,13 +155,13 @@ class Loop:
                 )
 
     def _after_step(self, speed: float) -> None:
-        self.state.seconds = self._before + time.monotonic() - self._started
+        self.state.seconds = self._before + time.perf_counter() - self._started
         means = _means(self.state.sums)
         self.report(self._message("step", "", means, speed, self._seconds_left()))
         if self.ranks.any(self._interrupted.is_set()):
             self._save()
             raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
-        if time.monotonic() - self._saved > CHECKPOINT_SECONDS:
+        if time.perf_counter() - self._saved > CHECKPOINT_SECONDS:
             self._save()
 
     def _finish_epoch(self, speed: float) -> None:
@@ -191,29 +199,32 @@ class Loop:
         In the second half it only plans fewer, so that the learning rate comes down once.
         """
         state, limit = self.state, self.recipe.train.minutes * 60
-        if not limit or state.epoch >= self.schedule.epochs:
+        if not limit or state.seconds >= limit or (state.most and state.epoch >= state.most):
             return
         planned = self.schedule.epochs
+        if state.epoch == planned > 1:  # it came out as planned; one more would begin at a learning rate of nothing
+            return
         self.schedule.fit(state.epoch, limit - state.seconds, (state.seconds - state.began) / state.work)
         if state.epoch > planned / 2:
             self.schedule.epochs = min(planned, self.schedule.epochs)
-        state.epochs = self.schedule.epochs = self.ranks.first(self.schedule.epochs)
+        if state.most:
+            self.schedule.epochs = min(state.most, self.schedule.epochs)
+        state.epochs = self.schedule.epochs = int(self.ranks.first(self.schedule.epochs))
 
     def _validate_averaged(self) -> Row:
         kept = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.averaged.state)
         means = self.validate(self.model)
         self.model.load_state_dict(kept)
-        self.state.stale += 1
         if self.state.best_loss is None or means["loss"] < self.state.best_loss:
-            self.state.best_loss, self.state.stale = means["loss"], 0
+            self.state.best_loss, self.state.best_epoch = means["loss"], self.state.epoch
             if self.ranks.is_first:
                 self.save_best(self.averaged.state)
         return {f"validation_{name}": value for name, value in means.items()}
 
     def _is_over(self) -> bool:
         patience = self.recipe.train.patience
-        return self._is_late() or (patience > 0 and self.state.stale >= patience)
+        return self._is_late() or (patience > 0 and self.state.epoch - self.state.best_epoch >= patience)
 
     def _is_late(self) -> bool:
         minutes = self.recipe.train.minutes
@@ -222,7 +233,7 @@ class Loop:
     def _save(self) -> None:
         if self.ranks.is_first:
             save_checkpoint(self.checkpoint, self.state, self.model, self.averaged, self.optimizers)
-        self._saved = time.monotonic()
+        self._saved = time.perf_counter()
 
     def _message(self, phase: str, text: str, means: Row, speed: float, left: float) -> Progress:
         state = self.state

@@ -15,6 +15,8 @@ from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.train.optimizer import clip_gradients, make_optimizer
 
+PRECISIONS = ("float32", "bfloat16")
+
 Context = Callable[[], AbstractContextManager[object]]
 
 
@@ -32,7 +34,7 @@ def measure_precision(model: Model, batch: Batch, recipe: Recipe, device: torch.
     faster to be taken.
     """
     given = recipe.train.precision
-    names = ["float32", "bfloat16"] if given == "auto" else [given]
+    names = PRECISIONS if given == "auto" else (given,)
     seconds = {name: _step_seconds(model, batch, recipe, name, device) for name in names}
     if given != "auto":
         return given, seconds[given]

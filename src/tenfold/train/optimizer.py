@@ -42,7 +42,7 @@ class AveragedWeights:
     def update(self, model: Model, step: int, horizon: float) -> None:
         """Take in the weights after `step` steps (from 1), averaged over about the last `horizon` steps.
 
-        Over fewer in the beginning, so that the start is forgotten; a horizon of at most 1 keeps the weights as they are.
+        Over fewer in the beginning, so that the start is forgotten; a horizon of at most 1 averages nothing.
         """
         weight = max(1 / max(horizon, 1.0), 1 - (1 + step) / (10 + step)) if horizon > 1 else 1.0
         state = model.state_dict()

@@ -41,13 +41,14 @@ class Ranks:
         torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX)
         return bool(votes.item())
 
-    def first(self, number: int) -> int:
+    def first(self, number: float) -> float:
         """The first rank's number, on every rank."""
         if self.count == 1:
             return number
-        numbers = torch.tensor(number, device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        numbers = torch.tensor(number, dtype=torch.float64, device=device)
         torch.distributed.broadcast(numbers, 0)
-        return int(numbers.item())
+        return float(numbers.item())
 
     def wait(self) -> None:
         """Go on when every rank is here."""

@@ -26,12 +26,12 @@ from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import FORMAT, Run, build_model, read_card, write_json, write_weights
 from tenfold.tasks import TASKS, Task
-from tenfold.train.checkpoint import Row, load_checkpoint
+from tenfold.train.checkpoint import Row, State, load_checkpoint
 from tenfold.train.choose import choose_device, choose_settings, model_settings, start_preprocessing
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
 from tenfold.train.events import event_writer
 from tenfold.train.loop import Loop
-from tenfold.train.measure import find_learning_rate, measure_precision
+from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_precision
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import Ranks, join_ranks
 from tenfold.train.schedule import Schedule
@@ -72,23 +72,27 @@ def train_model(
     table = hashed(table.take(np.flatnonzero(table.samples["part"].notna())))
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
-    device = choose_device(recipe.train.device)
+    TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
+    ranks = join_ranks(choose_device(recipe.train.device))
     recipe = choose_settings(recipe, table.part("train"))
-    prepared = prepare_images(table.without("test"), recipe, progress)
-    table = table.take(np.flatnonzero(~table.samples["source"].isin(list(prepared.unreadable))))
+    seen = np.flatnonzero(table.samples["part"] != "test")
+    prepared = prepare_images(table.take(seen), recipe, progress)
+    table = table.take(np.setdiff1d(np.arange(len(table)), np.delete(seen, prepared.rows)))
     recipe = with_statistics(recipe, prepared)
     card = _make_card(recipe, prepared.table.part("train"), task)
     model = _fresh_model(card, recipe)
     progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, recipe.image.size)}"))
-    recipe = _measured(recipe, model, prepared, TASKS[task], started, progress)
-    ranks = join_ranks(device)
+    most = recipe.train.epochs if recipe.train.minutes else 0
+    recipe = _measured(recipe, model, prepared, TASKS[task], ranks, started, progress)
     if ranks.is_first:
-        environment = describe_environment() | {"unreadable": prepared.unreadable}
+        environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
         write_table(table, folder / "table.parquet")
         write_json(folder / "environment.json", environment)
         write_json(folder / "model.json", card)
         write_recipe(recipe, folder / "recipe.toml")
-    _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, started, progress)
+    state = State(epochs=recipe.train.epochs, most=most)
+    state.seconds = state.began = time.monotonic() - started
+    _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
 
 
@@ -110,7 +114,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
     model = _fresh_model(card, recipe)
     task, ranks = TASKS[card["task"]], join_ranks(choose_device(recipe.train.device))
-    _run_loop(folder, recipe, model, prepared, task, ranks, time.monotonic(), progress)
+    _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
     return Run(folder)
 
 
@@ -121,9 +125,10 @@ def _run_loop(
     prepared: PreparedTable,
     task: Task,
     ranks: Ranks,
-    started: float,
+    state: State,
     progress: Report,
 ) -> None:
+    """Train from `state`, or from the checkpoint where there is one, to the run's last file."""
     device = choose_device(recipe.train.device)
     schedule = Schedule(recipe, recipe.train.epochs)
     loop = Loop(
@@ -139,40 +144,50 @@ def _run_loop(
         report=progress if ranks.is_first else no_report,
         ranks=ranks,
     )
+    loop.state = state
     if loop.checkpoint.exists():
         loop.state = load_checkpoint(loop.checkpoint, model, loop.averaged, loop.optimizers)
         schedule.epochs = loop.state.epochs
-    else:
-        loop.state.epochs = schedule.epochs
-        loop.state.seconds = loop.state.began = time.monotonic() - started
     try:
         loop.run()
+        _finish(loop, prepared, task)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, "
             f"then go on with: tenfold train --resume {folder}"
         ) from error
-    if loop.state.best_loss is not None:
-        ranks.wait()
-        model.load_state_dict(load_file(folder / _BEST, str(device)))
-    fitting = plain_loader(recipe, prepared, task, "train")
-    if fitting is not None:
-        model.eval().fit(fitting.batches())
-    if not loop.steps:
-        means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
-        _write_history(folder / "history.csv", [{"epoch": 1, "step": 0, "seconds": 0.0, **means}])
-    if ranks.is_first:
-        if recipe.train.minutes:  # the run's recipe repeats what was done, not how long it took
-            done = {"epochs": loop.state.epoch, "minutes": 0.0}
-            write_recipe(recipe.change(train=done), folder / "recipe.toml")
-        write_weights(folder / "model.safetensors", model.state_dict())
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     ranks.wait()
     progress(Progress("done", f"Trained in {loop.state.seconds:.0f} s: {folder}"))
 
 
+def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
+    """Take the best weights, fit what is fitted in closed form, and write the model; the checkpoint goes last."""
+    model, recipe, folder = loop.model, loop.recipe, loop.folder
+    if loop.state.best_loss is not None:
+        loop.ranks.wait()
+        model.load_state_dict(load_file(folder / _BEST, str(loop.device)))
+    fitting = plain_loader(recipe, prepared, task, "train")
+    if fitting is not None:
+        model.eval().fit(fitting.batches())
+    if not loop.ranks.is_first:
+        return
+    if not loop.steps:
+        means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
+        _write_history(folder / "history.csv", [{"epoch": 1, "step": 0, "seconds": 0.0, **means}])
+    write_weights(folder / "model.safetensors", model.state_dict())
+    if recipe.train.minutes:  # whoever repeats the run trains as long as it did, whatever the machine
+        write_recipe(recipe.change(train={"epochs": loop.state.epoch, "minutes": 0.0}), folder / "recipe.toml")
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
 def _measured(
-    recipe: Recipe, model: Model, prepared: PreparedTable, task: Task, started: float, progress: Report
+    recipe: Recipe,
+    model: Model,
+    prepared: PreparedTable,
+    task: Task,
+    ranks: Ranks,
+    started: float,
+    progress: Report,
 ) -> Recipe:
     """The recipe with precision, epochs and learning rate settled by measurement where it asks for that."""
     settings = recipe.train
@@ -183,16 +198,19 @@ def _measured(
     loader = training_loader(recipe, prepared, task, lambda epoch: recipe.image.size)
     batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
     precision, seconds = measure_precision(model, next(batches), recipe, device)
+    precision = PRECISIONS[int(ranks.first(PRECISIONS.index(precision)))]  # ranks that differ would drift apart
+    seconds = ranks.first(seconds)
     progress(Progress("measure", f"precision {precision}: {seconds:.3f} s a batch of {settings.batch_size} here"))
     changes: dict[str, Any] = {"precision": precision}
     if settings.minutes:
-        left = settings.minutes * 60 - (time.monotonic() - started)
+        left = ranks.first(settings.minutes * 60 - (time.monotonic() - started))
         schedule = Schedule(recipe, 0)
         schedule.fit(0, left, 1.1 * seconds * len(loader.plan(0).cuts))  # a tenth for validation
         changes["epochs"] = min(settings.epochs or schedule.epochs, schedule.epochs)
         progress(Progress("measure", f"{changes['epochs']} epochs fit into {settings.minutes:g} minutes"))
     if settings.find_lr:
-        changes["lr"] = find_learning_rate(model.to(device), batches, recipe, device)
+        changes["lr"] = ranks.first(find_learning_rate(model.to(device), batches, recipe, device))
+        changes["find_lr"] = False
         progress(Progress("measure", f"learning rate {changes['lr']:.2g} by the range test"))
     return recipe.change(train=changes)
 

@@ -1,0 +1,176 @@
+"""Evaluation: a look is counted when it is shown and only then, and the ledger survives whatever its writers do not."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tenfold.errors import DataError, UsageError
+from tenfold.evaluate import evaluate_run, ledger
+from tenfold.evaluate.ledger import count_looks, ledger_path, record_look
+from tenfold.run import Run
+from tenfold.train import train_model
+from tests.toys import quick_recipe, shapes_table
+
+HASHES = [f"{number:032x}" for number in range(2**64, 2**64 * 2000, 2**64 * 100)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return ledger_path(tmp_path / "run")
+
+
+def look(path: Path, hashes: list[str] = HASHES, name: str = "run") -> int:
+    return record_look(path, path.parent / name, hashes)
+
+
+# The ledger
+
+
+def test_looks_are_counted_by_the_images_and_not_by_the_name(path: Path) -> None:
+    assert [look(path), look(path, name="copy"), look(path, HASHES[:1]), look(path, HASHES[1:])] == [1, 2, 3, 3]
+    assert look(path, ["f" * 32]) == 1
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [(line["run"], line["look"], line["images"]) for line in lines[:2]] == [("run", 1, 20), ("copy", 2, 20)]
+    assert list(path.parent.iterdir()) == [path]  # no lock is left
+
+
+def test_a_name_of_any_characters_is_one_line(path: Path) -> None:
+    names = ["hoa hồng 🌹", "line\u2028break\x85", "no unicode \udce9"]
+    assert [look(path, name=name) for name in names] == [1, 2, 3]
+    lines = path.read_bytes().split(b"\n")
+    assert [json.loads(line)["run"] for line in lines[:-1]] == names
+    assert names[0].encode() in lines[0]
+
+
+@pytest.mark.parametrize("left", [1, 40, -1])
+def test_a_line_that_was_cut_off_does_not_count_and_goes(path: Path, left: int) -> None:
+    look(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:left])
+    assert count_looks(path, HASHES) == 1
+    assert path.read_bytes() == whole + whole[:left]  # counting changes nothing
+    assert look(path) == 2
+    assert path.read_bytes().startswith(whole)
+    assert [json.loads(line)["look"] for line in path.read_bytes().splitlines()] == [1, 2]
+
+
+def test_a_damaged_line_among_others_is_refused(path: Path) -> None:
+    look(path)
+    path.write_bytes(b'{"time": \n' + path.read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"The ledger of looks .* is damaged"):
+        look(path)
+    assert path.read_bytes() == before
+    assert not path.with_suffix(".lock").exists()
+
+
+def test_a_full_disk_is_told_of_and_loses_no_look(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look(path)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:30]))
+    with pytest.raises(DataError, match=rf"cannot be noted in .* \({os.strerror(errno.ENOSPC)}\)"):
+        look(path)
+    monkeypatch.undo()
+    assert look(path) == 2
+
+
+def test_looks_at_once_get_numbers_of_their_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ledger.count_looks
+
+    def slowly(path: Path, hashes: list[str]) -> int:
+        count = real(path, hashes)
+        time.sleep(0.02)
+        return count
+
+    monkeypatch.setattr(ledger, "count_looks", slowly)
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(lambda _: look(path), range(6))) == [1, 2, 3, 4, 5, 6]
+    assert len(path.read_bytes().splitlines()) == 6
+
+
+def test_another_writer_is_waited_for_but_not_forever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = path.with_suffix(".lock")
+    lock.touch()
+    removal = threading.Timer(0.2, lock.unlink)
+    removal.start()
+    assert look(path) == 1
+    removal.join()
+    lock.touch()
+    monkeypatch.setattr(ledger, "PATIENCE", 0.05)
+    with pytest.raises(DataError, match=r"holds .*ledger\.lock; where none is running, one was killed: remove"):
+        look(path)
+    assert lock.exists()  # it is not ours
+    assert count_looks(path, HASHES) == 1
+
+
+# What counts as a look
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENFOLD_CACHE", str(folder / "cache"))
+        return train_model(shapes_table(folder / "data", 10), quick_recipe(train={"epochs": 1}), folder / "run")
+
+
+@pytest.fixture
+def fresh(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run without a look or an evaluation yet."""
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    for name in ("predictions.parquet", "evaluation.json"):
+        (run.path / name).unlink(missing_ok=True)
+    ledger_path(run.path).unlink(missing_ok=True)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"level": 2}, "level"),
+        ({"positive": "typo"}, "positive is for two classes"),
+        ({"threshold": 1.5}, "threshold must lie between 0 and 1"),
+        ({"top_k": 0}, "top_k must be at least 1"),
+        ({"levle": 0.9}, r"must be one of level, positive, threshold, top_k, not 'levle'; did you mean 'level'\?"),
+    ],
+)
+def test_a_wrong_option_is_no_look(fresh: Run, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate_run(fresh, "test", **options)
+    assert not ledger_path(fresh.path).exists()
+    assert fresh.evaluations == {}
+    assert evaluate_run(fresh, "test").look == 1
+
+
+def test_what_cannot_be_noted_is_not_shown(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Callable[..., int]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "write", refuse)
+    with pytest.raises(DataError, match=r"cannot be noted in .* \(Permission denied\), so its figures are not shown"):
+        evaluate_run(fresh, "test")
+    assert fresh.evaluations == {}
+    assert not (fresh.path / "predictions.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "evaluation.json"])
+def test_a_damaged_file_of_the_run_costs_no_look(fresh: Run, name: str) -> None:
+    (fresh.path / name).write_bytes(b"{")
+    with pytest.raises(DataError, match=rf"{name} is damaged"):
+        evaluate_run(fresh, "test")
+    assert not ledger_path(fresh.path).exists()
+
+
+def test_the_validation_part_is_free_to_look_at(fresh: Run) -> None:
+    assert [evaluate_run(fresh, "validation").look for _ in range(2)] == [0, 0]
+    assert not ledger_path(fresh.path).exists()
