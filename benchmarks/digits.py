@@ -29,9 +29,9 @@ from tenfold.train import train_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=0.6)
+    parser.add_argument("--epochs", type=int, default=24, help="as in the Makefile")
     options = parser.parse_args()
-    recipe = Recipe().change(data={"path": "digits"}, train={"minutes": options.minutes})
+    recipe = Recipe().change(data={"path": "digits"}, train={"epochs": options.epochs})
     table = read_table("digits")
     values, seconds = [], []
     print(processor_name())

@@ -92,13 +92,11 @@ def damage(path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("place", range(0, 130, 7))
-def test_a_damaged_header_is_damage(place):
+def test_a_damaged_header_does_no_harm(place):
     images = Images(["0a", "0b"])
     images.open()
     damage(cache_entries()[0].path.with_suffix(".npy"), place)
     check(images, images.open())
-    check(images, images.open())
-    assert len(images.made) in (2, 4)  # some bytes of a header mean nothing
 
 
 def test_an_index_without_its_pixels_is_made_again():

@@ -11,7 +11,7 @@ import pytest
 
 from tenfold.errors import DataError
 from tenfold.estimate import Estimate
-from tenfold.evaluate.evaluation import _store
+from tenfold.evaluate.evaluation import _with_others
 from tenfold.images.table import Table, make_samples, write_table
 from tenfold.run import FORMAT, Run, load_run, read_card, write_json
 
@@ -89,7 +89,7 @@ def test_damaged_predictions_are_named_wherever_they_are_read(run: Run, content:
         run.predictions("test")
     predictions = pd.DataFrame({"sample": [0], "instance": [0]})
     with pytest.raises(DataError, match=damaged):
-        _store(path, "test", predictions, run.table.part("test"), np.array([3]))
+        _with_others(path, "test", predictions, run.table.part("test"), np.array([3]))
     assert path.read_bytes() == content
 
 

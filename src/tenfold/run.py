@@ -304,4 +304,4 @@ def _damaged(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} is missing; the run is incomplete.")
     advice = "; delete it and evaluate again" if path.name in ("predictions.parquet", "evaluation.json") else ""
-    return DataError(f"{path} is damaged: {str(error).rstrip('.')}{advice}.")
+    return DataError(f"{path} is damaged: {' '.join(str(error).split()).rstrip('.')}{advice}.")

@@ -15,6 +15,7 @@ import os
 import shutil
 import struct
 import time
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,10 @@ Pixels = NDArray[np.uint8]
 Prepared = tuple[Pixels, NDArray[np.float32]]
 """An image ready for the loader: uint8 [H, W, C] and its affine map, float32 [2, 3]."""
 
-_DAMAGE = (ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    *(ValueError, KeyError, EOFError, RuntimeError, SyntaxError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 """What reading a damaged file raises. An OSError says that it cannot be read now, by this user, and nothing of it."""
 _DAY = 24 * 60 * 60.0
 
@@ -87,10 +91,10 @@ class Shard:
         file = self.path.with_suffix(".npy")
         if not file.exists():
             raise ValueError(f"{file} is gone")
-        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
-        if pixels.dtype != np.uint8 or pixels.ndim != 1 or zlib.crc32(pixels) != self.checksum:
+        size = int(self.offsets[-1] + np.prod(self.shapes[-1]))
+        self.pixels = np.memmap(file, np.uint8, "r")[-size:]  # the header before them is for other programs
+        if zlib.crc32(self.pixels.data) != self.checksum:
             raise ValueError(f"{file} does not match its checksum")
-        self.pixels = pixels
         with suppress(OSError):  # a cache that others own can be read all the same
             os.utime(self.path)
 
