@@ -15,7 +15,7 @@ help: ## say what can be made
 demo: $(READY) ## train, evaluate and report on built-in data, without a network
 	rm -rf runs/demo
 	$(BIN)/tenfold split digits --out runs/digits.split.csv
-	$(BIN)/tenfold train digits --split runs/digits.split.csv --epochs 24 --out runs/demo
+	$(BIN)/tenfold train recipes/digits.toml --split runs/digits.split.csv --out runs/demo
 	$(BIN)/tenfold evaluate runs/demo --part test
 	$(BIN)/tenfold report runs/demo
 	@echo "To type tenfold without .venv/bin before it: . .venv/bin/activate"

@@ -21,7 +21,7 @@ from pathlib import Path
 from tenfold.environment import processor_name
 from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
-from tenfold.recipe import Recipe
+from tenfold.recipe import read_recipe
 from tenfold.split import split_table
 from tenfold.train import train_model
 
@@ -29,9 +29,8 @@ from tenfold.train import train_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=24, help="as in the Makefile")
     options = parser.parse_args()
-    recipe = Recipe().change(data={"path": "digits"}, train={"epochs": options.epochs})
+    recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml")
     table = read_table("digits")
     values, seconds = [], []
     print(processor_name())

@@ -69,6 +69,7 @@ def our_loop(pixels: np.ndarray, labels: np.ndarray, precision: str, folder: Pat
         hashes,
         PlainInput(preprocessing),
         BATCH,
+        workers=0,
         choose=shuffled(hashes, 0),
     )
     recipe = dataclasses.replace(Recipe(), augment=NO_AUGMENTATION).change(
@@ -76,9 +77,17 @@ def our_loop(pixels: np.ndarray, labels: np.ndarray, precision: str, folder: Pat
         train={"epochs": 1, "lr": 1e-3, "precision": precision, "batch_size": BATCH, "grow": "off"},
     )
     loop = Loop(
-        model=make_model(), recipe=recipe, schedule=Schedule(recipe, 1), train=loader, validation=None, device=torch.device("cpu"), folder=folder,
-        save_best=lambda tensors: None, save_history=lambda rows: None, report=no_report,
-    )  # fmt: skip
+        model=make_model(),
+        recipe=recipe,
+        schedule=Schedule(recipe, 1),
+        train=loader,
+        validation=None,
+        device=torch.device("cpu"),
+        folder=folder,
+        save_best=lambda tensors: None,
+        save_history=lambda rows: None,
+        report=no_report,
+    )
     start = time.perf_counter()
     loop.run()
     return IMAGES / (time.perf_counter() - start)

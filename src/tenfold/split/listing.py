@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
+from tenfold.images.content import hashed
 from tenfold.images.readers.labels import natural_key
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
@@ -36,7 +37,7 @@ from tenfold.split.fill import (
     tied_parts,
     torn_note,
 )
-from tenfold.split.ties import bond, bonds, texts, with_hashes
+from tenfold.split.ties import bond, bonds, texts
 
 
 class Entry(NamedTuple):
@@ -95,7 +96,7 @@ def write_split(table: Table, path: Path) -> None:
 
     Raises UsageError for a table without parts, DataError where the old file is damaged.
     """
-    table = with_hashes(table)
+    table = hashed(table)
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
@@ -127,7 +128,7 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     shares = part_shares(validation, test)
     check_range("seed", seed, 0, 2**63 - 1)
     entries = read_split(path)
-    table = with_hashes(table)
+    table = hashed(table)
     needed = _groups_needed([entry.group for entry in entries], any(texts(table, "group")))
     table = _with_groups(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}

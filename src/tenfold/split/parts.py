@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError
+from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.deal import deal_blocks, gather_blocks
@@ -29,7 +30,7 @@ from tenfold.split.fill import (
     spread_note,
     torn_note,
 )
-from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts, with_hashes
+from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def split_table(
     check_range("per_class", per_class, 0, 2**31)
     check_range("seed", seed, 0, 2**63 - 1)
     shares = part_shares(validation, test)
-    table = with_hashes(table)
+    table = hashed(table)
     given, moved = _united(table, texts(table, "part"))
     ties = bonds(table)
     blocks = join(ties)
@@ -89,7 +90,7 @@ def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
     only when no other image is left. Samples of unknown class, validation and test are as before.
     """
     check_range("per_class", per_class, 1, 2**31)
-    table = with_hashes(table)
+    table = hashed(table)
     parts = texts(table, "part")
     labels = table.labels().tolist()
     drawn = [0] * len(table.classes)
@@ -123,7 +124,7 @@ def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Ite
     """
     check_range("repeats", repeats, 1, 10_000)
     check_range("seed", seed, 0, 2**63 - 1)
-    table = with_hashes(table.without("test"))
+    table = hashed(table.without("test"))
     used = table.samples["part"].notna().to_numpy(bool)
     used = used if used.any() else np.ones(len(table), bool)
     blocks = join(bonds(table.take(np.flatnonzero(used))))

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 _SPLIT = 0x5B117  # keeps these draws apart from what training draws for the same image under the same seed
 
 
-def with_hashes(table: Table) -> Table:
-    """The table with `hash` filled, computed where any is missing."""
-    if not table.samples["hash"].isna().any():
-        return table
-    from tenfold.images.content import hashed
-
-    return hashed(table)
-
-
 def texts(table: Table, column: str) -> list[str | None]:
     """A column of strings as a list, None where the value is missing."""
     return [value if isinstance(value, str) else None for value in table.samples[column].to_numpy(object)]
