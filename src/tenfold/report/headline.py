@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tenfold.estimate import Estimate, wilson
+from tenfold.estimate import FEWEST_GROUPS, Estimate, wilson
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 
 if TYPE_CHECKING:
@@ -43,8 +43,13 @@ def headline(run: Run, context: Context | None) -> Headline:
     baseline = largest_class(run, context, figure.level) if "confusion" in context.details else None
     return Headline(
         f"On {images} {seen}, {phrase}",
-        f"{write_interval(name, figure)}, {write_level(figure.level)} {figure.method.removesuffix(' over images')}",
-        [*_baseline_fact(baseline), *_standing(run, context, name, figure), *_unreadable(context)],
+        f"{write_interval(name, figure)}, {write_level(figure.level)} {_method(figure)}",
+        [
+            *_baseline_fact(baseline),
+            *_standing(run, context, name, figure),
+            *_few_groups(run, context),
+            *_unreadable(context),
+        ],
         figure if figure_wording(name).percent else None,
         baseline[1] if baseline else None,
     )
@@ -96,6 +101,23 @@ def _standing(run: Run, context: Context, name: str, figure: Estimate) -> list[s
     return [
         f"This is look {looks} at this test part. Whoever keeps the best of {looks} looks keeps some luck with it: "
         f"an interval that allows for all of them is about {wide}."
+    ]
+
+
+def _method(figure: Estimate) -> str:
+    """ "Wilson", or "bootstrap over 23 groups": that images were counted singly goes without saying in a headline."""
+    return figure.method.partition(" over images")[0]
+
+
+def _few_groups(run: Run, context: Context) -> list[str]:
+    """Images of one group are alike; with few groups no interval over images can tell how much."""
+    count = run.table.part(context.part).samples["group"].nunique()
+    if not 0 < count < FEWEST_GROUPS:
+        return []
+    noun = "one group" if count == 1 else f"only {count} groups"
+    return [
+        f"These images come from {noun} and are counted as if each stood alone; another group may do better or worse "
+        "than the interval says."
     ]
 
 
