@@ -2,12 +2,13 @@
 
     python benchmarks/digits.py [--seeds 5]
 
-Trains, then evaluates once on the test part, each in the time that `make demo` takes. The goal is a median of at
+Trains, then evaluates once on the test part, as `make demo` does. The goal is a median of at
 least 99.0 %. A linear SVM has 98.8 % on shuffled images and 97.3 % by blocks, of which the shuffled figure flatters.
 
-Last figures: see the end of this docstring, put there by hand.
-
-    (not yet measured on a quiet machine)
+Last figures, 24 November 2026, 2 cores of an Intel Xeon with AMX, PyTorch 2.14.1: n = 5, median 98.56 % (97.83 to
+98.91), 17 s (17 to 22). Below the goal. Tried besides on seeds 0 and 1: the default residual network, 24 epochs, with
+crops and mixing 98.6 and 97.5 % (five splits: median 98.55), with small affine changes only 99.6 and 98.6; the plain
+network at 40 epochs 99.3 and 98.9, at 60 epochs and 24 px 98.9 and 97.5.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
 Same residual network, batch of 64, images of 64x64, AdamW, float32 and bfloat16 autocast, no augmentation, in turns
 in one process. Ours reads a memory-mapped cache, normalizes, checks the loss, clips, averages weights and reports.
 
-Last figures: see the end of this docstring, put there by hand.
-
-    (not yet measured on a quiet machine)
+Last figures, 24 November 2026, 2 cores of an Intel Xeon with AMX, PyTorch 2.14.1, seven rounds, median (range):
+float32: bare 123 images/s (111 to 137), ours 126 (100 to 129), ratio 1.016 (0.728 to 1.140)
+bfloat16: bare 309 images/s (290 to 314), ours 295 (288 to 300), ratio 0.957 (0.934 to 1.008)
 """
 
 from __future__ import annotations

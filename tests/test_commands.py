@@ -27,11 +27,12 @@ from tenfold import __main__ as command_line
 from tenfold.__main__ import COMMANDS, main, make_app
 from tenfold.commands.live import Watch
 from tenfold.commands.options import SHORT, chosen_recipe
-from tenfold.commands.output import readable_bytes, readable_seconds, show_json, show_table
+from tenfold.commands.output import readable_bytes, show_json, show_table
 from tenfold.commands.train import _free_folder
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
+from tenfold.report.figures import write_seconds
 from tenfold.run import Run
 from tenfold.train.progress import Progress
 
@@ -268,7 +269,7 @@ def test_sizes_and_times_read_well() -> None:
         "1.0 GiB",
         "4096.0 TiB",
     ]
-    assert [readable_seconds(s) for s in (0.2, 59.4, 60, 3599, 7500)] == [
+    assert [write_seconds(s) for s in (0.2, 59.4, 60, 3599, 7500)] == [
         "0 s",
         "59 s",
         "1 min 0 s",

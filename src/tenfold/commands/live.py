@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tenfold.commands.output import console, readable_seconds, say
+from tenfold.commands.output import console, say
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,10 +76,12 @@ class Watch:
 
     def _state(self, message: Progress) -> str:
         """Where training stands; an epoch's message has validation figures, and its time left is the last step's."""
+        from tenfold.report.figures import write_seconds
+
         last = self.last or message
         left = message.seconds_left if message.phase == "step" else last.seconds_left
         pieces = [_figures(message), self.checked if self.bars else ""]
-        pieces += [f"{message.images_per_second:.0f} images/s", f"{readable_seconds(left)} left"]
+        pieces += [f"{message.images_per_second:.0f} images/s", f"{write_seconds(left)} left"]
         text = ", ".join(filter(None, pieces))
         if self.bars:
             return text

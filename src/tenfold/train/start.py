@@ -113,7 +113,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
     if prepared.unreadable:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
     model = _fresh_model(card, recipe)
-    task, ranks = TASKS[card["task"]], join_ranks(choose_device(recipe.train.device))
+    task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
     _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
     return Run(folder)
 
