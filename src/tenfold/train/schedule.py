@@ -40,7 +40,7 @@ class Schedule:
         size = self.recipe.image.size
         if self.recipe.train.grow != "on":
             return size
-        done = epoch / max(self.epochs - 1, 1)
+        done = epoch / (self.epochs - 1) if self.epochs > 1 else 1.0
         share = 1.0 if done >= GROWN else FIRST_SIZE + (1 - FIRST_SIZE) * done / GROWN
         return size if share == 1.0 else max(8, round(size * share / 8) * 8)
 
