@@ -2,17 +2,14 @@
 
     python benchmarks/decode.py        about 30 s; torchvision and opencv-python-headless if they are to be compared
 
-2026-11-24, Intel Xeon (virtual, 2 cores, shared with other work), images/s, median of 81 repeats (quartiles), best:
+2026-11-24, Intel Xeon with AMX (virtual, 2 cores, nothing else running), images/s, median of 81 repeats (quartiles):
 
-                  one thread                two threads                  ours / theirs   two threads / one, best repeats
-    tenfold       873 (858 to 893), 920     1015 (927 to 1594), 1659                     1.80
-    torchvision   793 (783 to 836), 865      926 (869 to 1428), 1561     1.08            1.80
-    Pillow        484 (480 to 489), 512      622 (476 to 860), 969       1.80            1.89
-    OpenCV        667 (660 to 676), 687      834 (682 to 1253), 1303     1.31            1.90
-
-On one thread ours was 1.06 to 1.08 times torchvision in each of four runs. The second core was free for a part of
-the repeats only, as the spread shows, so the gain of a second thread is told from the best repeats; it should be
-measured again on a machine of its own. The control row says what a second thread can give at that moment.
+                  one thread           two threads             ours / theirs, 1 and 2   two threads / one
+    tenfold       913 (901 to 920)     1672 (1571 to 1713)                              1.83
+    torchvision   834 (825 to 840)     1555 (1510 to 1589)     1.09, 1.07               1.87
+    Pillow        501 (496 to 507)      987 (944 to 1006)      1.82, 1.70               1.94
+    OpenCV        680 (673 to 683)     1292 (1270 to 1311)     1.34, 1.29               1.90
+    SHA-256, which holds no lock, as a control of the machine                           1.96
 
 Ours is the whole product path: `decode_image` and `Preprocessing.prepare`. The photos are mosaics of four flower
 photos (synthetic ones where those are missing), JPEG quality 90, 4:2:0. In each of the repeats every contender decodes
