@@ -29,11 +29,12 @@ from tenfold.images.cache import Canvases
 from tenfold.images.loader import Loader, shuffled
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models import MODELS
-from tenfold.recipe import NO_AUGMENTATION, Recipe
+from tenfold.recipe import AugmentSettings, Recipe
 from tenfold.train.loop import Loop
 from tenfold.train.progress import no_report
 from tenfold.train.schedule import Schedule
 
+STILL = AugmentSettings("off", rotate=0, shift=0, scale=1, aspect=1, color=0, mix_share=0)
 IMAGES, SIZE, BATCH, CLASSES, ROUNDS = 768, 64, 64, 5, 7
 
 
@@ -72,7 +73,7 @@ def our_loop(pixels: np.ndarray, labels: np.ndarray, precision: str, folder: Pat
         workers=0,
         choose=shuffled(hashes, 0),
     )
-    recipe = dataclasses.replace(Recipe(), augment=NO_AUGMENTATION).change(
+    recipe = dataclasses.replace(Recipe(), augment=STILL).change(
         image={"size": SIZE},
         train={"epochs": 1, "lr": 1e-3, "precision": precision, "batch_size": BATCH, "grow": "off"},
     )

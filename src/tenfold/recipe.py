@@ -90,9 +90,6 @@ class AugmentSettings:
         return still and self.flip == "off" and (self.mix_share == 0 or self.mixup == self.cutmix == 0)
 
 
-NO_AUGMENTATION = AugmentSettings("off", rotate=0, shift=0, scale=1, aspect=1, color=0, mix_share=0)
-
-
 @dataclass(frozen=True)
 class ModelSettings:
     name: str = "residual"

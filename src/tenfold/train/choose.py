@@ -20,7 +20,7 @@ from tenfold.recipe import Recipe
 
 LEARNING_RATES = {"adamw": 0.005, "sgd": 0.1}
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
-_IMAGES_SEEN = 150_000  # in a default training; see benchmarks/flowers_scratch.py
+_IMAGES_SEEN = 150_000  # in a default training: five minutes for 2,569 flowers on 2 cores with bfloat16
 
 
 def choose_settings(recipe: Recipe, training: Table) -> Recipe:

@@ -62,10 +62,8 @@ class Loop:
         cuts = self.train.plan(0).cuts
         self.batches = len(cuts) - 1
         if min(np.diff(cuts)) < self.ranks.count:
-            smallest = int(min(np.diff(cuts)))
-            raise UsageError(
-                f"The batches hold as few as {smallest} images; {self.ranks.count} processes are too many."
-            )
+            smallest = f"Some batches hold only {min(np.diff(cuts))} images"
+            raise UsageError(f"{smallest}, too few for {self.ranks.count} processes; set a larger --batch-size.")
         self.context = precision_context(self.recipe.train.precision, self.device)
 
     @property

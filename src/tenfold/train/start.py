@@ -50,7 +50,8 @@ def train_model(
     """Train the recipe's model on the table's training part and leave a run in the folder `out`.
 
     The table needs its parts (`split_table`); samples without a part are not used. The test part is only noted: its
-    images are not read. Ctrl-C saves and raises Interrupted; `resume_training(out)` goes on.
+    images are hashed where that was not done before, and never decoded. Ctrl-C saves and raises Interrupted;
+    `resume_training(out)` goes on.
 
     Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
     images cannot be read; TrainingError where a loss is no longer finite.
