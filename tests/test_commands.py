@@ -186,7 +186,7 @@ def test_options_count_before_the_file_and_the_file_before_defaults(tmp_path: Pa
 )
 def test_every_number_has_a_least_and_a_most(section: str, name: str, hint: Any) -> None:
     kind = hint if hint in (int, float) else get_args(hint)[0]
-    for bad in (kind(-1), kind(10**20), *([float("nan")] if kind is float else [])):
+    for bad in (kind(-2), kind(10**20), *([float("nan")] if kind is float else [])):
         with pytest.raises(UsageError, match=rf"{section}\.{name} must be from .* to .*, not "):
             Recipe().change(**{section: {name: bad if hint is kind else (kind(1), bad)}})
 

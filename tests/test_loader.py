@@ -21,7 +21,7 @@ def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None):
     canvases = Canvases([None] * COUNT, lambda row: (pixels[row], affine[row]))
     hashes = hash_numbers([f"{generator.integers(2**63):016x}" for _ in range(COUNT)])
     preprocessing = Preprocessing("rgb", 16, 20, "crop", "triangle", 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
-    augment = PlainAugmentation(AugmentSettings(), preprocessing, True, lambda epoch: 12, mixes)
+    augment = PlainAugmentation(AugmentSettings(mix_share=0.5), preprocessing, True, lambda epoch: 12, mixes)
     label = np.eye(COUNT, dtype=np.float32)
     return Loader(
         canvases,

@@ -107,6 +107,14 @@ def test_pool_dropout_and_hidden_layers_are_where_they_should_be():
     assert not any(isinstance(layer, nn.MaxPool2d) for layer in build("plain", pool="stride").modules())
 
 
+def test_the_plain_network_halves_its_maps_and_doubles_its_width_as_often_as_it_is_told():
+    model = build("plain", layers=5, pool_every=2)
+    assert [layer.out_channels for layer in model.features if isinstance(layer, nn.Conv2d)] == [8, 8, 16, 16, 32]
+    assert model.features(torch.zeros(1, 3, 16, 16)).shape == (1, 32, 4, 4)
+    strided = build("plain", layers=5, pool_every=2, pool="stride").features(torch.zeros(1, 3, 16, 16))
+    assert strided.shape == (1, 32, 4, 4)
+
+
 def test_cost_is_counted_as_by_hand():
     model = build("plain", layers=1, pool="stride")
     cost = count_cost(model, 10)

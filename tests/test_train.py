@@ -20,10 +20,13 @@ from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
-from tenfold.recipe import read_recipe
+from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import load_run
+from tenfold.split import split_table
 from tenfold.train import loop as loop_module
 from tenfold.train import resume_training, train_model
+from tenfold.train import start as start_module
+from tenfold.train.choose import choose_mixing
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
 
@@ -166,6 +169,23 @@ def test_minutes_limit_the_training(table, tmp_path):
     run = train_model(table, quick_recipe(train={"epochs": 0, "minutes": 0.1}), tmp_path / "run")
     assert 1 <= run.recipe.train.epochs < 10_000
     assert run.history["seconds"].iloc[-1] < 8
+
+
+def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, monkeypatch):
+    table = split_table(read_table(write_shapes(tmp_path / "data", size=96)), validation=0.2, test=0.2)
+    monkeypatch.setattr(start_module, "_ENOUGH_EPOCHS", 10**9)
+    hasty = {"epochs": 2, "minutes": 5}
+    run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train=hasty), tmp_path / "small")
+    assert run.recipe.image.size == run.card["preprocessing"]["size"] == 72
+    run = train_model(table, quick_recipe(image={"size": 96, "margin": 0}, train=hasty), tmp_path / "given")
+    assert run.recipe.image.size == 96
+
+
+@pytest.mark.parametrize(("epochs", "share"), [(1, 0), (25, 0.25), (80, 0.5)])
+def test_longer_trainings_mix_more_images(epochs, share):
+    recipe = Recipe().change(train={"epochs": epochs})
+    assert choose_mixing(recipe).augment.mix_share == share
+    assert choose_mixing(recipe.change(augment={"mix_share": 0.1})).augment.mix_share == 0.1
 
 
 def test_a_folder_that_holds_a_run_is_refused(table, undisturbed):

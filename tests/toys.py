@@ -24,13 +24,13 @@ def draw_shape(name: str, generator: np.random.Generator, size: int = 20) -> np.
     return image.clip(0, 255).astype(np.uint8)
 
 
-def write_shapes(folder: Path, count: int = 30) -> Path:
+def write_shapes(folder: Path, count: int = 30, size: int = 20) -> Path:
     """A folder a class, `count` PNG files each."""
     generator = np.random.default_rng(0)
     for name in SHAPES:
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            Image.fromarray(draw_shape(name, generator)).save(folder / name / f"{number:03}.png")
+            Image.fromarray(draw_shape(name, generator, size)).save(folder / name / f"{number:03}.png")
     return folder
 
 

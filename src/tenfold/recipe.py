@@ -45,7 +45,8 @@ class SplitSettings:
 @dataclass(frozen=True)
 class ImageSettings:
     size: int = 0
-    """Height and width in pixels that the trained network sees; 0: chosen from the images, at most 96."""
+    """Height and width in pixels that the trained network sees; 0: chosen from the images, at most 96, and smaller
+    where a time limit would leave too few epochs."""
     margin: float = 0.0
     """Side of the cached canvas over `size`: room for crops; evaluation takes the centre. 0: chosen with the size."""
     fit: Literal["squash", "crop", "pad"] = "crop"
@@ -80,8 +81,9 @@ class AugmentSettings:
     """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
     cutmix: float = 1.0
     """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
-    mix_share: float = 0.5
-    """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on."""
+    mix_share: float = -1.0
+    """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on; -1: chosen from the
+    number of epochs, none in a short training, which it would slow down, up to half in a long one."""
 
     @property
     def is_off(self) -> bool:
@@ -95,9 +97,9 @@ class ModelSettings:
     name: str = "residual"
     """A name in tenfold.models.MODELS: "plain" (a stack of convolutions) or "residual"."""
     width: int = 32
-    """Hidden units: channels of the first stage; each stage doubles them, up to 8 times."""
+    """Hidden units: channels of the first stage; each halving of the maps doubles them, up to 8 times."""
     layers: int = 0
-    """Hidden layers: stages of the plain network, blocks a stage of the residual one; 0: its default."""
+    """Hidden layers: convolutions of the plain network, blocks a stage of the residual one; 0: its default."""
     hidden: tuple[int, ...] = ()
     """Units of fully connected hidden layers before the last."""
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
@@ -105,7 +107,9 @@ class ModelSettings:
     norm: Literal["batch", "group", "none"] = "batch"
     """What evens out the values before each activation: over the batch, over groups of channels, or nothing."""
     pool: Literal["max", "average", "stride"] = "max"
-    """How the plain network halves its maps between stages."""
+    """How the plain network halves its maps."""
+    pool_every: int = 1
+    """After how many convolutions the plain network halves its maps, and doubles its width."""
     dropout: float = 0.0
     """Share of the units dropped before the last layer."""
 
@@ -172,10 +176,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.color": (0, 1),
     "augment.mixup": (0, 100),
     "augment.cutmix": (0, 100),
-    "augment.mix_share": (0, 1),
+    "augment.mix_share": (-1, 1),
     "model.width": (1, 4096),
     "model.layers": (0, 64),
     "model.hidden": (1, 65_536),
+    "model.pool_every": (1, 64),
     "model.dropout": (0, 0.99),
     "train.epochs": (0, 1_000_000),
     "train.minutes": (0, 1_000_000),

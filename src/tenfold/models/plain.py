@@ -3,13 +3,16 @@
 Shapes: N images, C channels, H x W pixels, W0 = width, K classes.
 
     images                                        [N, C, H, W]
-    stage 1: convolution 3x3, norm, activation    [N, W0, H, W]
+    layer 1: convolution 3x3, norm, activation    [N, W0, H, W]
              pool 2x2                             [N, W0, H/2, W/2]
-    stage 2 ...                                   [N, 2 W0, H/4, W/4]
-    stage s                                       [N, min(2^(s-1), 8) W0, H/2^s, W/2^s]
+    layer 2 ...                                   [N, 2 W0, H/4, W/4]
+    layer s                                       [N, min(2^(s-1), 8) W0, H/2^s, W/2^s]
     mean over the map                             [N, F]
     fully connected layers `hidden`, dropout      [N, U]
     last layer: logits                            [N, K]
+
+With `pool_every` = p only each p-th layer is followed by a pool, and the width doubles after it (p = 2: the first
+blocks of VGG, Simonyan and Zisserman 2015, section 2.1).
 
 After LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.
 """
@@ -25,19 +28,20 @@ from tenfold.models.layers import make_activation, make_convolution, make_head, 
 
 
 class PlainNetwork(Classifier):
-    """Stages of convolution, normalization, activation and pooling; then fully connected layers."""
+    """Layers of convolution, normalization, activation and pooling; then fully connected layers."""
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
         activation, norm, pool = settings["activation"], settings["norm"], settings["pool"]
-        stages: list[nn.Module] = []
-        for stage in range(settings["layers"] or 4):
-            width = settings["width"] * min(2**stage, 8)
-            stride = 2 if pool == "stride" else 1
-            stages += [make_convolution(channels, width, 3, stride, norm), make_norm(norm, width)]
-            stages += [make_activation(activation), *_pooling(pool)]
+        layers: list[nn.Module] = []
+        for layer in range(settings["layers"] or 4):
+            width = settings["width"] * min(2 ** (layer // settings["pool_every"]), 8)
+            pools = (layer + 1) % settings["pool_every"] == 0
+            stride = 2 if pools and pool == "stride" else 1
+            layers += [make_convolution(channels, width, 3, stride, norm), make_norm(norm, width)]
+            layers += [make_activation(activation), *(_pooling(pool) if pools else [])]
             channels = width
-        self.features = nn.Sequential(*stages)
+        self.features = nn.Sequential(*layers)
         self.head = make_head(channels, tuple(settings["hidden"]), len(classes), settings)
         start_weights(self, activation)
 
@@ -48,7 +52,7 @@ class PlainNetwork(Classifier):
 
 
 def _pooling(name: str) -> list[nn.Module]:
-    """Halve the map, an odd last row or column kept, so that small images survive many stages."""
+    """Halve the map, an odd last row or column kept, so that small images survive many layers."""
     if name == "max":
         return [nn.MaxPool2d(2, ceil_mode=True)]
     return [nn.AvgPool2d(2, ceil_mode=True)] if name == "average" else []

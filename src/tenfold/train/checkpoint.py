@@ -37,10 +37,10 @@ class State:
     """Epochs planned; a time limit may have changed them."""
     seconds: float = 0.0
     """Time since the start, over all sittings."""
-    work: float = 0.0
-    """Epochs done, each weighed by its number of pixels over that at full size."""
     began: float = 0.0
-    """At which of those seconds the first batch was."""
+    """At which of those seconds the epoch began."""
+    pace: float = 0.0
+    """Seconds of an epoch at full size, by the latest epochs; 0: none has ended yet."""
     sums: Row = field(default_factory=dict)
     """Sums over the images of the epoch so far of each loss and figure; "images" is their number."""
     rows: list[Row] = field(default_factory=list)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from tenfold.augment.plain import PlainAugmentation, PlainInput
 from tenfold.draws import hash_numbers
 from tenfold.errors import DataError
+from tenfold.images.batch import Batch
 from tenfold.images.loader import Augment, Loader, balanced, shuffled
 from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
 from tenfold.images.table import Table
@@ -92,6 +94,17 @@ def plain_loader(recipe: Recipe, prepared: PreparedTable, task: Task, part: str)
         max(64, recipe.train.batch_size),
         workers=_feeders(recipe, prepared),
     )
+
+
+def noise_batch(recipe: Recipe, table: Table, task: Task) -> Batch:
+    """A batch as the training loader would give of `table`, its images noise: to measure on before any is decoded."""
+    channels, size, count = len(start_preprocessing(recipe).mean), recipe.image.size, len(table)
+    images = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0))
+    targets = {name: torch.from_numpy(value) for name, value in task.targets(table).items()}
+    keys = hash_numbers(table.samples["hash"].tolist())
+    affine = torch.eye(2, 3).expand(count, 2, 3)
+    images = images.contiguous(memory_format=torch.channels_last)
+    return Batch(images, targets, np.arange(count), keys, affine)
 
 
 def _feeders(recipe: Recipe, prepared: PreparedTable) -> int:

@@ -29,7 +29,7 @@ from tenfold.train.measure import precision_context
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
 from tenfold.train.progress import Progress, Report
 from tenfold.train.ranks import Ranks
-from tenfold.train.schedule import Schedule
+from tenfold.train.schedule import GROWN, Schedule
 
 CHECKPOINT_SECONDS = 30.0
 _VALIDATIONS = 20  # about so many in a long training: more would cost time and tell nothing
@@ -165,7 +165,7 @@ class Loop:
     def _finish_epoch(self, speed: float) -> None:
         """Note the epoch in the history; validate where it is due, and keep the weights if they are the best."""
         state, size = self.state, self.schedule.size(self.state.epoch)
-        state.work += (size / self.recipe.image.size) ** 2
+        self._note_pace()
         state.epoch, state.batch = state.epoch + 1, 0
         row: Row = {"epoch": state.epoch, "step": state.step, "seconds": round(state.seconds, 3)}
         rate = self.schedule.rate((state.step - 1) / self.total)
@@ -185,16 +185,26 @@ class Loop:
         self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
 
     def _seconds_left(self) -> float:
-        """At the speed so far; larger images take longer."""
+        """At the speed of late; larger images take longer."""
         state = self.state
-        begun = state.batch / self.batches * (self.schedule.size(state.epoch) / self.recipe.image.size) ** 2
-        left = self.schedule.work(state.epoch) - begun
-        return left * (state.seconds - state.began) / max(state.work + begun, 1e-9)
+        begun = state.batch / self.batches * self.schedule.share(state.epoch)
+        pace = state.pace or (state.seconds - state.began) / max(begun, 1e-9)
+        return (self.schedule.work(state.epoch) - begun) * pace
+
+    def _note_pace(self) -> None:
+        """Take the epoch that ends into the seconds of one at full size.
+
+        The latest epochs weigh most, since small images cost more than their pixels.
+        """
+        state = self.state
+        latest = (state.seconds - state.began) / self.schedule.share(state.epoch)
+        state.pace = 0.7 * state.pace + 0.3 * latest if state.pace else latest
+        state.began = state.seconds
 
     def _fit_to_time(self) -> None:
-        """Under a time limit, plan as many epochs as it still allows at the speed seen so far, fewer or more.
+        """Under a time limit, plan as many epochs as it still allows at the speed of late, fewer or more.
 
-        In the second half it only plans fewer, so that the learning rate comes down once.
+        Once the images have their full size it only plans fewer, so that the learning rate comes down once.
         """
         state, limit = self.state, self.recipe.train.minutes * 60
         if not limit or state.seconds >= limit or (state.most and state.epoch >= state.most):
@@ -202,8 +212,8 @@ class Loop:
         planned = self.schedule.epochs
         if state.epoch == planned > 1:  # it came out as planned; one more would begin at a learning rate of nothing
             return
-        self.schedule.fit(state.epoch, limit - state.seconds, (state.seconds - state.began) / state.work)
-        if state.epoch > planned / 2:
+        self.schedule.fit(state.epoch, limit - state.seconds, state.pace)
+        if state.epoch > planned * GROWN:
             self.schedule.epochs = min(planned, self.schedule.epochs)
         if state.most:
             self.schedule.epochs = min(state.most, self.schedule.epochs)

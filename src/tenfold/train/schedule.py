@@ -44,9 +44,13 @@ class Schedule:
         share = 1.0 if done >= GROWN else FIRST_SIZE + (1 - FIRST_SIZE) * done / GROWN
         return size if share == 1.0 else max(8, round(size * share / 8) * 8)
 
+    def share(self, epoch: int) -> float:
+        """The work of this epoch (from 0) as a share of one at full size: it goes with the number of pixels."""
+        return (self.size(epoch) / self.recipe.image.size) ** 2
+
     def work(self, first: int = 0) -> float:
-        """The work from epoch `first` on, in epochs at full size: it goes with the number of pixels."""
-        return sum((self.size(epoch) / self.recipe.image.size) ** 2 for epoch in range(first, self.epochs))
+        """The work from epoch `first` on, in epochs at full size."""
+        return sum(self.share(epoch) for epoch in range(first, self.epochs))
 
     def fit(self, first: int, seconds: float, seconds_an_epoch: float) -> None:
         """Set `epochs` so that the work from epoch `first` on takes at most `seconds`; at least `first` + 1 in all.
