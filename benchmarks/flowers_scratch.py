@@ -7,9 +7,10 @@ r"""From images on disk to a trained model, from scratch: Tenfold, fastai and Ke
 Run it with Tenfold's own Python on a machine that does nothing else; benchmarks/peers/README.md makes the other two.
 Stages, in this order; name some (`--stages curve show`) to run only those:
 
-    calibrate  2 epochs of each peer's recipes in float32 and bfloat16: what an epoch and the rest cost   about 25 min
+    calibrate  2 epochs of each peer's recipes, the first in float32 and bfloat16 and the others in the
+               faster one: what an epoch and the rest cost                                                about 17 min
     tune       each peer's three recipes for --tune-minutes; the best on the validation part goes on      about 20 min
-    same       one network, no augmentation, the same number of epochs: time alone, three seeds           about 25 min
+    same       one network, no augmentation, the same number of epochs: time alone, three seeds           about 15 min
     curve      accuracy against wall time: budgets x seeds x contenders, the peers with what was tuned    about 200 min
     show       the tables and results/flowers_scratch.png from what is there                              2 s
 
@@ -85,6 +86,13 @@ class Benchmark:
         wanted |= {"stage": stage, "split": self.split, "size": self.options.size}
         return [entry for entry in self.entries if all(entry.get(key) == value for key, value in wanted.items())]
 
+    def fastest(self, stage: str, **wanted: Any) -> str:
+        """The precision with the shortest epoch among a stage's trainings."""
+        found = self.done(stage, **wanted)
+        if not found:
+            raise SystemExit(f"Nothing in the stage {stage} for {wanted}; run that stage first.")
+        return str(min(found, key=lambda entry: float(entry["seconds_per_epoch"]))["precision"])
+
     def run(self, plan: Plan) -> None:
         """Do one training unless it is done already, and write down what it gave. A failure is named, not fatal."""
         if self.done(plan.stage, name=plan.name):
@@ -139,10 +147,10 @@ class Benchmark:
         out = self.options.results / "runs" / plan.name
         shutil.rmtree(out, ignore_errors=True)  # what an interrupted benchmark left
         tenfold = [self.options.tenfold_python, "-m", "tenfold"]
-        command = [*tenfold, "train", self.options.data, "--split", self.options.split, "--size", self.options.size]
+        command = [*tenfold, "train", self.options.data, "--split", self.options.split]
         command += ["--seed", plan.seed, "--out", out, "--json"]
         command += ["--minutes", self._tenfold_minutes(plan)] if plan.minutes else ["--epochs", plan.epochs]
-        command += [*PLAIN.split(), "--batch-size", 64] if plan.stage == "same" else []
+        command += [*PLAIN.split(), "--size", self.options.size, "--batch-size", 64] if plan.stage == "same" else []
         started = time.time()
         with tempfile.TemporaryDirectory() as cache:
             trained = json.loads(self._call(command, plan, {"TENFOLD_CACHE": cache}))
@@ -186,31 +194,32 @@ class Benchmark:
 
 
 def calibrate(bench: Benchmark) -> None:
-    """What an epoch costs each peer, in both precisions."""
+    """What an epoch costs each peer, in the precision that is the faster one for its first recipe."""
     bench.run(Plan("calibrate", "tenfold", minutes=0.5))
     for contender in bench.peers:
-        for recipe in RECIPES[contender]:
-            for precision in PRECISIONS:
-                bench.run(Plan("calibrate", contender, recipe=recipe, precision=precision, epochs=2))
+        first, *others = RECIPES[contender]
+        for precision in PRECISIONS:
+            bench.run(Plan("calibrate", contender, recipe=first, precision=precision, epochs=2))
+        for recipe in others:
+            precision = bench.fastest("calibrate", contender=contender, recipe=first)
+            bench.run(Plan("calibrate", contender, recipe=recipe, precision=precision, epochs=2))
 
 
 def tune(bench: Benchmark) -> None:
-    """Each peer's recipes in the precision that is the faster one for it, judged by the validation part."""
+    """Each peer's recipes for the same time, judged by the validation part."""
     for contender in bench.peers:
         for recipe in RECIPES[contender]:
-            found = bench.done("calibrate", contender=contender, recipe=recipe)
-            if found:
-                fastest = min(found, key=lambda entry: float(entry["seconds_per_epoch"]))["precision"]
-                minutes = bench.options.tune_minutes
-                bench.run(Plan("tune", contender, recipe=recipe, precision=fastest, minutes=minutes))
+            precision = bench.fastest("calibrate", contender=contender, recipe=recipe)
+            bench.run(Plan("tune", contender, recipe=recipe, precision=precision, minutes=bench.options.tune_minutes))
 
 
 def same(bench: Benchmark) -> None:
-    """One network, no augmentation: time alone. Peers in both precisions, Tenfold in the one that it chooses."""
+    """One network, no augmentation: time alone. Peers in the precision that seed 0 finds faster, Tenfold in its own."""
     for seed in range(bench.options.seeds):
         bench.run(Plan("same", "tenfold", seed, "plain", epochs=bench.options.same_epochs))
         for contender in bench.peers:
-            for precision in PRECISIONS:
+            precisions = PRECISIONS if seed == 0 else (bench.fastest("same", contender=contender, seed=0),)
+            for precision in precisions:
                 bench.run(Plan("same", contender, seed, "plain", precision, epochs=bench.options.same_epochs))
     counts = {entry["parameters"] for entry in bench.done("same")}
     if len(counts) > 1:

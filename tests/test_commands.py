@@ -28,7 +28,7 @@ from tenfold.__main__ import COMMANDS, main, make_app
 from tenfold.commands.live import Watch
 from tenfold.commands.options import SHORT, chosen_recipe
 from tenfold.commands.output import readable_bytes, show_json, show_table
-from tenfold.commands.train import _free_folder
+from tenfold.commands.train import _free_folder, _read
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
@@ -364,6 +364,65 @@ def test_split_follows_the_file_that_stands(images: Path) -> None:
     after = parts_of(Path("ảnh.split.csv"))
     assert len(after) == len(before) + 1
     assert before.items() <= after.items()
+
+
+def test_split_says_what_its_options_do_where_the_file_stands(images: Path, capsys: Capture) -> None:
+    file = Path("ảnh.split.csv")
+    assert main(["split", "ảnh"]) == 0
+    out, err = capsys.readouterr()
+    assert f"Written to {file.absolute()}" in out
+    assert "stands already" not in err
+    before = file.read_bytes()
+    assert main(["split", "ảnh", "--test", "0.3", "--seed", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert f"Followed {file.absolute()}" in out
+    assert "Written" not in out
+    sentence = (
+        f"{file.absolute()} stands already and is followed; --validation, --test and --seed hold for new images only. "
+        "Remove it to split anew."
+    )
+    assert sentence in err.splitlines()
+    assert file.read_bytes() == before
+    assert main(["split", "ảnh", "--json"]) == 0
+    assert sentence in json_of(capsys)["notes"]
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "lá" / "new.png")
+    assert main(["split", "ảnh"]) == 0
+    assert f"Written to {file.absolute()}" in capsys.readouterr().out
+
+
+def test_train_says_that_the_shares_do_not_move_old_images(images: Path, capsys: Capture) -> None:
+    sentence = "is followed; --split.test holds for new images only. Remove it to split anew."
+    _read("ảnh", {"split__test": 0.3})
+    assert sentence not in capsys.readouterr().err
+    before = Path("ảnh.split.csv").read_bytes()
+    _, table = _read("ảnh", {"split__test": 0.15})
+    assert sentence in capsys.readouterr().err
+    assert len(table.part("test")) == 12
+    _read("ảnh", {})
+    assert "for new images only" not in capsys.readouterr().err
+    Path("recipe.toml").write_text('[data]\npath = "ảnh"\n[split]\nvalidation = 0.4\ntest = 0.2\n', "utf-8")
+    _read("recipe.toml", {})
+    assert "--split.validation and --split.test hold for new images only" in capsys.readouterr().err
+    assert Path("ảnh.split.csv").read_bytes() == before
+
+
+def test_an_image_that_cannot_be_opened_is_left_out_or_refused_as_the_recipe_says(
+    images: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = images / "lá" / "large.png"
+    large.write_bytes(bytes(5000))
+    monkeypatch.setattr("tenfold.images.content.LARGEST_FILE", 4000)
+    note = f"Left out: {large} has 0.0 GiB; an image file of more than 1 GiB is not read."
+    assert main(["split", "ảnh", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert note in err.splitlines()
+    assert note in json.loads(out)["notes"]
+    assert json.loads(out)["counts"]["lá"] == {"train": 14, "validation": 3, "test": 3}
+    _, table = _read("ảnh", {})
+    assert note in table.notes
+    assert note in capsys.readouterr().err.splitlines()
+    with pytest.raises(DataError, match=r"1 of 41 images cannot be read; the first: .*large\.png has"):
+        _read("ảnh", {"data__unreadable": "refuse"})
 
 
 def test_split_keeps_groups_together(images: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,10 +187,46 @@ def test_known_hashes_are_kept(tmp_path: Path):
     assert hashed(table).samples["hash"].tolist() == [digest(b"image"), "f" * 32]
 
 
-def test_a_file_that_cannot_be_hashed_is_named(tmp_path: Path):
+def test_a_file_that_cannot_be_hashed_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [tmp_path / name for name in ("gone.png", "a.png", "large.png", "b.png")]
+    for path, size in zip(paths[1:], (3, 9, 4), strict=True):
+        path.write_bytes(b"x" * size)
+    monkeypatch.setattr(content, "LARGEST_FILE", 8)
+    table = replace(files_table(paths, label=["g", "a", "l", "b"]), notes=("noted before",))
+    kept = hashed(table)
+    assert kept.samples["hash"].tolist() == [digest(b"xxx"), digest(b"xxxx")]
+    assert kept.samples["label"].tolist() == ["a", "b"]
+    assert kept.notes[0] == "noted before"
+    assert kept.notes[1].startswith(f"Left out: {paths[0]} cannot be read: No such file")
+    assert kept.notes[2].startswith(f"Left out: {paths[2]} has 0.0 GiB; an image file of more than 1 GiB")
+    assert len(kept.notes) == 3
+    assert hashed(kept).notes == kept.notes
+
+
+def test_unreadable_files_are_refused_where_that_is_asked_or_nothing_is_left(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"image")
-    with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        hashed(files_table([tmp_path / "a.png", tmp_path / "gone.png"]))
+    table = files_table([tmp_path / "a.png", tmp_path / "gone.png", tmp_path / "lost.png"])
+    with pytest.raises(
+        DataError, match=r"^2 of 3 images cannot be read; the first: .*gone\.png cannot be read: No such"
+    ):
+        hashed(table, unreadable="refuse")
+    with pytest.raises(
+        DataError, match=r"^2 of 2 images cannot be read; the first: .*gone\.png cannot be read: No such"
+    ):
+        hashed(table.take([1, 2]))
+    assert len(hashed(table.take([0]), unreadable="refuse")) == 1
+
+
+def test_a_parquet_file_that_is_lost_is_one_note(tmp_path: Path):
+    for name in ("a", "b"):
+        write_shard(tmp_path / f"{name}.parquet", [f"{name} {row}".encode() for row in range(300)], group_rows=100)
+    table = read_table(tmp_path)
+    (tmp_path / "a.parquet").unlink()
+    kept = hashed(table)
+    assert kept.samples["hash"].tolist() == [digest(f"b {row}".encode()) for row in range(300)]
+    [note] = kept.notes[len(table.notes) :]
+    assert note.startswith("Left out (300 images): ")
+    assert "a.parquet cannot be read: No such file" in note
 
 
 def test_reading_bytes_imports_neither_pandas_nor_pyarrow():

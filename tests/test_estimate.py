@@ -106,8 +106,10 @@ def test_images_without_a_group_stand_alone() -> None:
     assert units.count == 11
     assert units.index[0] == units.index[2]
     assert units_of(np.array([None] * 4, object), 4).words == "over images"
-    part = units.take(np.array([0, 2, 5]))
-    assert (part.count, part.index.tolist(), part.words) == (2, [0, 0, 1], "over 2 groups")
+    part = units.take(np.array([0, 2, *range(5, 12), 1, 3]))
+    assert (part.count, part.index.tolist()[:3], part.words) == (10, [0, 0, 3], "over 10 groups")
+    few = units.take(np.array([0, 2, 5]))
+    assert (few.count, few.grouped, few.words) == (3, False, "over images (fewer than 10 groups)")
     with pytest.raises(UsageError, match="one value for each of the 5 images, not 2"):
         units_of(np.array(["a", "b"], object), 5)
 

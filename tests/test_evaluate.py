@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tenfold.errors import DataError, UsageError
-from tenfold.evaluate import evaluate_run, ledger
+from tenfold.evaluate import Evaluation, evaluate_run, ledger
 from tenfold.evaluate.ledger import count_looks, ledger_path, record_look
 from tenfold.run import Run
 from tenfold.train import train_model
@@ -169,6 +170,35 @@ def test_a_damaged_file_of_the_run_costs_no_look(fresh: Run, name: str) -> None:
     with pytest.raises(DataError, match=rf"{name} is damaged"):
         evaluate_run(fresh, "test")
     assert not ledger_path(fresh.path).exists()
+
+
+def unlabeled(run: Run, rows: list[int]) -> Run:
+    """The run with these images of its test part without a label."""
+    test = np.flatnonzero(run.table.samples["part"] == "test")
+    labels = run.table.samples["label"].to_numpy(object, copy=True)
+    labels[test[rows]] = None
+    return Run(run.path, run.table.assign(label=labels))
+
+
+def test_images_without_a_label_are_counted_apart(fresh: Run) -> None:
+    whole = evaluate_run(fresh, "test")
+    count = whole.n
+    part = evaluate_run(unlabeled(fresh, [0, 3]), "test")
+    assert (whole.unlabeled, part.unlabeled, part.n) == (0, 2, count - 2)
+    assert part.figures["accuracy"].n == part.n == np.sum(part.details["confusion"])
+    assert whole.basis == f"{count} test images"
+    assert str(part).endswith(f" on {count - 2} test images (2 more without a label left out)")
+    assert fresh.evaluations["test"]["unlabeled"] == 2
+    assert Evaluation.from_json(fresh.evaluations["test"]).basis == part.basis
+    assert len(fresh.predictions("test")) == count
+
+
+def test_a_part_without_any_label_is_refused_and_no_look(fresh: Run) -> None:
+    count = len(fresh.table.part("test"))
+    with pytest.raises(UsageError, match=r"^The test part has no labelled image; use tenfold predict\.$"):
+        evaluate_run(unlabeled(fresh, list(range(count))), "test")
+    assert not ledger_path(fresh.path).exists()
+    assert fresh.evaluations == {}
 
 
 def test_the_validation_part_is_free_to_look_at(fresh: Run) -> None:

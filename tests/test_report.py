@@ -163,6 +163,11 @@ def test_the_first_look_and_unreadable_images_are_named(flowers):
     assert len(facts_of(flowers)) == 2
 
 
+def test_images_without_a_label_are_named(flowers):
+    assert facts_of(flowers, unlabeled=1200)[2] == "1,200 more of its images have no label and are not in the figures."
+    assert len(facts_of(flowers, unlabeled=0)) == 2
+
+
 def test_a_cell_shows_its_own_images(flowers, page):
     """Each class has one color, so the pictures of a cell tell which class they are of."""
     counts = np.array(flowers.evaluations["test"]["details"]["confusion"])

@@ -670,3 +670,21 @@ def test_missing_hashes_are_computed_from_the_files(tmp_path: Path) -> None:
     assert split.samples["hash"].nunique() == 12
     assert parts_of(split)[::2] == parts_of(split)[1::2]
     assert "24 images belong to 12 groups or sets of copies, each kept in one part." in split.notes
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_a_split_and_keeps_its_line(tmp_path: Path) -> None:
+    sources = [tmp_path / f"{name}.png" for name in range(10)]
+    for number, source in enumerate(sources):
+        source.write_bytes(bytes([number]))
+    table, file = table_of(["a"] * 10, source=[str(path) for path in sources], hash=[None] * 10), tmp_path / "s.csv"
+    write_split(split_table(table), file)
+    before = file.read_bytes()
+    sources[3].unlink()
+    for split in (split_table(table), apply_split(table, file)):
+        assert str(sources[3]) not in split.samples["source"].tolist()
+        assert len(split) == 9
+        assert f"Left out: {sources[3]} cannot be read: No such file or directory." in split.notes
+    write_split(split, file)
+    assert file.read_bytes() == before
+    with pytest.raises(DataError, match=r"1 of 10 images cannot be read; the first: .*3\.png cannot be read"):
+        write_split(table.assign(part=["train"] * 10), file)  # a file has no room for notes

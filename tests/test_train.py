@@ -174,9 +174,12 @@ def test_minutes_limit_the_training(table, tmp_path):
 def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, monkeypatch):
     table = split_table(read_table(write_shapes(tmp_path / "data", size=96)), validation=0.2, test=0.2)
     monkeypatch.setattr(start_module, "_ENOUGH_EPOCHS", 10**9)
-    hasty = {"epochs": 2, "minutes": 5}
+    hasty = {"epochs": 0, "minutes": 0.1}
     run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train=hasty), tmp_path / "small")
     assert run.recipe.image.size == run.card["preprocessing"]["size"] == 72
+    capped = hasty | {"epochs": 1}
+    run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train=capped), tmp_path / "capped")
+    assert run.recipe.image.size == 96
     run = train_model(table, quick_recipe(image={"size": 96, "margin": 0}, train=hasty), tmp_path / "given")
     assert run.recipe.image.size == 96
 

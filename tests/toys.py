@@ -44,6 +44,6 @@ def quick_recipe(**sections: dict) -> Recipe:
     recipe = Recipe().change(
         image={"size": 16, "margin": 1.25},
         model={"name": "plain", "width": 8, "layers": 2},
-        train={"epochs": 3, "batch_size": 8, "precision": "float32", "ema": 0.3, "grow": "off"},
+        train={"epochs": 3, "batch_size": 8, "precision": "float32", "ema": 0.3, "grow": "off", "threads": 1},
     )
     return recipe.change(**sections)

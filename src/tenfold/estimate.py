@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from tenfold.errors import UsageError
 
 FEWEST_GROUPS = 10
+_TOO_FEW = f"over images (fewer than {FEWEST_GROUPS} groups)"
 """With fewer groups than this their variance cannot be estimated, and images are taken as independent."""
 
 RESAMPLES = 2000
@@ -84,7 +85,9 @@ class Units:
         if not self.grouped:
             return Units(np.arange(len(rows)), len(rows), False, self.words)
         kept, index = np.unique(self.index[rows], return_inverse=True)
-        return Units(index.astype(np.int64), len(kept), True, f"over {len(kept)} group{'s' * (len(kept) > 1)}")
+        if len(kept) < FEWEST_GROUPS:
+            return Units(np.arange(len(rows)), len(rows), False, _TOO_FEW)
+        return Units(index.astype(np.int64), len(kept), True, f"over {len(kept)} groups")
 
 
 def units_of(groups: NDArray[np.object_] | None, count: int) -> Units:
@@ -102,7 +105,7 @@ def units_of(groups: NDArray[np.object_] | None, count: int) -> Units:
     if len(place) == count:
         return Units(index, count, False, "over images")
     if len(place) < FEWEST_GROUPS:
-        return Units(np.arange(count), count, False, f"over images (fewer than {FEWEST_GROUPS} groups)")
+        return Units(np.arange(count), count, False, _TOO_FEW)
     return Units(index, len(place), True, f"over {len(place)} groups")
 
 

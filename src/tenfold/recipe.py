@@ -154,6 +154,9 @@ class TrainSettings:
     """Another seed gives other first weights, another order of the images and other augmentation."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    threads: int = 0
+    """Processor threads of the network; 0: all cores, or half of them where that is measured to be faster, as beside
+    other programs; and halved again when training becomes four times slower on the way."""
     workers: int = 0
     """Threads that decode images and feed a GPU; 0: chosen from the cores."""
     tensorboard: bool = False
@@ -194,6 +197,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.ema": (0, 1),
     "train.patience": (0, 1_000_000),
     "train.seed": (0, 2**63 - 1),
+    "train.threads": (0, 1024),
     "train.workers": (0, 1024),
 }
 """The least and the most that each number may be; in a tuple, each of its numbers."""
@@ -218,10 +222,14 @@ class Recipe:
             value = getattr(getattr(self, section), setting)
             for number in value if isinstance(value, tuple) else (value,):
                 check_range(name, number, low, high)
+        if -1 < self.augment.mix_share < 0:
+            raise UsageError(f"augment.mix_share must be from 0 to 1, or -1, not {self.augment.mix_share:g}.")
         check_range("split.validation + split.test", self.split.validation + self.split.test, 0, 0.95)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:
         """The recipe with some settings replaced: `recipe.change(train={"epochs": 3})`."""
+        for section, values in sections.items():
+            _check_names(section, values, "the recipe")
         changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
         return dataclasses.replace(self, **changed)
 
@@ -249,14 +257,7 @@ def recipe_from(content: dict[str, Any], origin: str = "recipe") -> Recipe:
     sections = get_type_hints(Recipe)
     built = {}
     for section, values in content.items():
-        if section not in sections:
-            raise unknown(f"A section of {origin}", section, sections)
-        hints = get_type_hints(sections[section])
-        if not isinstance(values, dict):
-            raise UsageError(f"[{section}] of {origin} must be a table of settings, not {values!r}.")
-        for name in values:
-            if name not in hints:
-                raise unknown(f"A setting in [{section}] of {origin}", name, hints)
+        _check_names(section, values, origin)
         tidy = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         built[section] = sections[section](**tidy)
     return Recipe(**built)
@@ -275,6 +276,17 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
     import tomli_w
 
     write_file(path, tomli_w.dumps(recipe_dict(recipe)))
+
+
+def _check_names(section: str, values: Any, origin: str) -> None:
+    sections = get_type_hints(Recipe)
+    if section not in sections:
+        raise unknown(f"A section of {origin}", section, sections)
+    if not isinstance(values, dict):
+        raise UsageError(f"[{section}] of {origin} must be a table of settings, not {values!r}.")
+    for name in values:
+        if name not in get_type_hints(sections[section]):
+            raise unknown(f"A setting in [{section}] of {origin}", name, get_type_hints(sections[section]))
 
 
 def _check_types(section: str, settings: Any) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -232,9 +233,14 @@ def load_run(path: str | Path) -> Run:
         raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
     run = Run(folder)
     if not (folder / "model.safetensors").is_file():
-        raise DataError(f"The training of {folder} has not ended; go on with: tenfold train --resume {folder}")
+        raise DataError(f"The training of {folder} has not ended; go on with: {resume_command(folder)}")
     run.card  # noqa: B018 - a damaged or foreign run is refused here, not later
     return run
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with a run."""
+    return f"tenfold train --resume {shlex.quote(str(folder))}"
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Findings:
     """The headline first."""
     details: dict[str, Any] = field(default_factory=dict)
     """JSON values that the report's blocks read; an Estimate may stand anywhere in them."""
+    unlabeled: int = 0
+    """Images of the part that are in no figure, as it is not known what is right for them."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Task:
     findings: Callable[[pd.DataFrame, Table, dict[str, Any]], Findings]
     """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures.
 
-    Raises UsageError for an option that the task does not have, or an impossible value of one.
+    Raises UsageError for an option that the task does not have, an impossible value of one, or a part without labels.
     """
     mixes: tuple[str, ...] = ()
     """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
@@ -80,7 +82,7 @@ CLASS_OPTIONS = ("level", "positive", "threshold", "top_k")
 
 
 def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any]) -> Findings:
-    """The figures of tenfold.metrics for one predicted class an image."""
+    """The figures of tenfold.metrics for one predicted class an image, over the images that have a label."""
     from tenfold.metrics.classification import classification_findings
 
     for name in options:
@@ -88,10 +90,13 @@ def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, A
             raise unknown("An option of a classification's figures", name, CLASS_OPTIONS)
     labels = table.labels()[predictions["sample"].to_numpy()]
     known = labels >= 0
+    if not known.any():
+        part = table.samples["part"].iat[0]
+        raise UsageError(f"The {part} part has no labelled image; use tenfold predict.")
     probability = np.array(predictions["probability"].tolist(), np.float64).reshape(len(predictions), -1)[known]
     groups = table.samples["group"].to_numpy(object)[predictions["sample"].to_numpy()][known]
     figures, details = classification_findings(labels[known], probability, table.classes, groups, **options)
-    return Findings(figures, details)
+    return Findings(figures, details, int((~known).sum()))
 
 
 TASKS: dict[str, Task] = {

@@ -30,7 +30,8 @@ def evaluate(
 
     Each look at the test part is counted in ledger.jsonl beside the run, by the
     images looked at: every further look makes its figures a little less honest.
-    While you are still choosing, look at the validation part.
+    While you are still choosing, look at the validation part. Images without a
+    label are predicted and counted, and are in no figure.
 
     For example:
 
@@ -76,7 +77,7 @@ def evaluate(
 
 
 def _show(evaluation: Evaluation) -> None:
-    show_figures(evaluation.figures, f"{evaluation.n} {evaluation.part} images")
+    show_figures(evaluation.figures, evaluation.basis)
     details = evaluation.details
     if details.get("positive") is not None:
         print(f"Positive class: {details['positive']}, from a probability of {details['threshold']:g} on.\n")

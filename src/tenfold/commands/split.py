@@ -36,9 +36,11 @@ def split(
     The parts are written to a CSV file keyed by the images' content, which you
     may edit and which every other command follows. Identical images, and images
     of one group, stay together; each class is spread as evenly as that allows.
-    Where the file stands already no old image moves, and new ones fill the part
-    that their class lacks most; remove it to split anew. Give --groups-from each
-    time: without its group a new image is left out.
+    Where the file stands already it is followed: no old image moves, new ones
+    fill the part that their class lacks most, and --validation, --test and --seed
+    hold for those alone; remove the file to split anew. Give --groups-from each
+    time: without its group a new image is left out. An image that cannot be read
+    is left out and named.
 
     For example:
 
@@ -82,19 +84,23 @@ def split(
     if per_class and path.exists():
         raise UsageError(f"--per-class leaves images out, and {path} stands already; name another file with --out.")
     settings = SplitSettings(file=str(path), validation=validation, test=test)
+    before = path.read_bytes() if path.exists() else None
     with waiting(f"Reading {data}"):
         table = parted(read_table(data, reader, group_pattern=groups_from), settings, seed)
         if per_class:
             table = limit_table(table, per_class, seed=seed)
             write_split(table, path)
         files = _write_folds(table, path, folds, repeats, seed) if folds else [path]
-    for note in table.notes:
+    stood = [] if before is None else [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
+    notes = [*stood, *table.notes]
+    for note in notes:
         say(note)
     if json:
-        show_json({"files": files, "counts": counts(table), "notes": table.notes})
+        show_json({"files": files, "counts": counts(table), "notes": notes})
         return 0
     show_counts(table)
-    print(f"Written to {path}" if not folds else f"Written to {files[0]} and {len(files) - 1} more, one a fold")
+    done = "Followed" if before == path.read_bytes() else "Written to"
+    print(f"{done} {path}" if not folds else f"Written to {files[0]} and {len(files) - 1} more, one a fold")
     here = [] if not (out or folds) else ["--split", files[0]]
     groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
     next_command("tenfold", "train", data, *here, *groups)
@@ -118,6 +124,13 @@ def parted(table: Table, settings: SplitSettings, seed: int) -> Table:
     if not known.issuperset(table.samples["hash"][table.samples["part"].notna()]):
         write_split(table, path)
     return table
+
+
+def standing_note(path: Path, options: list[str]) -> str:
+    """The sentence that says what these options do where the split was written before."""
+    names = " and ".join(filter(None, [", ".join(options[:-1]), options[-1]]))
+    verb = "holds" if len(options) == 1 else "hold"
+    return f"{path} stands already and is followed; {names} {verb} for new images only. Remove it to split anew."
 
 
 def counts(table: Table) -> dict[str, dict[str, int]]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tenfold.commands.live import Watch
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
-from tenfold.commands.split import counts, parted
+from tenfold.commands.split import counts, parted, standing_note
 from tenfold.errors import UsageError
+from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -72,6 +73,7 @@ def train(
 
 def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     """The recipe with its data and split named in full, and the table with its parts."""
+    from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
     from tenfold.split import find_split, limit_table, split_path
 
@@ -87,16 +89,27 @@ def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
         raise UsageError(f"split.file must be a file that `tenfold split` wrote; there is no {path}.")
     recipe = recipe.change(data={"path": _full(data.path)}, split={"file": _full(path)})
     say(f"Split: {path}" if path.exists() else f"Split: a new one, written to {path}")
+    if path.exists() and (shares := _wanted_shares(recipe, settings)):
+        say(standing_note(path, shares))
     with waiting(f"Reading {data.path}"):
-        table = parted(
-            read_table(data.path, data.reader, group_pattern=data.group_pattern), recipe.split, recipe.train.seed
-        )
+        table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
+        table = parted(hashed(table, unreadable=data.unreadable), recipe.split, recipe.train.seed)
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
     for note in table.notes:
         say(note)
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
     return recipe, table
+
+
+def _wanted_shares(recipe: Recipe, settings: dict[str, Any]) -> list[str]:
+    """The options for the shares of the parts that were typed, or that the recipe has a value of its own for."""
+    usual = SplitSettings()
+    return [
+        f"--split.{name}"
+        for name in ("validation", "test")
+        if f"split__{name}" in settings or getattr(recipe.split, name) != getattr(usual, name)
+    ]
 
 
 def _full(path: str | Path) -> str:
@@ -126,7 +139,7 @@ def _finish(run: Run, json: bool) -> int:
         show_json({"run": run.path, "images": parts, "evaluation": found})
         return 0
     if evaluation:
-        show_figures(evaluation.figures, f"{evaluation.n} validation images")
+        show_figures(evaluation.figures, evaluation.basis)
     else:
         say("There is no validation part, so nothing says yet how good the run is.")
     print(f"Run: {run.path}")

@@ -31,7 +31,7 @@ class Evaluation:
 
     part: str
     n: int
-    """Images evaluated."""
+    """Images that the figures are of."""
     look: int
     """Which look at these test images this was, from 1; 0 for validation."""
     figures: dict[str, Estimate]
@@ -40,10 +40,18 @@ class Evaluation:
     """What the report shows besides: confusion matrix, figures by class, curves."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images of the part that could not be read and are not in the figures: source -> why."""
+    unlabeled: int = 0
+    """Images of the part that have no label: they are predicted, and are not in the figures."""
+
+    @property
+    def basis(self) -> str:
+        """What the figures are of, in words."""
+        more = f" ({self.unlabeled} more without a label left out)" if self.unlabeled else ""
+        return f"{self.n} {self.part} images{more}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
-        names = ("part", "n", "look", "figures", "details", "unreadable")
+        names = ("part", "n", "look", "figures", "details", "unreadable", "unlabeled")
         content: dict[str, Any] = to_json({name: getattr(self, name) for name in names})
         return content
 
@@ -54,7 +62,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         name, headline = next(iter(self.figures.items()))
-        return f"{name.replace('_', ' ')} {headline} on {self.n} {self.part} images"
+        return f"{name.replace('_', ' ')} {headline} on {self.basis}"
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -63,7 +71,7 @@ class Evaluation:
             for name, figure in self.figures.items()
         )
         head = "<tr><th>figure</th><th>value</th><th>interval</th><th>method</th></tr>"
-        return f"<p>{self.n} {self.part} images</p><table>{head}{rows}</table>"
+        return f"<p>{self.basis}</p><table>{head}{rows}</table>"
 
 
 def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluation:
@@ -71,8 +79,9 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
     and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
-    ledger before its figures are shown or written. Raises UsageError for an unknown or empty part, an unknown option or
-    an impossible value of one, DataError where the images cannot be read or the look cannot be noted.
+    ledger before its figures are shown or written. Images without a label are predicted, and are in no figure. Raises
+    UsageError for an unknown part, one without images or labels, an unknown option or an impossible value of one,
+    DataError where the images cannot be read or the look cannot be noted.
 
     >>> import tenfold
     >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
@@ -97,7 +106,15 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     # The last step that can refuse is behind, and nothing is shown or written yet.
     look = record_look(ledger_path(run.path), run.path, hashes) if part == "test" else 0
     write_file(path, lambda aside: stored.to_parquet(aside, index=False))
-    evaluation = Evaluation(part, len(prepared.table), look, findings.figures, findings.details, prepared.unreadable)
+    evaluation = Evaluation(
+        part,
+        len(prepared.table) - findings.unlabeled,
+        look,
+        findings.figures,
+        findings.details,
+        prepared.unreadable,
+        findings.unlabeled,
+    )
     write_json(run.path / "evaluation.json", evaluations | {part: evaluation.to_json()})
     return evaluation
 

@@ -20,7 +20,7 @@ class Batch:
     images: Tensor
     """float32 [N, C, H, W], normalized, channels last in memory."""
     targets: dict[str, Tensor]
-    """What the task's `collate` made of these samples, the first dimension N; class labels are soft: [N, K]."""
+    """What the task's `targets` gives for these samples, the first dimension N; class labels are soft: [N, K]."""
     rows: NDArray[np.int64]
     """[N], positions in the Table that the loader reads."""
     keys: NDArray[np.uint64]

@@ -13,14 +13,15 @@ import os
 import stat
 import struct
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +79,14 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         raise DataError(f"{os.fspath(path)} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
-def hashed(table: Table, threads: int = 0) -> Table:
+def hashed(table: Table, threads: int = 0, *, unreadable: Literal["skip", "refuse"] = "skip") -> Table:
     """The table with every missing `hash` filled in: 32 hexadecimal digits of BLAKE2b over the content.
 
     The hash covers the file's bytes (or an array's shape, type and values) and, where there is one, the region. Equal
     files have equal hashes, whatever their names and wherever they lie. `threads` 0: as many as there are cores.
-    Raises DataError, which names the file, where one cannot be read.
+
+    A sample whose content cannot be read is left out, and `notes` name it and say why. Raises DataError, which names
+    the file, where that is so of every sample, or of one and `unreadable` is "refuse".
     """
     missing = np.flatnonzero(table.samples["hash"].isna().to_numpy(bool))
     if not len(missing):
@@ -91,14 +94,30 @@ def hashed(table: Table, threads: int = 0) -> Table:
     places = _places(table, missing)
     chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
 
-    def digest(chunk: list[Place]) -> list[str]:
+    def digest(chunk: list[Place]) -> list[str | DataError]:
         return [_digest(place, table.arrays) for place in chunk]
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tenfold-hash") as pool:
-        digests = [text for part in pool.map(digest, chunks) for text in part]
+        digests = [found for part in pool.map(digest, chunks) for found in part]
+    errors = {
+        row: str(found) for row, found in zip(missing.tolist(), digests, strict=True) if not isinstance(found, str)
+    }
+    if errors and (unreadable == "refuse" or len(errors) == len(table)):
+        first = next(iter(errors.values()))
+        raise DataError(f"{len(errors)} of {len(table)} images cannot be read; the first: {first}")
     values = table.samples["hash"].to_numpy(object, copy=True)
-    values[missing] = digests
-    return table.assign(hash=values)
+    values[missing] = [found if isinstance(found, str) else None for found in digests]
+    return _left_out(table.assign(hash=values), errors)
+
+
+def _left_out(table: Table, errors: dict[int, str]) -> Table:
+    """The table without these samples, and a note for each reason: all rows of a lost Parquet file have the same."""
+    if not errors:
+        return table
+    counts = Counter(errors.values())
+    notes = [f"Left out{f' ({count} images)' if count > 1 else ''}: {reason}" for reason, count in counts.items()]
+    kept = table.take(np.setdiff1d(np.arange(len(table)), list(errors)))
+    return replace(kept, notes=(*table.notes, *notes))
 
 
 def _places(table: Table, rows: NDArray[np.int64]) -> list[Place]:
@@ -125,9 +144,13 @@ def content_hash(content: Content, region: tuple[float, ...] | None = None) -> s
     return digest.hexdigest()
 
 
-def _digest(place: Place, arrays: Arrays) -> str:
+def _digest(place: Place, arrays: Arrays) -> str | DataError:
+    """The hash, or why there is none: one lost file must not end the reading of all others."""
     source, row, region = place
-    return content_hash(_read_content(source, row, arrays), region)
+    try:
+        return content_hash(_read_content(source, row, arrays), region)
+    except DataError as error:
+        return error
 
 
 def _read_content(source: str, row: int | None, arrays: Arrays) -> Content:

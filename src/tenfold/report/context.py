@@ -51,7 +51,7 @@ class Context:
 
     run: Run
     evaluation: dict[str, Any]
-    """`{"part", "n", "look", "figures", "details", "unreadable"}`, as evaluation.json holds it, with Estimates."""
+    """`{"part", "n", "look", "figures", "details", "unreadable", "unlabeled"}`: evaluation.json with Estimates."""
     thumbnails: Thumbnails
 
     @property

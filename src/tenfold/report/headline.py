@@ -49,6 +49,7 @@ def headline(run: Run, context: Context | None) -> Headline:
             *_standing(run, context, name, figure),
             *_few_groups(run, context),
             *_unreadable(context),
+            *_unlabeled(context),
         ],
         figure if figure_wording(name).percent else None,
         baseline[1] if baseline else None,
@@ -124,6 +125,11 @@ def _few_groups(run: Run, context: Context) -> list[str]:
 def _unreadable(context: Context) -> list[str]:
     count = len(context.evaluation.get("unreadable", {}))
     return [f"{count:,} of its images could not be read and are not in the figures."] if count else []
+
+
+def _unlabeled(context: Context) -> list[str]:
+    count = int(context.evaluation.get("unlabeled", 0))  # an evaluation of before this was counted has none
+    return [f"{count:,} more of its images have no label and are not in the figures."] if count else []
 
 
 def _sealed(run: Run) -> str:

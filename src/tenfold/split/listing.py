@@ -94,9 +94,10 @@ def write_split(table: Table, path: Path) -> None:
     back finds its part. An image that is left out and not in that file gets no line there: it is placed once what was
     amiss, such as an unknown group, is put right.
 
-    Raises UsageError for a table without parts, DataError where the old file is damaged.
+    Raises UsageError for a table without parts, DataError where the old file is damaged or an image without a hash
+    cannot be read.
     """
-    table = hashed(table)
+    table = hashed(table, unreadable="refuse")  # a file has no room for notes on what is left out
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")

@@ -48,8 +48,9 @@ def split_table(
     Parts that the reader found are kept; those that it did not are taken from the rest, of which `validation` and
     `test` then are the shares. The result depends on `seed` and the images' contents, not on their order or names.
 
-    `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why.
-    Raises UsageError for impossible shares, DataError where there is no image.
+    `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why, and which
+    images are left out as they cannot be read.
+    Raises UsageError for impossible shares, DataError where there is no image or none can be read.
 
     >>> import tenfold
     >>> table = tenfold.split_table(tenfold.read_table("digits"), per_class=20)

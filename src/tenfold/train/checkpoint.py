@@ -48,6 +48,8 @@ class State:
     best_loss: float | None = None
     best_epoch: int = 0
     """Epochs done when it was found."""
+    threads: int = 0
+    """Processor threads that may still be halved; 0: what the recipe says."""
     most: int = 0
     """Epochs at most, however much time is left; 0: as many as fit."""
 
@@ -80,7 +82,7 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="pt") as file:
             state = State(**json.loads(file.metadata()["state"]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - the file is freed
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"The checkpoint {path} is damaged ({error}); delete it to start the run anew.") from error
     model.load_state_dict(_under("model.", tensors))

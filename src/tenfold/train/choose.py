@@ -139,7 +139,7 @@ def _all_grey(training: Table) -> bool:
 
 def _is_digits(training: Table) -> bool:
     """Whether these are the built-in digits, whose mirror images are no digits."""
-    folder = str(cache_folder() / "digits")
+    folder = str((cache_folder() / "digits").absolute())
     return all(str(source).startswith(folder) for source in training.samples["source"])
 
 

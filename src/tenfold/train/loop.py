@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +24,17 @@ from tenfold.images.batch import Batch
 from tenfold.images.loader import Loader
 from tenfold.models.contract import Losses, Model, Step
 from tenfold.recipe import Recipe
+from tenfold.run import resume_command
 from tenfold.train.checkpoint import Row, State, save_checkpoint
 from tenfold.train.interrupt import catch_interrupt
-from tenfold.train.measure import precision_context
+from tenfold.train.measure import precision_context, torch_threads
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
-from tenfold.train.progress import Progress, Report
+from tenfold.train.progress import Progress, Report, several
 from tenfold.train.ranks import Ranks
 from tenfold.train.schedule import GROWN, Schedule
 
 CHECKPOINT_SECONDS = 30.0
+_STEPS_WATCHED, _SLOWED = 8, 4.0  # when so many steps together take so many times as long, there are too many threads
 _VALIDATIONS = 20  # about so many in a long training: more would cost time and tell nothing
 
 
@@ -64,6 +67,8 @@ class Loop:
         if min(np.diff(cuts)) < self.ranks.count:
             smallest = f"Some batches hold only {min(np.diff(cuts))} images"
             raise UsageError(f"{smallest}, too few for {self.ranks.count} processes; set a larger --batch-size.")
+        self._latest: deque[float] = deque(maxlen=_STEPS_WATCHED)
+        self._quickest = math.inf
         self.context = precision_context(self.recipe.train.precision, self.device)
 
     @property
@@ -86,7 +91,8 @@ class Loop:
         self.model.train()
         if not self.checkpoint.exists():
             self._save()
-        with catch_interrupt() as interrupted:
+        threads = self.state.threads or self.recipe.train.threads
+        with catch_interrupt() as interrupted, torch_threads(threads):
             self._interrupted = interrupted
             while self.steps and self.state.epoch < self.schedule.epochs and not self.ranks.any(self._is_over()):
                 self._run_epoch()
@@ -111,8 +117,10 @@ class Loop:
         for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
             rate = self.schedule.rate(self.state.step / self.total)
             whole = cuts[self.state.batch + 1] - cuts[self.state.batch]
+            began = time.perf_counter()
             losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
             _add(self.state.sums, losses, len(batch))
+            self._watch_threads((time.perf_counter() - began) / self.schedule.share(self.state.epoch))
             self.state.step += 1
             self.state.batch += 1
             self.averaged.update(self.model, self.state.step, self.recipe.train.ema * self.total)
@@ -121,6 +129,24 @@ class Loop:
             if self.ranks.any(self._is_late()):
                 break
         self._finish_epoch(images / max(time.perf_counter() - start, 1e-9))
+
+    def _watch_threads(self, seconds: float) -> None:
+        """Halve the threads where training has become many times slower: another program has taken cores.
+
+        `seconds` are those of a step, as at full size. With fewer threads than free cores it goes on at once, where
+        it would be fifty times slower; the last bits of the weights are others than with all threads.
+        """
+        self._latest.append(seconds)
+        if self.state.threads < 2 or len(self._latest) < _STEPS_WATCHED:
+            return
+        now = sum(self._latest)
+        self._quickest = min(self._quickest, now)
+        if now > max(_SLOWED * self._quickest, 2.0):
+            self.state.threads //= 2
+            torch.set_num_threads(self.state.threads)
+            slower = f"Other programs slow the training down, now {now / self._quickest:.0f} times"
+            self.report(Progress("note", f"{slower}; it goes on with {several(self.state.threads, 'thread')}"))
+            self._latest.clear()
 
     def _step(self, batch: Batch, rate: float, share: float) -> Losses:
         """Each of the model's optimizer steps on one batch; what the losses were, all together."""
@@ -158,7 +184,7 @@ class Loop:
         self.report(self._message("step", "", means, speed, self._seconds_left()))
         if self.ranks.any(self._interrupted.is_set()):
             self._save()
-            raise Interrupted(f"Stopped and saved; go on with: tenfold train --resume {self.folder}")
+            raise Interrupted(f"Stopped and saved; go on with: {resume_command(self.folder)}")
         if time.perf_counter() - self._saved > CHECKPOINT_SECONDS:
             self._save()
 
@@ -174,7 +200,8 @@ class Loop:
         state.sums = {}
         self._fit_to_time()
         epochs = self.schedule.epochs
-        due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs or self._is_over()
+        due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs
+        due = due or self.ranks.any(self._is_over())
         if self.validation is not None and due:
             row |= self._validate_averaged()
         state.rows.append(row)
@@ -198,7 +225,7 @@ class Loop:
         """
         state = self.state
         latest = (state.seconds - state.began) / self.schedule.share(state.epoch)
-        state.pace = 0.7 * state.pace + 0.3 * latest if state.pace else latest
+        state.pace = self.ranks.first(0.7 * state.pace + 0.3 * latest if state.pace else latest)
         state.began = state.seconds
 
     def _fit_to_time(self) -> None:
@@ -207,12 +234,13 @@ class Loop:
         Once the images have their full size it only plans fewer, so that the learning rate comes down once.
         """
         state, limit = self.state, self.recipe.train.minutes * 60
-        if not limit or state.seconds >= limit or (state.most and state.epoch >= state.most):
+        left = limit - self.ranks.first(state.seconds)
+        if not limit or left <= 0 or (state.most and state.epoch >= state.most):
             return
         planned = self.schedule.epochs
-        if state.epoch == planned > 1:  # it came out as planned; one more would begin at a learning rate of nothing
-            return
-        self.schedule.fit(state.epoch, limit - state.seconds, state.pace)
+        if state.epoch == planned and (planned > 1 or left < state.pace):
+            return  # it came out as planned; one more would begin at a learning rate of nothing
+        self.schedule.fit(state.epoch, left, state.pace)
         if state.epoch > planned * GROWN:
             self.schedule.epochs = min(planned, self.schedule.epochs)
         if state.most:
@@ -224,14 +252,15 @@ class Loop:
         self.model.load_state_dict(self.averaged.state)
         means = self.validate(self.model)
         self.model.load_state_dict(kept)
-        if self.state.best_loss is None or means["loss"] < self.state.best_loss:
+        best = math.inf if self.state.best_loss is None else self.state.best_loss
+        if means["loss"] < best:  # never where it is not a number
             self.state.best_loss, self.state.best_epoch = means["loss"], self.state.epoch
             if self.ranks.is_first:
                 self.save_best(self.averaged.state)
         return {f"validation_{name}": value for name, value in means.items()}
 
     def _is_over(self) -> bool:
-        patience = self.recipe.train.patience
+        patience = self.recipe.train.patience if self.validation is not None else 0
         return self._is_late() or (patience > 0 and self.state.epoch - self.state.best_epoch >= patience)
 
     def _is_late(self) -> bool:

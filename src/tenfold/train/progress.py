@@ -31,3 +31,8 @@ Report = Callable[[Progress], None]
 
 def no_report(message: Progress) -> None:
     """Tell nobody."""
+
+
+def several(number: float, noun: str) -> str:
+    """ "1 epoch", "3 epochs", "0.5 minutes"."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

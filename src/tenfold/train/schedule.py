@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tenfold.recipe import Recipe
 
 FIRST_SIZE, GROWN = 0.5, 0.8
@@ -37,12 +40,7 @@ class Schedule:
 
     def size(self, epoch: int) -> int:
         """Height and width of the training images in this epoch (from 0); a multiple of 8 before the last size."""
-        size = self.recipe.image.size
-        if self.recipe.train.grow != "on":
-            return size
-        done = epoch / (self.epochs - 1) if self.epochs > 1 else 1.0
-        share = 1.0 if done >= GROWN else FIRST_SIZE + (1 - FIRST_SIZE) * done / GROWN
-        return size if share == 1.0 else max(8, round(size * share / 8) * 8)
+        return int(self._sizes(np.array([epoch]))[0])
 
     def share(self, epoch: int) -> float:
         """The work of this epoch (from 0) as a share of one at full size: it goes with the number of pixels."""
@@ -50,7 +48,17 @@ class Schedule:
 
     def work(self, first: int = 0) -> float:
         """The work from epoch `first` on, in epochs at full size."""
-        return sum(self.share(epoch) for epoch in range(first, self.epochs))
+        sizes = self._sizes(np.arange(first, self.epochs))
+        return float(((sizes / self.recipe.image.size) ** 2).sum())
+
+    def _sizes(self, epochs: NDArray[np.int64]) -> NDArray[np.int64]:
+        size = self.recipe.image.size
+        if self.recipe.train.grow != "on":
+            return np.full(len(epochs), size)
+        done = epochs / (self.epochs - 1) if self.epochs > 1 else np.ones(len(epochs))
+        share = FIRST_SIZE + (1 - FIRST_SIZE) * done / GROWN
+        growing = np.maximum(8, np.round(size * share / 8).astype(np.int64) * 8)
+        return np.where(done >= GROWN, size, growing)
 
     def fit(self, first: int, seconds: float, seconds_an_epoch: float) -> None:
         """Set `epochs` so that the work from epoch `first` on takes at most `seconds`; at least `first` + 1 in all.

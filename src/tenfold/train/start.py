@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from tenfold.models import find_model
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
-from tenfold.run import FORMAT, Run, build_model, read_card, write_json, write_weights
+from tenfold.run import FORMAT, Run, build_model, read_card, resume_command, write_json, write_weights
 from tenfold.tasks import TASKS, Task
 from tenfold.train.checkpoint import Row, State, load_checkpoint
 from tenfold.train.choose import (
@@ -39,13 +40,13 @@ from tenfold.train.choose import (
 from tenfold.train.data import noise_batch, plain_loader, prepare_images, training_loader, with_statistics
 from tenfold.train.events import event_writer
 from tenfold.train.loop import Loop
-from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_precision
-from tenfold.train.progress import Progress, Report, no_report
+from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
+from tenfold.train.progress import Progress, Report, no_report, several
 from tenfold.train.ranks import Ranks, join_ranks
 from tenfold.train.schedule import Schedule
 
 _BEST = Path("checkpoint") / "best.safetensors"
-_SHRUNK_FROM, _ENOUGH_EPOCHS = 72, 40  # image sizes that may be shrunk; epochs below which they are
+_SHRUNK_FROM, _ENOUGH_EPOCHS = 96, 40  # image sizes that may be shrunk; epochs below which they are
 
 
 def train_model(
@@ -76,18 +77,20 @@ def train_model(
     folder, recipe = Path(out), recipe or Recipe()
     if (folder / "recipe.toml").exists():
         raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"out must be a new or empty folder, and {folder} holds something else; name another.")
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     find_model(recipe.model.name)
-    table = hashed(table.take(np.flatnonzero(table.samples["part"].notna())))
+    table = table.take(np.flatnonzero(table.samples["part"].notna()))
+    table = hashed(table, unreadable=recipe.data.unreadable)
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
     ranks = join_ranks(choose_device(recipe.train.device))
-    is_open = recipe.image.size == 0
-    recipe = choose_settings(recipe, table.part("train"))
+    given, recipe = recipe, choose_settings(recipe, table.part("train"))
     left = ranks.first(recipe.train.minutes * 60 - (time.monotonic() - started))
-    recipe, seconds = _fit_size(recipe, is_open, table, TASKS[task], ranks, left, progress)
+    recipe, seconds = _fit_size(recipe, given.image.size == 0, table, TASKS[task], ranks, left, progress)
     seen = np.flatnonzero(table.samples["part"] != "test")
     prepared = prepare_images(table.take(seen), recipe, progress)
     table = table.take(np.setdiff1d(np.arange(len(table)), np.delete(seen, prepared.rows)))
@@ -98,8 +101,14 @@ def train_model(
     most = recipe.train.epochs if recipe.train.minutes else 0
     if seconds:
         left = ranks.first(recipe.train.minutes * 60 - (time.monotonic() - started))
-        recipe = recipe.change(train={"epochs": _epochs_within(recipe, left, seconds)})
-        progress(Progress("measure", f"{recipe.train.epochs} epochs fit into {recipe.train.minutes:g} minutes"))
+        if left <= 0:
+            limit = f"The time limit of {several(recipe.train.minutes, 'minute')}"
+            raise UsageError(f"{limit} was over before the first step; give more, or try again: the images are cached.")
+        epochs = _epochs_within(recipe, left, seconds)
+        recipe = recipe.change(train={"epochs": min(recipe.train.epochs or epochs, epochs)})
+        progress(
+            Progress("measure", f"{several(recipe.train.epochs, 'epoch')} in {several(recipe.train.minutes, 'minute')}")
+        )
     recipe = choose_mixing(recipe)
     if recipe.train.find_lr:
         recipe = _with_found_rate(recipe, model, prepared, TASKS[task], ranks, progress)
@@ -110,6 +119,7 @@ def train_model(
         write_json(folder / "model.json", card)
         write_recipe(recipe, folder / "recipe.toml")
     state = State(epochs=recipe.train.epochs, most=most)
+    state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
@@ -173,7 +183,7 @@ def _run_loop(
     except OSError as error:
         raise DataError(
             f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, "
-            f"then go on with: tenfold train --resume {folder}"
+            f"then go on with: {resume_command(folder)}"
         ) from error
     ranks.wait()
     progress(Progress("done", f"Trained in {loop.state.seconds:.0f} s: {folder}"))
@@ -187,7 +197,7 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
         model.load_state_dict(load_file(folder / _BEST, str(loop.device)))
     fitting = plain_loader(recipe, prepared, task, "train")
     if fitting is not None:
-        model.eval().fit(fitting.batches())
+        model.eval().fit(batch.to(loop.device) for batch in fitting.batches())
     if not loop.ranks.is_first:
         return
     if not loop.steps:
@@ -200,25 +210,27 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
 
 
 def _measure_speed(recipe: Recipe, table: Table, task: Task, ranks: Ranks, progress: Report) -> tuple[Recipe, float]:
-    """The recipe with its precision settled, and the seconds of an epoch, where they count, else 0.
+    """The recipe with precision and threads settled, and the seconds of an epoch, where they count, else 0.
 
     Measured on images of noise with real targets, before any image is decoded.
     """
     part = table.part("train")
     model = _fresh_model(_make_card(recipe, part, task.name), recipe)
-    settings = recipe.train
-    settled = settings.precision != "auto" and not settings.minutes
+    settings, device = recipe.train, choose_device(recipe.train.device)
+    settled = settings.precision != "auto" and not settings.minutes and (settings.threads or device.type != "cpu")
     if settled or not any(step.parameters for step in model.steps()):
         kept = "float32" if settings.precision == "auto" else settings.precision
         return recipe.change(train={"precision": kept}), 0.0
     batch = noise_batch(recipe, part.take(np.arange(settings.batch_size)), task)
-    name, seconds = measure_precision(model, batch, recipe, choose_device(settings.device))
-    precision = PRECISIONS[int(ranks.first(PRECISIONS.index(name)))]  # ranks that differ would drift apart
-    seconds = ranks.first(seconds)
-    what = f"{seconds:.3f} s a batch of {settings.batch_size} at {recipe.image.size} px here"
-    progress(Progress("measure", f"precision {precision}: {what}"))
+    pace = measure_pace(model, batch, recipe, device)
+    precision = PRECISIONS[int(ranks.first(PRECISIONS.index(pace.precision)))]  # ranks that differ would drift apart
+    seconds = ranks.first(pace.seconds)
+    what = f"precision {precision}, {pace.threads} of {os.cpu_count()} cores" if pace.threads else precision
+    size = f"a batch of {settings.batch_size} at {recipe.image.size} px"
+    progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
     epoch = 1.3 * seconds * math.ceil(len(part) / settings.batch_size)  # with augmentation and validation
-    return recipe.change(train={"precision": precision}), epoch if settings.minutes else 0.0
+    changed = recipe.change(train={"precision": precision, "threads": pace.threads})
+    return changed, epoch if settings.minutes else 0.0
 
 
 def _fit_size(
@@ -230,9 +242,9 @@ def _fit_size(
     2 cores allow 19 epochs at 96 px (77.5 % of the validation part right) or 28 at 72 px (80.0 %).
     """
     measured, seconds = _measure_speed(recipe, table, task, ranks, progress)
-    if not recipe.train.minutes or not is_open or recipe.image.size < _SHRUNK_FROM:
+    if not seconds or not is_open or recipe.image.size < _SHRUNK_FROM:
         return measured, seconds
-    if _epochs_within(measured, left, seconds) >= _ENOUGH_EPOCHS:
+    if _epochs_within(measured, left, seconds) >= min(_ENOUGH_EPOCHS, recipe.train.epochs or _ENOUGH_EPOCHS):
         return measured, seconds
     return _measure_speed(shrink_images(recipe), table, task, ranks, progress)
 
@@ -253,7 +265,7 @@ def _epochs_within(recipe: Recipe, left: float, seconds: float) -> int:
     """How many epochs fit into `left` seconds; `seconds` are those of an epoch at full size."""
     schedule = Schedule(recipe, 0)
     schedule.fit(0, left, seconds)
-    return min(recipe.train.epochs or schedule.epochs, schedule.epochs)
+    return schedule.epochs
 
 
 def _make_card(recipe: Recipe, training: Table, task: str) -> dict[str, Any]:
