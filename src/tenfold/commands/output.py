@@ -68,10 +68,10 @@ def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
     show_table(("Figure", "Value", f"{level} interval", "Method"), rows, title)
 
 
-def next_command(*words: object) -> None:
-    """Print the command that most people want next, as their shell takes it."""
+def next_command(*words: object, when: str = "") -> None:
+    """Print the command that most people want next, as their shell takes it, and when they should."""
     texts = [str(word) for word in words]
-    print(f"Next: {subprocess.list2cmdline(texts) if os.name == 'nt' else shlex.join(texts)}")
+    print(f"Next{when and f', {when}'}: {subprocess.list2cmdline(texts) if os.name == 'nt' else shlex.join(texts)}")
 
 
 @contextmanager

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tenfold.run import Run
 
 
+_FEW_EPOCHS, _FEW_STEPS = 10, 1000  # a training below both has hardly begun
+_FEW_IMAGES = 20  # in a validation part: one of them is worth five points
+
+
 @with_settings
 def train(
     source: str = "",
@@ -75,12 +79,14 @@ def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     """The recipe with its data and split named in full, and the table with its parts."""
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
+    from tenfold.models import find_model
     from tenfold.split import find_split, limit_table, split_path
 
     file = Path(source) if source.lower().endswith(".toml") else None
     if source and file is None:
         settings = {"data__path": source} | settings
     recipe = chosen_recipe(file, settings)
+    find_model(recipe.model.name)
     data = recipe.data
     if not data.path:
         raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")
@@ -88,7 +94,7 @@ def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     if recipe.split.file and not path.is_file():
         raise UsageError(f"split.file must be a file that `tenfold split` wrote; there is no {path}.")
     recipe = recipe.change(data={"path": _full(data.path)}, split={"file": _full(path)})
-    say(f"Split: {path}" if path.exists() else f"Split: a new one, written to {path}")
+    is_new = not path.exists()
     if path.exists() and (shares := _wanted_shares(recipe, settings)):
         say(standing_note(path, shares))
     with waiting(f"Reading {data.path}"):
@@ -98,6 +104,7 @@ def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
     for note in table.notes:
         say(note)
+    say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
     return recipe, table
 
@@ -142,6 +149,26 @@ def _finish(run: Run, json: bool) -> int:
         show_figures(evaluation.figures, evaluation.basis)
     else:
         say("There is no validation part, so nothing says yet how good the run is.")
+    for line in _warnings(run, parts):
+        say(line)
     print(f"Run: {run.path}")
-    next_command("tenfold", "evaluate", run.path, "--part", "test")
+    next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
     return 0
+
+
+def _warnings(run: Run, parts: dict[str, int]) -> list[str]:
+    """What a newcomer would not see in the figures themselves."""
+    from tenfold.train.progress import several
+
+    lines, history = [], run.history
+    if "validation_loss" in history:
+        validated = history.dropna(subset=["validation_loss"]).sort_values("validation_loss", kind="stable")
+        kept, last = int(validated["epoch"].iloc[0]), int(validated["epoch"].max())
+        if kept != last:
+            lines.append(f"The weights are those of epoch {kept}, where the validation loss was least.")
+    if len(history) < _FEW_EPOCHS and history["step"].max() < _FEW_STEPS:
+        lines.append(f"The training was very short, {several(len(history), 'epoch')}; give it more time.")
+    if 0 < parts["validation"] < _FEW_IMAGES:
+        few = f"{parts['validation']} validation images say little"
+        lines.append(f"{few}; more images, or folds (tenfold split --folds), would say more.")
+    return lines
