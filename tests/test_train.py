@@ -24,8 +24,8 @@ from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import load_run
 from tenfold.split import split_table
 from tenfold.train import loop as loop_module
+from tenfold.train import plan as plan_module
 from tenfold.train import resume_training, train_model
-from tenfold.train import start as start_module
 from tenfold.train.choose import choose_mixing
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
@@ -173,7 +173,7 @@ def test_minutes_limit_the_training(table, tmp_path):
 
 def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, monkeypatch):
     table = split_table(read_table(write_shapes(tmp_path / "data", size=96)), validation=0.2, test=0.2)
-    monkeypatch.setattr(start_module, "_ENOUGH_EPOCHS", 10**9)
+    monkeypatch.setattr(plan_module, "_ENOUGH_EPOCHS", 10**9)
     hasty = {"epochs": 0, "minutes": 0.1}
     run = train_model(table, quick_recipe(image={"size": 0, "margin": 0}, train=hasty), tmp_path / "small")
     assert run.recipe.image.size == run.card["preprocessing"]["size"] == 72

@@ -158,8 +158,6 @@ def _finish(run: Run, json: bool) -> int:
 
 def _warnings(run: Run, parts: dict[str, int]) -> list[str]:
     """What a newcomer would not see in the figures themselves."""
-    from tenfold.train.progress import several
-
     lines, history = [], run.history
     if "validation_loss" in history:
         validated = history.dropna(subset=["validation_loss"]).sort_values("validation_loss", kind="stable")
@@ -167,7 +165,7 @@ def _warnings(run: Run, parts: dict[str, int]) -> list[str]:
         if kept != last:
             lines.append(f"The weights are those of epoch {kept}, where the validation loss was least.")
     if len(history) < _FEW_EPOCHS and history["step"].max() < _FEW_STEPS:
-        lines.append(f"The training was very short, {several(len(history), 'epoch')}; give it more time.")
+        lines.append(f"The training was very short (epochs: {len(history)}); give it more time.")
     if 0 < parts["validation"] < _FEW_IMAGES:
         few = f"{parts['validation']} validation images say little"
         lines.append(f"{few}; more images, or folds (tenfold split --folds), would say more.")

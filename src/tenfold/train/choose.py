@@ -16,7 +16,9 @@ from tenfold.images.content import encoded
 from tenfold.images.decode import image_size, is_grey
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
+from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
+from tenfold.run import FORMAT, build_model
 
 LEARNING_RATES = {"adamw": 0.005, "sgd": 0.1}
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
@@ -75,6 +77,27 @@ def model_settings(recipe: Recipe, training: Table) -> dict[str, Any]:
         counts = np.bincount(training.labels(), minlength=len(training.classes))
         settings["class_weights"] = (counts.sum() / np.maximum(counts, 1) / len(counts)).round(6).tolist()
     return settings
+
+
+def make_card(recipe: Recipe, training: Table, task: str) -> dict[str, Any]:
+    """The content of model.json."""
+    preprocessing = start_preprocessing(recipe)
+    return {
+        "format": FORMAT,
+        "task": task,
+        "architecture": recipe.model.name,
+        "channels": len(preprocessing.mean),
+        "classes": list(training.classes),
+        "settings": model_settings(recipe, training),
+        "preprocessing": preprocessing.to_json(),
+        "weights": {"origin": "trained from scratch", "licence": None},
+    }
+
+
+def fresh_model(card: dict[str, Any], recipe: Recipe) -> Model:
+    """The model with its starting weights, which depend on the seed only."""
+    torch.manual_seed(recipe.train.seed)
+    return build_model(card)
 
 
 def start_preprocessing(recipe: Recipe) -> Preprocessing:

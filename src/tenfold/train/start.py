@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,27 +23,19 @@ from tenfold.models import find_model
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
-from tenfold.run import FORMAT, Run, build_model, read_card, resume_command, write_json, write_weights
+from tenfold.run import Run, read_card, resume_command, write_json, write_weights
 from tenfold.tasks import TASKS, Task
 from tenfold.train.checkpoint import Row, State, load_checkpoint
-from tenfold.train.choose import (
-    choose_device,
-    choose_mixing,
-    choose_settings,
-    model_settings,
-    shrink_images,
-    start_preprocessing,
-)
-from tenfold.train.data import noise_batch, plain_loader, prepare_images, training_loader, with_statistics
+from tenfold.train.choose import choose_device, choose_mixing, choose_settings, fresh_model, make_card
+from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
 from tenfold.train.events import event_writer
 from tenfold.train.loop import Loop
-from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
-from tenfold.train.progress import Progress, Report, no_report, several
+from tenfold.train.plan import Plan
+from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import Ranks, join_ranks
 from tenfold.train.schedule import Schedule
 
 _BEST = Path("checkpoint") / "best.safetensors"
-_SHRUNK_FROM, _ENOUGH_EPOCHS = 96, 40  # image sizes that may be shrunk; epochs below which they are
 
 
 def train_model(
@@ -89,36 +78,26 @@ def train_model(
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
     ranks = join_ranks(choose_device(recipe.train.device))
     given, recipe = recipe, choose_settings(recipe, table.part("train"))
-    left = ranks.first(recipe.train.minutes * 60 - (time.monotonic() - started))
-    recipe, seconds = _fit_size(recipe, given.image.size == 0, table, TASKS[task], ranks, left, progress)
+    plan = Plan(recipe, TASKS[task], ranks, started, progress)
+    plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0)
     seen = np.flatnonzero(table.samples["part"] != "test")
-    prepared = prepare_images(table.take(seen), recipe, progress)
+    prepared = prepare_images(table.take(seen), plan.recipe, progress)
     table = table.take(np.setdiff1d(np.arange(len(table)), np.delete(seen, prepared.rows)))
-    recipe = with_statistics(recipe, prepared)
-    card = _make_card(recipe, prepared.table.part("train"), task)
-    model = _fresh_model(card, recipe)
-    progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, recipe.image.size)}"))
-    most = recipe.train.epochs if recipe.train.minutes else 0
-    if seconds:
-        left = ranks.first(recipe.train.minutes * 60 - (time.monotonic() - started))
-        if left <= 0:
-            limit = f"The time limit of {several(recipe.train.minutes, 'minute')}"
-            raise UsageError(f"{limit} was over before the first step; give more, or try again: the images are cached.")
-        epochs = _epochs_within(recipe, left, seconds)
-        recipe = recipe.change(train={"epochs": min(recipe.train.epochs or epochs, epochs)})
-        progress(
-            Progress("measure", f"{several(recipe.train.epochs, 'epoch')} in {several(recipe.train.minutes, 'minute')}")
-        )
-    recipe = choose_mixing(recipe)
-    if recipe.train.find_lr:
-        recipe = _with_found_rate(recipe, model, prepared, TASKS[task], ranks, progress)
+    plan.recipe = with_statistics(plan.recipe, prepared)
+    card = make_card(plan.recipe, prepared.table.part("train"), task)
+    model = fresh_model(card, plan.recipe)
+    progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, plan.recipe.image.size)}"))
+    plan.settle_epochs()
+    plan.recipe = choose_mixing(plan.recipe)
+    plan.settle_rate(model, prepared)
+    recipe = plan.recipe
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
         write_table(table, folder / "table.parquet")
         write_json(folder / "environment.json", environment)
         write_json(folder / "model.json", card)
         write_recipe(recipe, folder / "recipe.toml")
-    state = State(epochs=recipe.train.epochs, most=most)
+    state = State(epochs=recipe.train.epochs, most=given.train.epochs if recipe.train.minutes else 0)
     state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
@@ -141,7 +120,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
     prepared = prepare_images(table, recipe, progress)
     if prepared.unreadable:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
-    model = _fresh_model(card, recipe)
+    model = fresh_model(card, recipe)
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
     _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
     return Run(folder)
@@ -207,86 +186,6 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if recipe.train.minutes:  # whoever repeats the run trains as long as it did, whatever the machine
         write_recipe(recipe.change(train={"epochs": loop.state.epoch, "minutes": 0.0}), folder / "recipe.toml")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-
-
-def _measure_speed(recipe: Recipe, table: Table, task: Task, ranks: Ranks, progress: Report) -> tuple[Recipe, float]:
-    """The recipe with precision and threads settled, and the seconds of an epoch, where they count, else 0.
-
-    Measured on images of noise with real targets, before any image is decoded.
-    """
-    part = table.part("train")
-    model = _fresh_model(_make_card(recipe, part, task.name), recipe)
-    settings, device = recipe.train, choose_device(recipe.train.device)
-    settled = settings.precision != "auto" and not settings.minutes and (settings.threads or device.type != "cpu")
-    if settled or not any(step.parameters for step in model.steps()):
-        kept = "float32" if settings.precision == "auto" else settings.precision
-        return recipe.change(train={"precision": kept}), 0.0
-    batch = noise_batch(recipe, part.take(np.arange(settings.batch_size)), task)
-    pace = measure_pace(model, batch, recipe, device)
-    precision = PRECISIONS[int(ranks.first(PRECISIONS.index(pace.precision)))]  # ranks that differ would drift apart
-    seconds = ranks.first(pace.seconds)
-    what = f"precision {precision}, {pace.threads} of {os.cpu_count()} cores" if pace.threads else precision
-    size = f"a batch of {settings.batch_size} at {recipe.image.size} px"
-    progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
-    epoch = 1.3 * seconds * math.ceil(len(part) / settings.batch_size)  # with augmentation and validation
-    changed = recipe.change(train={"precision": precision, "threads": pace.threads})
-    return changed, epoch if settings.minutes else 0.0
-
-
-def _fit_size(
-    recipe: Recipe, is_open: bool, table: Table, task: Task, ranks: Ranks, left: float, progress: Report
-) -> tuple[Recipe, float]:
-    """The recipe with precision and image size settled, and the seconds of an epoch.
-
-    Where the size `is_open` and a time limit leaves too few epochs, the images are made smaller: of flowers, 120 s on
-    2 cores allow 19 epochs at 96 px (77.5 % of the validation part right) or 28 at 72 px (80.0 %).
-    """
-    measured, seconds = _measure_speed(recipe, table, task, ranks, progress)
-    if not seconds or not is_open or recipe.image.size < _SHRUNK_FROM:
-        return measured, seconds
-    if _epochs_within(measured, left, seconds) >= min(_ENOUGH_EPOCHS, recipe.train.epochs or _ENOUGH_EPOCHS):
-        return measured, seconds
-    return _measure_speed(shrink_images(recipe), table, task, ranks, progress)
-
-
-def _with_found_rate(
-    recipe: Recipe, model: Model, prepared: PreparedTable, task: Task, ranks: Ranks, progress: Report
-) -> Recipe:
-    """The recipe with the learning rate that a range test finds."""
-    loader = training_loader(recipe, prepared, task, lambda epoch: recipe.image.size)
-    batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
-    device = choose_device(recipe.train.device)
-    rate = ranks.first(find_learning_rate(model.to(device), batches, recipe, device))
-    progress(Progress("measure", f"learning rate {rate:.2g} by the range test"))
-    return recipe.change(train={"lr": rate, "find_lr": False})
-
-
-def _epochs_within(recipe: Recipe, left: float, seconds: float) -> int:
-    """How many epochs fit into `left` seconds; `seconds` are those of an epoch at full size."""
-    schedule = Schedule(recipe, 0)
-    schedule.fit(0, left, seconds)
-    return schedule.epochs
-
-
-def _make_card(recipe: Recipe, training: Table, task: str) -> dict[str, Any]:
-    """The content of model.json."""
-    preprocessing = start_preprocessing(recipe)
-    return {
-        "format": FORMAT,
-        "task": task,
-        "architecture": recipe.model.name,
-        "channels": len(preprocessing.mean),
-        "classes": list(training.classes),
-        "settings": model_settings(recipe, training),
-        "preprocessing": preprocessing.to_json(),
-        "weights": {"origin": "trained from scratch", "licence": None},
-    }
-
-
-def _fresh_model(card: dict[str, Any], recipe: Recipe) -> Model:
-    """The model with its starting weights, which depend on the seed only."""
-    torch.manual_seed(recipe.train.seed)
-    return build_model(card)
 
 
 def _save_history(folder: Path, recipe: Recipe) -> Callable[[list[Row]], None]:

@@ -53,8 +53,8 @@ the stronger the color, the larger the share of the row"><figcaption>Rows: true 
 both in the order of the tables below. Blue: right; orange: wrong; the stronger, the larger the share of the \
 row.</figcaption></figure>
 {% if cells %}
-<p class="note" id="confusion-key">The most frequent confusions, {{ cells | length }} of them. Select a count to see its \
-images.</p>
+<p class="note" id="confusion-key">The most frequent confusions, {{ cells | length }} of them. Select a count to see \
+its images.</p>
 {% call scroll("Most frequent confusions", tall=cells | length > 12) %}
 <table aria-describedby="confusion-key">
 <thead><tr><th scope="col">True class</th><th scope="col">Predicted class</th><th scope="col" class="number">Images\
