@@ -28,7 +28,7 @@ from tenfold.__main__ import COMMANDS, main, make_app
 from tenfold.commands.live import Watch
 from tenfold.commands.options import SHORT, chosen_recipe
 from tenfold.commands.output import readable_bytes, show_json, show_table
-from tenfold.commands.train import _free_folder, _read
+from tenfold.commands.train import _free_folder, _read, _stop_told
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
@@ -354,6 +354,14 @@ def test_split_in_json(images: Path, capsys: Capture) -> None:
     result = json_of(capsys)
     assert result["files"] == ["mine.csv"]
     assert result["counts"]["(all)"] == {"train": 28, "validation": 6, "test": 6}
+
+
+def test_a_stop_outside_the_loop_says_whether_there_is_something_to_go_on_with(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="before the first step"), _stop_told(tmp_path):
+        raise KeyboardInterrupt
+    (tmp_path / "recipe.toml").touch()
+    with pytest.raises(Interrupted, match="go on with: tenfold train --resume"), _stop_told(tmp_path):
+        raise KeyboardInterrupt
 
 
 def test_split_follows_the_file_that_stands(images: Path) -> None:

@@ -1,5 +1,6 @@
 """The loop: it learns, stops, goes on with the same bits, and loses nothing."""
 
+import math
 import os
 import shutil
 import signal
@@ -7,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,8 +27,9 @@ from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import load_run
 from tenfold.split import split_table
 from tenfold.train import loop as loop_module
+from tenfold.train import measure, resume_training, train_model
 from tenfold.train import plan as plan_module
-from tenfold.train import resume_training, train_model
+from tenfold.train.checkpoint import State
 from tenfold.train.choose import choose_mixing
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
@@ -189,6 +193,42 @@ def test_longer_trainings_mix_more_images(epochs, share):
     recipe = Recipe().change(train={"epochs": epochs})
     assert choose_mixing(recipe).augment.mix_share == share
     assert choose_mixing(recipe.change(augment={"mix_share": 0.1})).augment.mix_share == 0.1
+
+
+def test_a_limit_that_is_over_before_the_first_step_is_refused(table, tmp_path):
+    with pytest.raises(UsageError, match="was over before the first step; give more"):
+        train_model(table, quick_recipe(train={"minutes": 0.0001}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_patience_needs_a_validation_part(tmp_path):
+    table = split_table(read_table(write_shapes(tmp_path / "data")), validation=0, test=0.2)
+    run = train_model(table, quick_recipe(train={"epochs": 4, "patience": 1}), tmp_path / "run")
+    assert len(run.history) == 4
+
+
+def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
+    monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1.0 if torch.get_num_threads() == 1 else 3.0)
+    cpu = torch.device("cpu")
+    with measure.torch_threads(2):
+        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0)
+        given = Recipe().change(train={"threads": 2})
+        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 3.0)
+        assert torch.get_num_threads() == 2
+
+
+def test_threads_are_halved_where_training_becomes_many_times_slower():
+    said = []
+    loop = SimpleNamespace(state=State(threads=2), _latest=deque(maxlen=8), _quickest=math.inf, report=said.append)
+    with measure.torch_threads(2):
+        for seconds in [0.1] * 20 + [0.3] * 20:  # three times is not enough
+            loop_module.Loop._watch_threads(loop, seconds)
+        assert (loop.state.threads, said) == (2, [])
+        for seconds in [1.0] * 30:
+            loop_module.Loop._watch_threads(loop, seconds)
+        assert loop.state.threads == torch.get_num_threads() == 1
+        assert len(said) == 1
+        assert "goes on with 1 thread" in said[0].text
 
 
 def test_a_folder_that_holds_a_run_is_refused(table, undisturbed):

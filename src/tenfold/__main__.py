@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'A file'}: {error.strerror or error}.", 3)
     except KeyboardInterrupt:
-        return _fail("Stopped by Ctrl-C; nothing was begun that one could go on with.", 130)
+        return _fail("Stopped by Ctrl-C.", 130)
 
 
 def _fail(error: object, code: int) -> int:

@@ -71,7 +71,8 @@ def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
 def next_command(*words: object, when: str = "") -> None:
     """Print the command that most people want next, as their shell takes it, and when they should."""
     texts = [str(word) for word in words]
-    print(f"Next{when and f', {when}'}: {subprocess.list2cmdline(texts) if os.name == 'nt' else shlex.join(texts)}")
+    command = subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+    print(f"Next, {when}: {command}" if when else f"Next: {command}")
 
 
 @contextmanager

@@ -99,8 +99,10 @@ def split(
         show_json({"files": files, "counts": counts(table), "notes": notes})
         return 0
     show_counts(table)
-    done = "Followed" if before == path.read_bytes() else "Written to"
-    print(f"{done} {path}" if not folds else f"Written to {files[0]} and {len(files) - 1} more, one a fold")
+    if folds:
+        print(f"Written to {files[0]} and {len(files) - 1} more, one a fold")
+    else:
+        print(f"{'Followed' if before == path.read_bytes() else 'Written to'} {path}")
     here = [] if not (out or folds) else ["--split", files[0]]
     groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
     next_command("tenfold", "train", data, *here, *groups)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from tenfold.commands.live import Watch
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.commands.split import counts, parted, standing_note
-from tenfold.errors import UsageError
+from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
@@ -65,14 +67,27 @@ def train(
     if resume is not None:
         if source or out or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, --out or setting.")
-        with Watch() as watch:
+        with _stop_told(resume), Watch() as watch:
             run = resume_training(resume, progress=watch)
         return _finish(run, json)
     recipe, table = _read(source, settings)
     folder = out or _free_folder(Path(recipe.data.path))
-    with Watch() as watch:
+    with _stop_told(folder), Watch() as watch:
         run = train_model(table, recipe, folder, progress=watch)
     return _finish(run, json)
+
+
+@contextmanager
+def _stop_told(folder: Path) -> Iterator[None]:
+    """Say after a Ctrl-C outside the loop, which tells its own, whether there is something to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (folder / "recipe.toml").exists():
+            from tenfold.run import resume_command
+
+            raise Interrupted(f"Stopped by Ctrl-C; go on with: {resume_command(folder)}") from None
+        raise Interrupted("Stopped by Ctrl-C before the first step; nothing was written, start again.") from None
 
 
 def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:

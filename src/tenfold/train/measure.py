@@ -1,4 +1,4 @@
-"""What this machine and this network can do, measured before training: precision, speed, learning rate."""
+"""What this machine and this network can do, measured before training: precision, threads, learning rate."""
 
 from __future__ import annotations
 
