@@ -56,6 +56,7 @@ class FakeRun:
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
+    diagnosis: list[dict[str, Any]] = field(default_factory=list)
     task: Task = TASKS["classification"]
     preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)
@@ -148,10 +149,11 @@ def evaluate(run: FakeRun, part: str, look: int, options: dict[str, Any], genera
     rows = np.flatnonzero(run.table.samples["part"] == part)
     truth = run.table.labels()[rows]
     probability = make_probability(truth, len(run.classes), generator)
-    figures, details = classification_findings(
-        truth, probability, run.classes, np.full(len(rows), None, object), **options
-    )
-    run.evaluations[part] = Evaluation(part, len(rows), look, figures, details).to_json()
+    answers = (truth, probability, run.classes, np.full(len(rows), None, object))
+    first, _ = classification_findings(*answers, **options)
+    figures, details = classification_findings(*answers, looks=max(look, 1), **options)
+    widths = [found["accuracy"].high - found["accuracy"].low for found in (figures, first)]
+    run.evaluations[part] = Evaluation(part, len(rows), look, figures, details, widened=widths[0] / widths[1]).to_json()
     run.frames[part] = pd.DataFrame(
         {
             "part": part,

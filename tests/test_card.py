@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt  # rich brings it
 from PIL import Image
 
 from tenfold.__main__ import main
-from tenfold.estimate import Estimate, wilson
+from tenfold.estimate import Estimate, clopper_pearson
 from tenfold.recipe import Recipe
 from tenfold.report import write_card
 from tenfold.report.card import MOST_CLASSES, markdown
@@ -61,12 +61,12 @@ def test_it_lies_in_the_run_as_its_readme(flowers, card):
 def test_the_headline_is_that_of_the_test_part_with_its_interval_and_look(flowers, card):
     frame = flowers.frames["test"]
     right, count = int((frame["label"] == frame["predicted"]).sum()), len(frame)
-    low, high = (100 * end for end in wilson(right, count))
+    low, high = (100 * end for end in clopper_pearson(right, count, 0.975))
     assert (
         f"On {count} test images it had never seen, the model named the right class {100 * right / count:.1f} % "
-        f"of the time ({low:.1f} to {high:.1f}, 95 % Wilson).</p>" in card
+        f"of the time ({low:.1f} to {high:.1f}, 97.5 % Clopper-Pearson).</p>" in card
     )
-    assert "<li>This is look 2 at this test part." in card
+    assert "<li>This test part has had 2 looks: " in card
 
 
 def test_it_says_what_the_model_is_and_learned_from(card):

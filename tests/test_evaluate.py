@@ -17,7 +17,8 @@ import pytest
 
 from tenfold.errors import DataError, UsageError
 from tenfold.evaluate import Evaluation, evaluate_run, ledger
-from tenfold.evaluate.ledger import count_looks, ledger_path, record_look
+from tenfold.evaluate.ledger import record_look
+from tenfold.looks import count_looks, ledger_path
 from tenfold.run import Run
 from tenfold.train import train_model
 from tests.toys import quick_recipe, shapes_table
@@ -86,14 +87,14 @@ def test_a_full_disk_is_told_of_and_loses_no_look(path: Path, monkeypatch: pytes
 
 
 def test_looks_at_once_get_numbers_of_their_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ledger.count_looks
+    real = ledger.looks_at
 
-    def slowly(path: Path, hashes: list[str]) -> int:
-        count = real(path, hashes)
+    def slowly(path: Path, hashes: list[str]) -> set[str]:
+        found = real(path, hashes)
         time.sleep(0.02)
-        return count
+        return found
 
-    monkeypatch.setattr(ledger, "count_looks", slowly)
+    monkeypatch.setattr(ledger, "looks_at", slowly)
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(lambda _: look(path), range(6))) == [1, 2, 3, 4, 5, 6]
     assert len(path.read_bytes().splitlines()) == 6

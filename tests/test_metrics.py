@@ -97,9 +97,9 @@ def test_figures_are_those_of_scikit_learn(case: str) -> None:
     truth, probability = CASES[case]
     figures, details = findings(case)
     wanted = expected(truth, probability)
-    top = {name for name in figures if name.startswith("top_")}
-    assert {name: figure.value for name, figure in figures.items() if name not in top} == pytest.approx(wanted)
-    assert set(details["undefined"]) == set(METRICS) - {"top_k_accuracy"} - set(wanted)
+    others = {name for name in figures if name.startswith("top_")} | {"calibration_error"}  # see test_calibration.py
+    assert {name: figure.value for name, figure in figures.items() if name not in others} == pytest.approx(wanted)
+    assert set(details["undefined"]) == set(METRICS) - {"top_k_accuracy", "calibration_error"} - set(wanted)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -308,8 +308,9 @@ def test_groups_widen_the_intervals_of_figures_that_vary_between_them() -> None:
     together, details = classification_findings(truth, probability, names(3), groups.astype(object))
     for name, figure in together.items():
         assert figure.method.endswith("over 20 groups")
-        assert figure.high - figure.low > 2 * (alone[name].high - alone[name].low), name
-        assert figure.value == alone[name].value
+        times = 1 if name == "calibration_error" else 2  # its interval ends at 0
+        assert figure.high - figure.low > times * (alone[name].high - alone[name].low), name
+        assert figure.value == alone[name].value or name == "calibration_error"  # less of it is chance's
     assert details["per_class"][0]["recall"].method == "Wilson over 20 groups"
     few = np.repeat(np.arange(5), 60).astype(object)
     same, _ = classification_findings(truth, probability, names(3), few)
@@ -323,7 +324,7 @@ def test_the_level_sets_the_width_and_the_same_answers_give_the_same_figures() -
     narrow, _ = classification_findings(truth, probability, names(3), level=0.8)
     for name, figure in narrow.items():
         wide = findings("three classes")[0][name]
-        assert wide.low < figure.low < figure.value < figure.high < wide.high, name
+        assert wide.low < figure.low < figure.value < figure.high < wide.high or name == "calibration_error", name
         assert figure.level == 0.8
 
 

@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tenfold.estimate import Estimate, from_json, wilson
+from tenfold.estimate import Estimate, clopper_pearson, from_json, wilson
+from tenfold.evaluate.ledger import record_look
 from tenfold.images.table import Table, load_table, make_samples, write_table
+from tenfold.looks import ledger_path
 from tenfold.recipe import Recipe
 from tenfold.report import BLOCKS, write_report
 from tenfold.report.blocks.confusion import IN_ALL, IN_CELL, matrix_picture
 from tenfold.report.context import Context
 from tenfold.report.figures import write_seconds
-from tenfold.report.headline import for_looks, headline
+from tenfold.report.headline import headline
 from tenfold.report.page import training_again
 from tenfold.report.plots import INK, MUTED, RULE, SERIES
 from tenfold.report.thumbnails import Thumbnails
@@ -124,10 +126,10 @@ def test_writing_twice_gives_the_same_bytes(flowers):
 def test_the_headline_says_it_in_words(flowers, page):
     truth = flowers.frames["test"]["label"]
     right, count = int((truth == flowers.frames["test"]["predicted"]).sum()), len(truth)
-    low, high = (100 * end for end in wilson(right, count))
+    low, high = (100 * end for end in clopper_pearson(right, count, 0.975))
     assert (
         f"On {count} test images it had never seen, the model named the right class {100 * right / count:.1f} % "
-        f"of the time ({low:.1f} to {high:.1f}, 95 % Wilson) ." in page.text
+        f"of the time ({low:.1f} to {high:.1f}, 97.5 % Clopper-Pearson) ." in page.text
     )
     low, high = (100 * end for end in wilson(30, 70))
     largest = f"largest class, roses, would be right {3000 / 70:.1f} % of the time ({low:.1f} to {high:.1f})."
@@ -135,20 +137,33 @@ def test_the_headline_says_it_in_words(flowers, page):
 
 
 def test_a_second_look_widens_the_interval(flowers, page):
-    assert "This is look 2 at this test part." in page.text
-    figure = Estimate(**flowers.evaluations["test"]["figures"]["accuracy"])
-    wide = for_looks(figure, 2)
-    assert f"about {100 * wide.low:.1f} to {100 * wide.high:.1f}." in page.text
+    figure = flowers.evaluations["test"]["figures"]["accuracy"]
+    low, high = wilson(round(figure["value"] * figure["n"]), figure["n"])
+    times = (figure["high"] - figure["low"]) / (high - low)
+    assert times > 1.1
+    assert (
+        "This test part has had 2 looks: for the intervals of all of them to hold at 95 % together, that of the "
+        "accuracy is "
+        f"{times:.1f} times as wide as at the first look." in page.text
+    )
+    assert "choosing the recipe by what an earlier look showed (adaptive re-use)" in page.text
 
 
-@pytest.mark.parametrize("looks", [1, 2, 5, 50])
-def test_the_interval_for_several_looks_is_near_wilsons_at_the_stricter_level(looks):
-    figure = Estimate(0.8, *wilson(400, 500), 0.95, 500, "Wilson")
-    wide = for_looks(figure, looks)
-    assert wide.level == pytest.approx(1 - 0.05 / looks)
-    assert (wide.low, wide.high) == pytest.approx(wilson(400, 500, 1 - 0.05 / looks), abs=0.005)
-    perfect = for_looks(Estimate(1.0, *wilson(30, 30), 0.95, 30, "Wilson"), looks)
-    assert perfect.high == 1
+def test_looks_that_came_after_the_evaluation_count(tmp_path):
+    run = make_run(tmp_path / "here", FLOWERS, each=4)
+    run.table = run.table.assign(hash=[f"{row * 2**70:032x}" for row in range(1, len(run.table) + 1)])
+    hashes = run.table.part("test").samples["hash"].tolist()
+    record_look(ledger_path(run.path), run.path, hashes, "this one")
+    accuracy = run.evaluations["test"]["figures"]["accuracy"]
+    assert f"{100 * accuracy['low']:.1f} to {100 * accuracy['high']:.1f}, 95 % Wilson" in page_of(run).text
+    for other in ("b", "c"):
+        record_look(ledger_path(run.path), run.path, hashes[2:], other)
+    level = 1 - 0.05 / 3
+    low, high = clopper_pearson(round(accuracy["value"] * accuracy["n"]), accuracy["n"], level)
+    text = page_of(run).text
+    assert f"{100 * low:.1f} to {100 * high:.1f}, {100 * level:g} % Clopper-Pearson" in text
+    assert "This test part has had 3 looks" in text
+    assert "2 of these came after this one, which only the headline's interval allows for" in text
 
 
 def facts_of(run: FakeRun, **changes: object) -> list[str]:
@@ -208,6 +223,51 @@ def test_the_surest_mistakes_come_first(flowers, page):
     assert f"{len(wrong)} of {len(frame)} images" in shown
 
 
+def test_probabilities_are_held_against_what_came_of_them(flowers, page):
+    """Without a word of calibration in the run's card there is nothing to promise."""
+    figure = flowers.evaluations["test"]["figures"]["calibration_error"]
+    frame = flowers.frames["test"]
+    sure = 100 * np.mean([max(row) for row in frame["probability"]])
+    right = 100 * (frame["label"] == frame["predicted"]).mean()
+    assert f"The model is {sure:.1f} % sure on average and right in {right:.1f} %" in page.text
+    assert f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f}; root mean square)" in page.text
+    assert "this run has no validation part to fit them to." in page.text
+    assert "--max-error" not in page.text
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_what_a_limit_on_errors_leaves(tmp_path, part):
+    run = make_run(tmp_path, FLOWERS, each=20, evaluated=(part,))
+    steps = [[0.9, 70, 1], [0.6, 100, 9], [0.2, 120, 60]]
+    run.card["calibration"] = {"part": "validation", "n": 150, "temperature": 1.25, "steps": steps}
+    page = page_of(run)
+    frame = run.frames[part]
+    answered = np.array([max(row) for row in frame["probability"]]) >= 0.9
+    wrong = (frame["label"] != frame["predicted"])[answered]
+    low, high = (100 * end for end in wilson(wrong.sum(), len(wrong)))
+    shown = f"10 % 0.900 {len(wrong)} of 70 {100 * wrong.mean():.1f} % {low:.1f} to {high:.1f}"
+    assert shown in page.text
+    assert (
+        "1 % needs at least 299 validation images, all answered rightly; there are 120 validation images" in page.text
+    )
+    assert "there are 120 validation images (one of each group)" in page.text
+    assert "5 % not supported at any confidence" in page.text
+    assert (
+        "150 validation images said that the network should be less sure, so its logits are divided by 1.25."
+        in page.text
+    )
+    assert ("The images here had no say in that." in page.text) == (part == "test")
+    assert ("of the very images that this was fitted on, and flatter it a little." in page.text) == (part != "test")
+    assert ("they show what the promise is worth" in page.text) == (part == "test")
+
+
+def test_an_evaluation_of_before_says_to_evaluate_again(tmp_path):
+    run = make_run(tmp_path, FLOWERS, each=4)
+    for name in ("reliability", "coverage"):
+        del run.evaluations["test"]["details"][name]
+    assert "This part was evaluated before calibration was measured; evaluate it again" in page_of(run).text
+
+
 def test_both_parts_stand_in_the_figures(flowers, page):
     for part in ("test", "validation"):
         figure = flowers.evaluations[part]["figures"]["mcc"]
@@ -223,7 +283,7 @@ def test_the_split_adds_up(page):
 def test_drawings_follow_the_page(flowers):
     html = (flowers.path / "report.html").read_text("utf-8")
     drawings = re.findall(r"<svg.*?</svg>", html, re.S)
-    assert len(drawings) == 5
+    assert len(drawings) == 7
     assert html.count("<style") == 1
     for drawing in drawings:
         assert not any(color in drawing.lower() for color in (INK, MUTED, RULE, *SERIES, "#000000", "#ffffff"))

@@ -89,13 +89,14 @@ def test_its_parts_are_there_for_all_who_read(open_tab):
         "Confusion matrix",
         "Class by class",
         "ROC and precision-recall curves",
+        "How sure, and how often right",
         "The most confident mistakes",
         "Split",
         "Settings",
         "Environment",
         "Repeat it",
     ]
-    assert page.locator("svg.plot[role=img][aria-label]").count() == 5
+    assert page.locator("svg.plot[role=img][aria-label]").count() == 7
     assert page.locator("table.confusion tbody tr").count() == len(CLASSES)
     assert page.locator("img:not([alt])").count() == 0
     assert page.get_by_role("link", name="Class by class").get_attribute("href") == "#per_class"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from tenfold.errors import DataError
 from tenfold.estimate import Estimate
 from tenfold.evaluate.evaluation import _with_others
 from tenfold.images.table import Table, make_samples, write_table
-from tenfold.run import FORMAT, Run, load_run, read_card, write_json
+from tenfold.recipe import Recipe, write_recipe
+from tenfold.run import FORMAT, Run, build_model, load_run, read_card, write_json, write_weights
+from tests.report_run import PREPROCESSING
 
 FIGURE = Estimate(0.8, 0.6, 0.9, 0.95, 20, "Wilson")
 CARD = {
@@ -78,6 +81,36 @@ def test_a_card_that_lacks_something_is_refused_at_once(run: Run, name: str):
         for read in (load_run, read_card):
             with pytest.raises(DataError, match=rf"model\.json is damaged: it has no '{name}', or one that is no "):
                 read(run.path)
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [[], {"temperature": 0}, {"temperature": "warm"}, {"steps": [[0.9, 10]]}, {"steps": 3}, {"steps": [None]}],
+)
+def test_a_calibration_that_cannot_be_used_is_refused(run: Run, calibration: object):
+    (run.path / "model.safetensors").touch()
+    write_json(run.path / "model.json", CARD | {"calibration": calibration})
+    with pytest.raises(DataError, match=r"model\.json is damaged: its 'calibration' is not what training writes"):
+        load_run(run.path)
+
+
+def test_probabilities_are_calibrated_and_logits_are_not(run: Run):
+    """A run without a temperature, as of before, has probabilities as the network gives them."""
+    settings = asdict(Recipe().change(model={"name": "plain", "width": 4, "layers": 1}).model) | {"stem_stride": 1}
+    card = CARD | {"settings": settings | {"hidden": []}, "preprocessing": PREPROCESSING.to_json()}
+    write_weights(run.path / "model.safetensors", build_model(card).state_dict())
+    write_recipe(Recipe(), run.path / "recipe.toml")
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    found = {}
+    for temperature in (None, 1.0, 2.5):
+        fitted = {} if temperature is None else {"calibration": {"temperature": temperature}}
+        write_json(run.path / "model.json", card | fitted)
+        [prediction] = load_run(run.path).predict([image])
+        found[temperature] = prediction
+        assert prediction["logits"].tolist() == found[None]["logits"].tolist()
+    power = np.exp(found[None]["logits"].astype(np.float64) / 2.5)
+    assert found[2.5]["probability"] == pytest.approx(power / power.sum())
+    assert found[1.0]["probability"].tolist() == found[None]["probability"].tolist()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no table", b"PAR1" + bytes(100) + b"PAR1"])

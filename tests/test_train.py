@@ -24,7 +24,7 @@ from tenfold.evaluate import evaluate_run
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.recipe import Recipe, read_recipe
-from tenfold.run import load_run
+from tenfold.run import Run, load_run, write_json
 from tenfold.split import split_table
 from tenfold.train import loop as loop_module
 from tenfold.train import measure, resume_training, train_model
@@ -75,6 +75,7 @@ def test_it_learns_and_leaves_a_whole_run(table, tmp_path):
     names = {path.name for path in run.path.iterdir()}
     assert names == {
         "recipe.toml", "table.parquet", "model.json", "model.safetensors", "history.csv", "environment.json",
+        "diagnosis.json",
     }  # fmt: skip
     assert load_run(run.path).classes == ("bar", "disc", "ring")
 
@@ -101,6 +102,7 @@ def test_killed_at_any_step_it_goes_on_with_the_same_bits(table, undisturbed, tm
         load_run(tmp_path / "run")
     resumed = resume_training(tmp_path / "run")
     check_same_bits(undisturbed, resumed)
+    assert resumed.card == undisturbed.card  # with the temperature, to the last bit
     pd.testing.assert_frame_equal(
         undisturbed.history.drop(columns=["seconds", "images_per_second"]),
         resumed.history.drop(columns=["seconds", "images_per_second"]),
@@ -165,7 +167,8 @@ def test_early_stopping_keeps_the_best_weights(table, tmp_path):
     losses = run.history["validation_loss"].tolist()
     assert len(losses) < 39
     assert losses.index(min(losses)) == len(losses) - 3
-    found = evaluate_run(run, "validation").figures["log_loss"].value
+    write_json(run.path / "model.json", run.card | {"calibration": {}})  # the history's losses are uncalibrated
+    found = evaluate_run(Run(run.path, table), "validation").figures["log_loss"].value
     assert found == pytest.approx(min(losses), rel=1e-4)
 
 

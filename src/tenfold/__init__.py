@@ -23,9 +23,12 @@ The files, in the order in which data flows; each imports only those above it (`
     models/         every network: plain, residual
     tasks.py        what differs between tasks, one literal a task
     run.py          a trained model as a folder: save, load, predict
+    looks.py        how many models a test part has judged, and what that does to an interval
     train/          Table + Recipe -> Run: the one loop
     evaluate/       Run + part -> Evaluation; the ledger of looks at the test part
+    check/          Table -> findings: what would spoil or flatter the result, its price and its remedy
     report/         Run -> one self-contained HTML page
+    sklearn.py      training and the split behind scikit-learn's interfaces
     commands/       one thin file a command
     __main__.py     the list of commands
 """

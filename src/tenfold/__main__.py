@@ -15,9 +15,12 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from tenfold.errors import DataError, Interrupted, TenfoldError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("tenfold.commands.check:check", "Find what is wrong with images before training on them."),
     "split": ("tenfold.commands.split:split", "Divide images into train, validation and test parts."),
     "train": ("tenfold.commands.train:train", "Train a network on images, or go on with a run that was stopped."),
     "evaluate": ("tenfold.commands.evaluate:evaluate", "Measure a run on one part of its images, with intervals."),
+    "compare": ("tenfold.commands.compare:compare", "Tell whether one run is better than another beyond chance."),
+    "curve": ("tenfold.commands.curve:curve", "Say whether more images would help, from trainings on fewer."),
     "predict": ("tenfold.commands.predict:predict", "Tell what is in images that nobody has labelled."),
     "report": ("tenfold.commands.report:report", "Write a run's report, one page that needs no network."),
     "cache": ("tenfold.commands.cache:cache", "Show or clear the cache of decoded images."),
@@ -79,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _close_output()
         return 1
     except OSError as error:
-        return _fail(f"{error.filename or 'A file'}: {error.strerror or error}.", 3)
+        _flush_or_close_output()
+        return _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", 3)  # write_file names its file
     except KeyboardInterrupt:
         return _fail("Stopped by Ctrl-C.", 130)
 
@@ -106,6 +110,13 @@ def _never_fail_to_print() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream of the caller's own
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _flush_or_close_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is itself on the full disk
+        _close_output()
 
 
 def _close_output() -> None:

@@ -10,8 +10,16 @@ def write_file(path: Path, write: Callable[[Path], object] | bytes | str) -> Non
     """Write `path` so that at any moment it holds either the old content or the whole new one.
 
     `write` is the content, or a function that writes it to the path it is given (a name in the same folder).
-    Raises OSError where the disk is full or the folder read-only; what stood at `path` before is then untouched.
+    Raises OSError, which names `path`, where the disk is full or the folder read-only; what stood there before is then
+    untouched.
     """
+    try:
+        _write_aside(path, write)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_aside(path: Path, write: Callable[[Path], object] | bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)

@@ -34,10 +34,10 @@ class DataSettings:
 class SplitSettings:
     file: str = ""
     """The split to follow; empty: the one that `tenfold split` wrote for these data, else a new one."""
-    validation: float = 0.15
-    """Share of the images for validation."""
-    test: float = 0.15
-    """Share of the images for the test part, sealed until `tenfold evaluate --part test`."""
+    validation: float = -1.0
+    """Share of the images for validation; -1: advised from how many images, groups and classes there are."""
+    test: float = -1.0
+    """Share of the images for the test part, sealed until `tenfold evaluate --part test`; -1: advised."""
     per_class: int = 0
     """Training images a class, for few-image studies; 0: all."""
 
@@ -165,8 +165,8 @@ class TrainSettings:
 
 
 RANGES: dict[str, tuple[float, float]] = {
-    "split.validation": (0, 0.9),
-    "split.test": (0, 0.9),
+    "split.validation": (-1, 0.9),
+    "split.test": (-1, 0.9),
     "split.per_class": (0, 2**31),
     "image.size": (0, 4096),
     "image.margin": (0, 4),
@@ -203,6 +203,9 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """The least and the most that each number may be; in a tuple, each of its numbers."""
 
+CHOSEN_BELOW_ZERO = ("split.validation", "split.test", "augment.mix_share")
+"""Settings of which 0 means "none", so that -1, and nothing else below 0, leaves them open."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -223,9 +226,13 @@ class Recipe:
             value = getattr(getattr(self, section), setting)
             for number in value if isinstance(value, tuple) else (value,):
                 check_range(name, number, low, high)
-        if -1 < self.augment.mix_share < 0:
-            raise UsageError(f"augment.mix_share must be from 0 to 1, or -1, not {self.augment.mix_share:g}.")
-        check_range("split.validation + split.test", self.split.validation + self.split.test, 0, 0.95)
+        for name in CHOSEN_BELOW_ZERO:
+            section, setting = name.split(".")
+            value = getattr(getattr(self, section), setting)
+            if -1 < value < 0:
+                raise UsageError(f"{name} must be from 0 to {RANGES[name][1]:g}, or -1, not {value:g}.")
+        shares = max(self.split.validation, 0) + max(self.split.test, 0)
+        check_range("split.validation + split.test", shares, 0, 0.95)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:
         """The recipe with some settings replaced: `recipe.change(train={"epochs": 3})`."""

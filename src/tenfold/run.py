@@ -2,9 +2,10 @@
 
     recipe.toml         every setting, as it was resolved
     table.parquet       the samples used, their parts and hashes (boxes.parquet beside it where there are boxes)
-    model.json          architecture, classes, preprocessing, origin and licence of weights
+    model.json          architecture, classes, preprocessing, origin and licence of weights, calibration
     model.safetensors   the weights
     history.csv         a row an epoch
+    diagnosis.json      what the training says about itself, in words
     environment.json    versions, machine, time
     checkpoint/         while training
     predictions.parquet, evaluation.json, report.html, README.md    what comes after
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +60,9 @@ _CARD = {
     "preprocessing": dict,
     "weights": dict,
 }
-"""What model.json holds besides its format, as JSON values."""
+"""What model.json holds besides its format, as JSON values. With "calibration" it holds a dict too: see `Run`."""
+_FOUND = {"kind", "alarm", "says", "evidence", "next"}
+"""What each entry of diagnosis.json holds."""
 
 
 class Run:
@@ -124,6 +128,16 @@ class Run:
             raise unknown(f"The task in {self.path / 'model.json'}", name, TASKS)
         return TASKS[name]
 
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What was fitted to the finished model on the validation part; empty where there was none.
+
+        {"part": "validation", "n": images, "temperature": what logits are divided by, "steps": [[confidence, answered,
+        wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it.
+        """
+        calibration: dict[str, Any] = self.card.get("calibration", {})
+        return calibration
+
     @cached_property
     def model(self) -> Model:
         """The trained model, in evaluation mode, on the CPU."""
@@ -136,6 +150,7 @@ class Run:
             model.load_state_dict(tensors)
         except (KeyError, TypeError, RuntimeError) as error:
             raise _damaged(self.path / "model.safetensors", error) from error
+        model.temperature = float(self.calibration.get("temperature", 1.0))
         return model.eval().to(memory_format=torch.channels_last)
 
     @cached_property
@@ -158,6 +173,18 @@ class Run:
         return read_frame(self.path / "history.csv", "epoch", "step", "seconds")
 
     @property
+    def diagnosis(self) -> list[dict[str, Any]]:
+        """What training found about itself, the gravest first, as JSON values: see tenfold.train.diagnosis.
+
+        Each has "kind", "alarm" (whether something should be done), "says", "evidence" and "next"; none in old runs.
+        """
+        path = self.path / "diagnosis.json"
+        found = _load_json(path) if path.exists() else []
+        if not isinstance(found, list) or not all(isinstance(one, dict) and one.keys() >= _FOUND for one in found):
+            raise _damaged(path, TypeError("not a list of findings"))
+        return found
+
+    @property
     def evaluations(self) -> dict[str, Any]:
         """Part -> what `tenfold evaluate` found on it, as JSON values; empty before the first evaluation."""
         return _read_json(self.path / "evaluation.json") if (self.path / "evaluation.json").exists() else {}
@@ -170,7 +197,7 @@ class Run:
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """Predict images in memory: upright uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] arrays, RGB.
 
-        A classification gives "probability" [K] and "logits" [K] in the order of `classes`.
+        A classification gives "probability" [K], calibrated, and "logits" [K] in the order of `classes`.
         """
         return [
             result
@@ -253,6 +280,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     for name, kind in _CARD.items():
         if not isinstance(content.get(name), kind):
             raise _damaged(path, ValueError(f"it has no {name!r}, or one that is no {kind.__name__}"))
+    if not _is_calibration(content.get("calibration", {})):
+        raise _damaged(path, ValueError("its 'calibration' is not what training writes"))
     return content
 
 
@@ -283,8 +312,8 @@ def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     write_file(path, save(tidy))  # save_file hides a full disk behind an error of its own
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a dictionary as JSON that people can read; NaN is refused."""
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
+    """Write a dictionary or list as JSON that people can read; NaN is refused."""
     write_file(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -297,13 +326,26 @@ def _try_words(words: Callable[[], str]) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    content = _load_json(path)
     if not isinstance(content, dict):
         raise _damaged(path, TypeError("not a JSON object"))
     return content
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _is_calibration(value: Any) -> bool:
+    """Whether a temperature and steps, where they are there, can be used."""
+    try:
+        steps = [tuple(map(float, step)) for step in value.get("steps", ())]
+        return 0 < float(value.get("temperature", 1.0)) < math.inf and all(len(step) == 3 for step in steps)
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

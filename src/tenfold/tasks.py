@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,17 @@ class Findings:
     """Images of the part that are in no figure, as it is not known what is right for them."""
 
 
+class Scores(NamedTuple):
+    """How each of N images came out."""
+
+    loss: NDArray[np.float64]
+    """[N], without label smoothing or class weights."""
+    truth: NDArray[np.int64]
+    """[N], places in the classes."""
+    predicted: NDArray[np.int64]
+    """[N], places in the classes."""
+
+
 @dataclass(frozen=True)
 class Task:
     """The few functions by which one task differs from another."""
@@ -39,8 +50,10 @@ class Task:
     """Table -> named arrays, first dimension the samples; the loader takes a batch's rows of each and makes tensors."""
     tabulate: Callable[[dict[str, NDArray[np.generic]], tuple[str, ...]], list[dict[str, Any]]]
     """One image's prediction and the classes -> rows of predictions.parquet, one an instance."""
-    findings: Callable[[pd.DataFrame, Table, dict[str, Any]], Findings]
+    findings: Callable[..., Findings]
     """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures.
+
+    With `looks=k` the intervals are such that those of k models looked at on these images hold together.
 
     Raises UsageError for an option that the task does not have, an impossible value of one, or a part without labels.
     """
@@ -48,6 +61,12 @@ class Task:
     """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
     blocks: tuple[str, ...] = ()
     """The task's blocks of the report, names in tenfold.report.BLOCKS, in order."""
+    calibrate: Callable[[dict[str, NDArray[np.generic]], Table], dict[str, Any]] | None = None
+    """The finished model's outputs on the validation part and that part's Table -> what `Run.calibration` holds of it,
+    JSON values; None: nothing is fitted."""
+    scores: Callable[[list[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]], Scores] | None = None
+    """Predictions of N images and their targets -> how each came out, by which training is diagnosed; None: it is not.
+    """
 
 
 def class_targets(table: Table) -> dict[str, NDArray[np.generic]]:
@@ -77,11 +96,32 @@ def class_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, .
     ]
 
 
+def class_scores(predictions: list[dict[str, NDArray[np.generic]]], targets: dict[str, NDArray[np.generic]]) -> Scores:
+    """The logarithm of the probability that the right class was given, its sign turned, and both classes."""
+    probability = np.stack([prediction["probability"] for prediction in predictions]).astype(np.float64)
+    truth = targets["label"].argmax(1)
+    chosen = probability[np.arange(len(truth)), truth]
+    return Scores(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)), truth, probability.argmax(1))
+
+
+def class_calibration(outputs: dict[str, NDArray[np.generic]], table: Table) -> dict[str, Any]:
+    """{"temperature", "steps"}: what makes probabilities right, and what answering only from a confidence on gives."""
+    from tenfold.metrics.abstention import answer_steps
+    from tenfold.metrics.calibration import fit_temperature, probabilities
+
+    logits, truth = outputs["logits"].astype(np.float64), table.labels()
+    groups = table.samples["group"].to_numpy(object)
+    temperature = fit_temperature(logits, truth, groups)
+    probability = probabilities(logits, temperature)
+    steps = answer_steps(probability.max(1), probability.argmax(1) == truth, groups)
+    return {"temperature": temperature, "steps": [list(step) for step in steps]}
+
+
 CLASS_OPTIONS = ("level", "positive", "threshold", "top_k")
 """What `class_findings` takes as options: see tenfold.metrics.classification."""
 
 
-def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any]) -> Findings:
+def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1) -> Findings:
     """The figures of tenfold.metrics for one predicted class an image, over the images that have a label."""
     from tenfold.metrics.classification import classification_findings
 
@@ -95,7 +135,9 @@ def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, A
         raise UsageError(f"The {part} part has no labelled image; use tenfold predict.")
     probability = np.array(predictions["probability"].tolist(), np.float64).reshape(len(predictions), -1)[known]
     groups = table.samples["group"].to_numpy(object)[predictions["sample"].to_numpy()][known]
-    figures, details = classification_findings(labels[known], probability, table.classes, groups, **options)
+    figures, details = classification_findings(
+        labels[known], probability, table.classes, groups, looks=looks, **options
+    )
     return Findings(figures, details, int((~known).sum()))
 
 
@@ -106,6 +148,8 @@ TASKS: dict[str, Task] = {
         tabulate=class_rows,
         findings=class_findings,
         mixes=("label",),
-        blocks=("confusion", "per_class", "curves_roc", "mistakes"),
+        calibrate=class_calibration,
+        scores=class_scores,
+        blocks=("confusion", "per_class", "curves_roc", "calibration", "mistakes"),
     ),
 }

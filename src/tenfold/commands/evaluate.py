@@ -29,9 +29,10 @@ def evaluate(
     """Measure a run on one part of its images, with an interval for each figure.
 
     Each look at the test part is counted in ledger.jsonl beside the run, by the
-    images looked at: every further look makes its figures a little less honest.
-    While you are still choosing, look at the validation part. Images without a
-    label are predicted and counted, and are in no figure.
+    images looked at: every further look makes its intervals wider, so that those
+    of all looks hold together. The same model again is no further look. While you
+    are still choosing, look at the validation part. Images without a label are
+    predicted and counted, and are in no figure.
 
     For example:
 
@@ -71,12 +72,14 @@ def evaluate(
     if json:
         show_json({"run": run, **evaluation.to_json()})
     else:
-        _show(evaluation)
+        _show(evaluation, level)
         next_command("tenfold", "report", run)
     return 1 if evaluation.unreadable else 0
 
 
-def _show(evaluation: Evaluation) -> None:
+def _show(evaluation: Evaluation, level: float) -> None:
+    from tenfold.report.headline import say_looks
+
     show_figures(evaluation.figures, evaluation.basis)
     details = evaluation.details
     if details.get("positive") is not None:
@@ -88,4 +91,4 @@ def _show(evaluation: Evaluation) -> None:
         rows = [(name, *row) for name, row in zip(classes, details["confusion"], strict=True)]
         show_table(("Truth, then predicted as", *classes), rows)
     if evaluation.look:
-        print(f"Look number {evaluation.look} at these test images.")
+        print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from tenfold.commands.options import Whole
 from tenfold.commands.output import say, show_json, show_table
@@ -20,7 +20,22 @@ if TYPE_CHECKING:
     from tenfold.run import Run
 
 Answer = dict[str, Any]
-"""{"path", "class", "probability", "top": [{"class", "probability"}]}."""
+"""{"path", "class", "probability", "top": [{"class", "probability"}]}; the first class is None where the model is not
+sure enough to answer."""
+
+UNKNOWN = "I do not know"
+
+
+def _share(_: object, tokens: Sequence[Token]) -> float:
+    text = tokens[0].value.strip()
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"must be a share, for example 2% or 0.02, not {text!r}.") from None
+
+
+Share = Annotated[float, Parameter(converter=_share)]
+"""2%, or 0.02."""
 
 
 def predict(
@@ -29,6 +44,7 @@ def predict(
     /,
     *,
     top_k: Whole = 1,
+    max_error: Share | None = None,
     format: Literal["table", "csv", "json"] = "table",
     json: bool = False,
 ) -> int:
@@ -41,6 +57,7 @@ def predict(
 
         tenfold predict runs/flowers-1 photo.jpg
         tenfold predict runs/flowers-1 holiday garden --top-k 3 --format csv
+        tenfold predict runs/flowers-1 holiday --max-error 2%
         find . -name "*.jpg" | tenfold predict runs/flowers-1 - --json
 
     Parameters
@@ -52,6 +69,10 @@ def predict(
         as find -print0 writes them.
     top_k
         How many classes an image, the likeliest first.
+    max_error
+        Leave out the class of images that the model is not sure enough of, so that at most this share of its answers
+        is wrong: 2% or 0.02. The validation part must support that at a level of 95 %, and images must be like its
+        own.
     format
         How to print; csv prints each line as soon as it is known.
     json
@@ -64,23 +85,26 @@ def predict(
     from tenfold.run import load_run
 
     model = load_run(run)
+    least = 0.0 if max_error is None else _least_confidence(model, max_error)
     paths, notes = find_images(_listed(images))
     for note in notes:
         say(note)
     if not paths:
         raise DataError(f"There are no images in {', '.join(images)}.")
     failed: dict[str, str] = {}
-    answers = _answers(model, paths, top_k, failed)
+    answers = _answers(model, paths, top_k, least, failed)
     if json or format == "json":
         results = list(answers)
-        show_json({"run": run, "images": results, "unreadable": failed})
+        limit = {} if max_error is None else {"max_error": max_error, "least_confidence": least}
+        show_json({"run": run, **limit, "images": results, "unreadable": failed})
         return 1 if failed else 0
     further = range(2, min(top_k, len(model.classes)) + 1)
     header = ["path", "class", "probability", *(f"{name}_{n}" for n in further for name in ("class", "probability"))]
     if format == "csv":
         _print_csv(header, answers)
     else:
-        show_table([name.replace("_", " ").capitalize() for name in header], [_row(answer) for answer in answers])
+        rows = [[UNKNOWN if value is None else value for value in _row(answer)] for answer in answers]
+        show_table([name.replace("_", " ").capitalize() for name in header], rows)
     return 1 if failed else 0
 
 
@@ -99,11 +123,39 @@ def _refuse_options(images: Iterable[str]) -> None:
     """Since "-" is allowed among the images, an option that does not exist arrives there too."""
     for name in images:
         if name.startswith("-") and name != "-":
-            near = get_close_matches(name, ("--top-k", "--format", "--json"), n=1)
+            near = get_close_matches(name, ("--top-k", "--max-error", "--format", "--json"), n=1)
             raise UsageError(f"Unknown option: {name}." + (f" Did you mean {near[0]}?" if near else ""))
 
 
-def _answers(run: Run, paths: Iterable[str], top_k: int, failed: dict[str, str]) -> Iterator[Answer]:
+def _least_confidence(run: Run, max_error: float) -> float:
+    """From which confidence on the model answers, as its validation part supports; UsageError where it does not."""
+    from tenfold.metrics.abstention import Step, choose_step, images_needed, supported_error
+
+    steps = [Step(*step) for step in run.calibration.get("steps", ())]
+    if not steps:
+        raise UsageError(
+            f"--max-error needs what training measures on a validation part, and {run.path} has none of it; train with "
+            "a validation part."
+        )
+    step, count, limit = choose_step(steps, max_error), steps[-1].answered, f"{100 * max_error:.4g} %"
+    images = f"{count} validation images" + (" (one of each group)" if count < run.calibration.get("n", count) else "")
+    if step is not None:
+        say(f"Answers from a confidence of {step.confidence:.3f} on: {images} support at most {limit} wrong.")
+        return step.confidence
+    needed, other = images_needed(max_error), supported_error(steps, max_error)
+    advice = "train with a larger validation part" if other is None else f"they do support {100 * other:g} %"
+    if count < needed:
+        raise UsageError(
+            f"--max-error {limit} needs at least {needed} validation images, all of them answered rightly, and "
+            f"{run.path} has {images}; {advice}."
+        )
+    raise UsageError(
+        f"--max-error {limit} is more than {images} of {run.path} support: too many of the surest answers are wrong; "
+        f"{advice}."
+    )
+
+
+def _answers(run: Run, paths: Iterable[str], top_k: int, least: float, failed: dict[str, str]) -> Iterator[Answer]:
     """An answer for each image that can be read; the others are told of and go into `failed`."""
     for path, prediction in run.predict_files(map(Path, paths)):
         if isinstance(prediction, DataError):
@@ -113,11 +165,13 @@ def _answers(run: Run, paths: Iterable[str], top_k: int, failed: dict[str, str])
         for row in run.task.tabulate(prediction, run.classes):
             ranked = sorted(zip(row["probability"], run.classes, strict=True), key=lambda pair: -pair[0])
             top = [{"class": name, "probability": share} for share, name in ranked[:top_k]]
-            yield {"path": str(path), **top[0], "top": top}
+            known = top[0]["class"] if top[0]["probability"] >= least else None
+            yield {"path": str(path), "class": known, "probability": top[0]["probability"], "top": top}
 
 
 def _row(answer: Answer) -> list[object]:
-    return [answer["path"], *(value for choice in answer["top"] for value in (choice["class"], choice["probability"]))]
+    further = (value for choice in answer["top"][1:] for value in (choice["class"], choice["probability"]))
+    return [answer["path"], answer["class"], answer["probability"], *further]
 
 
 def _print_csv(header: list[str], answers: Iterable[Answer]) -> None:

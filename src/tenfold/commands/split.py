@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +22,9 @@ def split(
     /,
     *,
     out: Path | None = None,
-    validation: float = 0.15,
-    test: float = 0.15,
+    validation: float | None = None,
+    test: float | None = None,
+    expect: float = 0.9,
     per_class: Whole = 0,
     groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
     folds: Whole = 0,
@@ -38,7 +40,8 @@ def split(
     of one group, stay together; each class is spread as evenly as that allows.
     Where the file stands already it is followed: no old image moves, new ones
     fill the part that their class lacks most, and --validation, --test and --seed
-    hold for those alone; remove the file to split anew. Give --groups-from each
+    hold for those alone; remove the file to split anew. Shares that are not given
+    are advised from the images, and the reasons said. Give --groups-from each
     time: without its group a new image is left out. An image that cannot be read
     is left out and named.
 
@@ -56,9 +59,11 @@ def split(
     out
         The file to write; by default NAME.split.csv beside the data.
     validation
-        Share of the images for validation.
+        Share of the images for validation; without it one that fits these images.
     test
-        Share of the images for the test part.
+        Share of the images for the test part; without it one that fits these images.
+    expect
+        The accuracy, from 0 to 1, that you hope for: advice says how exactly the test part would measure it.
     per_class
         Training images of each class to keep, for few-image studies; 0: all.
     groups_from
@@ -83,16 +88,22 @@ def split(
     path = out or find_split(Path(data)) or split_path(Path(data))
     if per_class and path.exists():
         raise UsageError(f"--per-class leaves images out, and {path} stands already; name another file with --out.")
-    settings = SplitSettings(file=str(path), validation=validation, test=test)
+    asked = SplitSettings(
+        file=str(path),
+        validation=-1.0 if validation is None else validation,
+        test=-1.0 if test is None else test,
+    )
     before = path.read_bytes() if path.exists() else None
     with waiting(f"Reading {data}"):
-        table = parted(read_table(data, reader, group_pattern=groups_from), settings, seed)
+        table = read_table(data, reader, group_pattern=groups_from)
+        settings, advice = settled(table, asked, expect)
+        table = parted(table, settings, seed)
         if per_class:
             table = limit_table(table, per_class, seed=seed)
             write_split(table, path)
         files = _write_folds(table, path, folds, repeats, seed) if folds else [path]
     stood = [] if before is None else [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
-    notes = [*stood, *table.notes]
+    notes = [*stood, *table.notes, *(advice if before is None else [])]
     for note in notes:
         say(note)
     if json:
@@ -107,6 +118,19 @@ def split(
     groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
     next_command("tenfold", "train", data, *here, *groups)
     return 0
+
+
+def settled(table: Table, asked: SplitSettings, expected: float = 0.9) -> tuple[SplitSettings, tuple[str, ...]]:
+    """The settings with the shares that were left open, and the reasons; none where the data give parts."""
+    from tenfold.split import advise_split
+
+    if asked.validation >= 0 and asked.test >= 0:
+        return asked, ()
+    advice = advise_split(table, expected=expected)
+    validation = advice.validation if asked.validation < 0 else asked.validation
+    test = advice.test if asked.test < 0 else asked.test
+    whole = asked.validation < 0 and asked.test < 0 and not table.samples["part"].notna().any()
+    return replace(asked, validation=validation, test=test), advice.reasons if whole else ()
 
 
 def parted(table: Table, settings: SplitSettings, seed: int) -> Table:

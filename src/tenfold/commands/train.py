@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.live import Watch
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
-from tenfold.commands.split import counts, parted, standing_note
+from tenfold.commands.split import counts, parted, settled, standing_note
 from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
 
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
 
 
 _FEW_EPOCHS, _FEW_STEPS = 10, 1000  # a training below both has hardly begun
-_FEW_IMAGES = 20  # in a validation part: one of them is worth five points
 
 
 @with_settings
@@ -32,6 +34,7 @@ def train(
     *,
     out: Path | None = None,
     resume: Path | None = None,
+    folds: str = "",
     json: bool = False,
     **settings: Any,
 ) -> int:
@@ -47,6 +50,7 @@ def train(
         tenfold train flowers
         tenfold train flowers --model plain --size 64 --minutes 5 --out runs/plain
         tenfold train runs/flowers-1/recipe.toml --seed 1 --train.optimizer sgd
+        tenfold train flowers --folds 5x2
         tenfold train --resume runs/flowers-1
 
     Parameters
@@ -57,6 +61,8 @@ def train(
         The run's folder, a new one; by default runs/NAME-NUMBER.
     resume
         Go on with this run, with the settings that it has.
+    folds
+        Cross-validate instead: 5, or 5x2 for five folds dealt twice, a run each, on all but the test part.
     json
         Print one JSON object.
     settings
@@ -65,13 +71,16 @@ def train(
     from tenfold.train import resume_training, train_model
 
     if resume is not None:
-        if source or out or settings:
-            raise UsageError("--resume goes on with the settings that the run has; give no data, --out or setting.")
+        if source or out or folds or settings:
+            raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
         with _stop_told(resume), Watch() as watch:
             run = resume_training(resume, progress=watch)
         return _finish(run, json)
-    recipe, table = _read(source, settings)
-    folder = out or _free_folder(Path(recipe.data.path))
+    wanted = read_folds(folds) if folds else None
+    recipe, table = read_parted(source, settings)
+    folder = out or free_folder(Path(recipe.data.path))
+    if wanted is not None:
+        return cross_validate(table, recipe, folder, wanted, json)
     with _stop_told(folder), Watch() as watch:
         run = train_model(table, recipe, folder, progress=watch)
     return _finish(run, json)
@@ -90,7 +99,7 @@ def _stop_told(folder: Path) -> Iterator[None]:
         raise Interrupted("Stopped by Ctrl-C before the first step; nothing was written, start again.") from None
 
 
-def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
+def read_parted(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     """The recipe with its data and split named in full, and the table with its parts."""
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
@@ -114,10 +123,13 @@ def _read(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
         say(standing_note(path, shares))
     with waiting(f"Reading {data.path}"):
         table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
-        table = parted(hashed(table, unreadable=data.unreadable), recipe.split, recipe.train.seed)
+        table = hashed(table, unreadable=data.unreadable)
+        shares_chosen, advice = settled(table, recipe.split)
+        recipe = dataclasses.replace(recipe, split=shares_chosen)
+        table = parted(table, recipe.split, recipe.train.seed)
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
-    for note in table.notes:
+    for note in (*table.notes, *(advice if is_new else ())):
         say(note)
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
@@ -139,7 +151,7 @@ def _full(path: str | Path) -> str:
     return str(Path(path).absolute()) if Path(path).exists() or isinstance(path, Path) else path
 
 
-def _free_folder(data: Path) -> Path:
+def free_folder(data: Path) -> Path:
     """runs/NAME-1, or the first number that is free."""
     name = data.resolve().name.split(".")[0] or "images"
     return next(folder for n in count(1) if not (folder := Path("runs") / f"{name}-{n}").exists())
@@ -158,20 +170,20 @@ def _finish(run: Run, json: bool) -> int:
         write_card(run)
     if json:
         found = {"validation": evaluation.to_json()} if evaluation else {}
-        show_json({"run": run.path, "images": parts, "evaluation": found})
+        show_json({"run": run.path, "images": parts, "evaluation": found, "diagnosis": run.diagnosis})
         return 0
     if evaluation:
         show_figures(evaluation.figures, evaluation.basis)
     else:
         say("There is no validation part, so nothing says yet how good the run is.")
-    for line in _warnings(run, parts):
+    for line in _warnings(run):
         say(line)
     print(f"Run: {run.path}")
     next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
     return 0
 
 
-def _warnings(run: Run, parts: dict[str, int]) -> list[str]:
+def _warnings(run: Run) -> list[str]:
     """What a newcomer would not see in the figures themselves."""
     lines, history = [], run.history
     if "validation_loss" in history:
@@ -181,7 +193,11 @@ def _warnings(run: Run, parts: dict[str, int]) -> list[str]:
             lines.append(f"The weights are those of epoch {kept}, where the validation loss was least.")
     if len(history) < _FEW_EPOCHS and history["step"].max() < _FEW_STEPS:
         lines.append(f"The training was very short (epochs: {len(history)}); give it more time.")
-    if 0 < parts["validation"] < _FEW_IMAGES:
-        few = f"{parts['validation']} validation images say little"
-        lines.append(f"{few}; more images, or folds (tenfold split --folds), would say more.")
-    return lines
+    return [*lines, *_diagnosed(run)]
+
+
+def _diagnosed(run: Run) -> list[str]:
+    """The kind and next step of each alarm in the run's diagnosis, or of its first finding where there is none."""
+    alarms = [found for found in run.diagnosis if found["alarm"]]
+    lines = [f"Diagnosis: {found['kind']}. {found['next']}".rstrip() for found in alarms or run.diagnosis[:1]]
+    return [*lines, f"The report says why: tenfold report {shlex.quote(str(run.path))}"] if alarms else lines

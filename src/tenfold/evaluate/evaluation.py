@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,10 @@ import numpy as np
 
 from tenfold.errors import UsageError, unknown
 from tenfold.estimate import Estimate, from_json, to_json
-from tenfold.evaluate.ledger import ledger_path, record_look
+from tenfold.evaluate.ledger import record_look
 from tenfold.files import write_file
 from tenfold.images.prepared import PreparedTable, prepare_table
+from tenfold.looks import DIGITS, image_hashes, ledger_path
 from tenfold.run import Run, read_frame, write_json
 
 if TYPE_CHECKING:
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tenfold.images.table import Table
+    from tenfold.tasks import Findings
 
 PARTS = ("validation", "test")
+
+SAME_ANSWERS = ("level", "top_k")
+"""Options that change what is said of the answers and not the answers: with others of these, a look is no new one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Evaluation:
     n: int
     """Images that the figures are of."""
     look: int
-    """Which look at these test images this was, from 1; 0 for validation."""
+    """How many looks there had been at these test images, this one among them; 0 for validation."""
     figures: dict[str, Estimate]
     """Each with its interval, the headline first."""
     details: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +49,8 @@ class Evaluation:
     """Images of the part that could not be read and are not in the figures: source -> why."""
     unlabeled: int = 0
     """Images of the part that have no label: they are predicted, and are not in the figures."""
+    widened: float = 1.0
+    """How many times as wide the looks made the headline's interval: 1 at the first look."""
 
     @property
     def basis(self) -> str:
@@ -51,7 +60,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
-        names = ("part", "n", "look", "figures", "details", "unreadable", "unlabeled")
+        names = ("part", "n", "look", "figures", "details", "unreadable", "unlabeled", "widened")
         content: dict[str, Any] = to_json({name: getattr(self, name) for name in names})
         return content
 
@@ -79,7 +88,8 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
     and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
-    ledger before its figures are shown or written. Images without a label are predicted, and are in no figure. Raises
+    ledger before its figures are shown or written, and from the second look on the intervals are such that those of all
+    looks hold together (see tenfold.looks). Images without a label are predicted, and are in no figure. Raises
     UsageError for an unknown part, one without images or labels, an unknown option or an impossible value of one,
     DataError where the images cannot be read or the look cannot be noted.
 
@@ -98,13 +108,17 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
         raise UsageError(f"{run.path} has no {part} part; split the data with a {part} share above 0.")
     truncated = run.recipe.data.allow_truncated
     prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
-    hashes = prepared.table.samples["hash"].tolist()
     predictions = _predict(run, prepared)
-    findings = run.task.findings(predictions, prepared.table, options)
+    first = findings = run.task.findings(predictions, prepared.table, options)
     path, evaluations = run.path / "predictions.parquet", run.evaluations
     stored = _with_others(path, part, predictions, prepared.table, rows[prepared.rows])
     # The last step that can refuse is behind, and nothing is shown or written yet.
-    look = record_look(ledger_path(run.path), run.path, hashes) if part == "test" else 0
+    look = 0
+    if part == "test":
+        answers = _fingerprint(stored[stored["part"] == part], options)
+        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), answers)
+    if look > 1:
+        findings = run.task.findings(predictions, prepared.table, options, looks=look)
     write_file(path, lambda aside: stored.to_parquet(aside, index=False))
     evaluation = Evaluation(
         part,
@@ -114,6 +128,7 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
         findings.details,
         prepared.unreadable,
         findings.unlabeled,
+        _width(findings) / _width(first),
     )
     write_json(run.path / "evaluation.json", evaluations | {part: evaluation.to_json()})
     return evaluation
@@ -144,3 +159,18 @@ def _with_others(
         before = read_frame(path, "part")
         stored = pd.concat([before[before["part"] != part], stored], ignore_index=True)
     return stored
+
+
+def _fingerprint(stored: pd.DataFrame, options: dict[str, Any]) -> str:
+    """A hash of what was answered to which image and of what would have been right, wherever the images lie."""
+    telling = stored.drop(columns=["part", "sample", "source", "row"])
+    ordered = telling.sort_values([name for name in ("hash", "instance", "label") if name in telling])
+    asked = {name: value for name, value in options.items() if name not in SAME_ANSWERS}
+    content = json.dumps(asked, sort_keys=True, default=str) + ordered.to_json(orient="split", double_precision=15)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+
+
+def _width(findings: Findings) -> float:
+    """How wide the headline's interval is."""
+    headline = next(iter(findings.figures.values()))
+    return headline.high - headline.low

@@ -1,7 +1,6 @@
-"""The ledger of looks: every time a test part is evaluated, a line in `ledger.jsonl` in the folder that holds the run.
+"""The ledger of looks is written: a line in `ledger.jsonl` for each model that is measured on a test part.
 
-Looks are counted by the images looked at, not by a run's name: another name, or a copy in the same folder, resets
-nothing. A run that is moved to another folder starts a ledger there.
+What counts as a look stands in tenfold.looks. A run that is moved to another folder starts a ledger there.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tenfold.errors import DataError
+from tenfold.looks import DIGITS, looks_at
 
 PATIENCE = 30.0
 """Seconds to wait for another evaluation that is writing; it needs milliseconds."""
@@ -24,41 +24,27 @@ PATIENCE = 30.0
 _TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsError
 
 
-def ledger_path(run: Path) -> Path:
-    """The ledger of a run's project folder, which is the folder that holds the run."""
-    return run.resolve().parent / "ledger.jsonl"
+def record_look(path: Path, run: Path, hashes: list[str], answers: str = "") -> int:
+    """Note a look at these images; gives how many different ones there were, this one among them.
 
-
-def count_looks(path: Path, hashes: list[str]) -> int:
-    """How many earlier looks saw at least one of these images. Raises DataError where the ledger is damaged.
-
-    A last line without an end does not count: its writer was stopped before it showed anything.
-    """
-    wanted = {text[:16] for text in hashes}
-    try:
-        whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        lines = [json.loads(line) for line in whole if line.strip()]
-        return sum(not wanted.isdisjoint(line["hashes"]) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"The ledger of looks {path} is damaged: {error}.") from error
-
-
-def record_look(path: Path, run: Path, hashes: list[str]) -> int:
-    """Note a look at these images; gives its number, from 1.
-
-    The line is on the disk when this returns. Several processes may call it at once: each gets its own number.
-    Raises DataError where the ledger is damaged or cannot be written.
+    `answers` is a hash of what the model said: a look with the same answers is no further one, and no line is written.
+    Without it the look is a further one always. The line is on the disk when this returns. Several processes may call
+    this at once: each gets its own number. Raises DataError where the ledger is damaged or cannot be written.
     """
     try:
         with _lock(path.with_suffix(".lock")):
             _cut_torn_line(path)
-            look = count_looks(path, hashes) + 1
+            earlier = looks_at(path, hashes)
+            if answers in earlier:
+                return len(earlier)
+            look = len(earlier) + 1
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "run": run.name,
                 "look": look,
                 "images": len(hashes),
-                "hashes": sorted({text[:16] for text in hashes}),
+                "answers": answers,
+                "hashes": sorted({text[:DIGITS] for text in hashes}),
             }
             # A name that is no Unicode has lone surrogates; as \udcxx they are legal JSON.
             _append(path, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))

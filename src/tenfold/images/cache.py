@@ -14,7 +14,6 @@ import hashlib
 import os
 import shutil
 import struct
-import time
 import tokenize
 import zipfile
 import zlib
@@ -108,9 +107,16 @@ class Shard:
 class Canvases:
     """Prepared images by row, from the cache or, where they do not fit into it, prepared again at each reading."""
 
-    def __init__(self, places: Sequence[tuple[Shard, int] | None], prepare: Callable[[int], Prepared]) -> None:
+    def __init__(
+        self,
+        places: Sequence[tuple[Shard, int] | None],
+        prepare: Callable[[int], Prepared],
+        damaged: Sequence[Path] = (),
+    ) -> None:
         self.places = places
         self.prepare = prepare
+        self.damaged = damaged
+        """Files of the cache that were damaged; their images were prepared anew."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -127,7 +133,9 @@ class Canvases:
 
     def subset(self, rows: NDArray[np.int64]) -> Canvases:
         """The images at these rows, in their order."""
-        return Canvases([self.places[int(row)] for row in rows], lambda place: self.prepare(int(rows[place])))
+        return Canvases(
+            [self.places[int(row)] for row in rows], lambda place: self.prepare(int(rows[place])), self.damaged
+        )
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Pixels, NDArray[np.float32]]:
         """Images of one size: uint8 [N, H, W, C] and float32 [N, 2, 3]."""
@@ -147,16 +155,20 @@ def open_cache(
     read: that one stays out of the cache. `name` must name every setting that the pixels depend on.
     """
     folder = cache_folder() / "images" / hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    known = _known_images(folder, set(hashes))
+    damaged: list[Path] = []
+    known = _known_images(folder, set(hashes), damaged)
     first: dict[str, int] = {}
     for row, text in enumerate(hashes):
         first.setdefault(text, row)
     missing = [row for text, row in first.items() if text not in known]
     if missing and cache_limit() > 0:
         lacking = [hashes[row] for row in missing]
-        _add_shard(folder, lacking, prepare_many(missing))
-        known |= _known_images(folder, set(lacking))
-    return Canvases([known.get(text) for text in hashes], prepare)
+        try:
+            _add_shard(folder, lacking, prepare_many(missing))
+        except FileNotFoundError:  # another process cleared the cache, or the clock jumped by a day: see _make_room
+            _add_shard(folder, lacking, prepare_many(missing))
+        known |= _known_images(folder, set(lacking), damaged)
+    return Canvases([known.get(text) for text in hashes], prepare, damaged)
 
 
 def cache_entries() -> list[Entry]:
@@ -182,10 +194,10 @@ def clear_cache() -> int:
     return before - sum(entry.bytes for entry in cache_entries())
 
 
-def _known_images(folder: Path, wanted: set[str]) -> dict[str, tuple[Shard, int]]:
-    """Where the wanted images lie; a damaged shard is deleted and its images count as missing."""
+def _known_images(folder: Path, wanted: set[str], damaged: list[Path]) -> dict[str, tuple[Shard, int]]:
+    """Where the wanted images lie; a damaged shard is noted, deleted, and its images count as missing."""
     known: dict[str, tuple[Shard, int]] = {}
-    damaged = []
+    found_damaged = []
     for path in filter(_is_index, sorted(folder.glob("*.npz"))):
         lacking = wanted - known.keys()
         try:
@@ -194,13 +206,14 @@ def _known_images(folder: Path, wanted: set[str]) -> dict[str, tuple[Shard, int]
             if found:  # to check every shard would take as long as the whole cache is large
                 shard.map_pixels()
         except _DAMAGE:
-            damaged.append(path)
+            found_damaged.append(path)
         except OSError:
             continue
         else:
             known |= found
-    for path in damaged:  # now that nothing holds them open
+    for path in found_damaged:  # now that nothing holds them open
         _delete(path)
+    damaged += found_damaged
     return known
 
 
@@ -216,7 +229,12 @@ def _add_shard(folder: Path, hashes: list[str], images: Iterator[Prepared | None
         write_file(folder / f"{name}.npy", lambda path: index.update(_write_pixels(path, hashes, images)))
     except _NoShard:
         return
-    write_file(folder / f"{name}.npz", lambda path: _save_arrays(path, index))
+    try:
+        write_file(folder / f"{name}.npz", lambda path: _save_arrays(path, index))
+    except OSError:
+        if not (folder / f"{name}.npz").exists():  # pixels without an index only fill the disk
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+        raise
 
 
 def _write_pixels(path: Path, hashes: list[str], images: Iterator[Prepared | None]) -> dict[str, NDArray[np.generic]]:
@@ -244,7 +262,7 @@ def _write_pixels(path: Path, hashes: list[str], images: Iterator[Prepared | Non
             raise _NoShard
         file.seek(0)
         _write_header(file, offsets[-1])
-    _make_room()
+    _make_room(path.stat().st_mtime)
     return {
         "hashes": np.array(kept),
         "offsets": np.array(offsets[:-1], np.int64),
@@ -265,12 +283,15 @@ def _save_arrays(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
         np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _make_room() -> None:
-    """Delete what killed processes left behind, and the shards that were not used for longest until the rest fits."""
+def _make_room(now: float) -> None:
+    """Delete what killed processes left behind, and the shards that were not used for longest until the rest fits.
+
+    `now` is by the clock of the disk, which on a network is not this machine's.
+    """
     entries = cache_entries()
     total = sum(entry.bytes for entry in entries)
     for entry in reversed(entries):
-        unwanted = total > cache_limit() if _is_index(entry.path) else entry.used < time.time() - _DAY
+        unwanted = total > cache_limit() if _is_index(entry.path) else entry.used < now - _DAY
         if unwanted and _delete(entry.path):
             total -= entry.bytes
 
@@ -292,6 +313,6 @@ def _count_images(index: Path) -> int:
         return 0
     try:
         with index.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return len(arrays["offsets"])
+            return len(arrays["hashes"])
     except (OSError, *_DAMAGE):
         return 0

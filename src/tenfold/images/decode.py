@@ -88,10 +88,15 @@ def image_size(content: Content, name: str = "the image") -> tuple[int, int]:
     if header is not None:
         height, width, orientation = header.height, header.width, header.orientation
     else:
-        image = _open(content, name, MAX_PIXELS)
+        image, orientation = open_image(content, name)
         width, height = image.size
-        orientation = _orientation(image, content)
     return (width, height) if orientation >= 5 else (height, width)
+
+
+def open_image(content: bytes, name: str = "the image") -> tuple[Image.Image, int]:
+    """The image with its header read and nothing decoded, and its EXIF orientation, 1 to 8; raises as `image_size`."""
+    image = _open(content, name, MAX_PIXELS)
+    return image, _orientation(image, content)
 
 
 def is_grey(content: Content, name: str = "the image") -> bool:

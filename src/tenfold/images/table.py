@@ -101,6 +101,24 @@ def make_samples(columns: dict[str, object], count: int) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
+def stack_tables(tables: Sequence[Table]) -> Table:
+    """The samples of all tables, at least one, in order; they have the same classes."""
+    import pandas as pd
+
+    starts = np.cumsum([0, *(len(table) for table in tables)]).tolist()
+    boxes = [
+        table.boxes.assign(sample=table.boxes["sample"] + start)
+        for table, start in zip(tables, starts, strict=False)
+        if table.boxes is not None
+    ]
+    return replace(
+        tables[0],
+        samples=pd.concat([table.samples for table in tables], ignore_index=True),
+        boxes=pd.concat(boxes, ignore_index=True) if boxes else None,
+        arrays={name: images for table in tables for name, images in table.arrays.items()},
+    )
+
+
 def write_table(table: Table, path: Path) -> None:
     """Write `table.parquet` and, where there are boxes, `boxes.parquet` beside it; images in memory are not written."""
     write_file(path, lambda aside: table.samples.to_parquet(aside, index=False))

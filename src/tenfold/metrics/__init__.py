@@ -3,8 +3,11 @@
     confusion.py       hits, labels and predictions of each class -> precision, recall, F1, MCC, ...
     probability.py     probabilities -> one score an image: log loss, Brier score, top-k hits
     ranking.py         scores -> areas under curves, and the curves
+    calibration.py     confidence against accuracy; the temperature
+    abstention.py      from which confidence on few answers are wrong
     answers.py         what a classifier answered on N images, checked once, and its resamples
     intervals.py       how each kind of metric gets its interval
+    paired.py          two models on the same images: tests and intervals
     classification.py  all of it for one part: `classification_findings`
 
 To add a metric, write a function in one of these files (or your own) and a line in METRICS. Any function
@@ -15,6 +18,7 @@ A figure that is NaN on a part is undefined there, and left out with the reason.
 
 import math
 
+from tenfold.metrics.calibration import by_confidence, calibration_error
 from tenfold.metrics.confusion import (
     balanced_accuracy,
     macro_f1,
@@ -41,6 +45,7 @@ METRICS: dict[str, Metric] = {
     "mcc": Metric(matthews, counted, (-1.0, 1.0), "needs two classes among the labels and among the predictions"),
     "log_loss": Metric(log_losses, mean, (0.0, math.inf)),
     "brier": Metric(brier_scores, mean, (0.0, 2.0)),
+    "calibration_error": Metric(calibration_error, by_confidence),
     "roc_auc": Metric(roc_auc, area, needs="needs images of at least two classes"),
     "average_precision": Metric(average_precision, area, needs="needs images of at least two classes"),
 }

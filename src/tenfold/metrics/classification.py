@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError, unknown
-from tenfold.estimate import Estimate, check_level, units_of
+from tenfold.estimate import Estimate, level_of_each, units_of
 from tenfold.metrics import METRICS
+from tenfold.metrics.abstention import accuracy_by_coverage
 from tenfold.metrics.answers import Answers, checked
+from tenfold.metrics.calibration import confidences, reliability
 from tenfold.metrics.confusion import confusion_matrix
 from tenfold.metrics.intervals import Undefined, area_estimate, share
 from tenfold.metrics.ranking import Area, Ranked, average_precision, precision_recall_curve, roc_auc, roc_curve
 
 
-def classification_findings(
+def classification_findings(  # noqa: PLR0913 - all but three have a default that fits most
     truth: NDArray[np.int64],
     probability: NDArray[np.float64],
     classes: Sequence[str],
@@ -30,6 +32,7 @@ def classification_findings(
     positive: str | None = None,
     threshold: float | None = None,
     top_k: int | None = None,
+    looks: int = 1,
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
     """Figures by name, in the order of METRICS, and the details that a report shows.
 
@@ -40,23 +43,26 @@ def classification_findings(
     positive     two classes only: the class whose areas are shown; the second where nothing is said
     threshold    two classes only: between 0 and 1; `positive` is predicted where its probability is at least that
     top_k        of top-k accuracy; 5 where nothing is said, 2 where there are fewer than 6 classes
+    looks        how many models these images have been looked at with, this one among them: the intervals of all of
+                 them hold together at `level`, each one at 1 - (1 - level) / looks, and are exact from 2 on
 
     The predicted class is the most probable one, of equally probable ones the first in order; with `positive` or
     `threshold` given it is `positive` where that has at least the threshold (0.5 where only `positive` is given).
 
     Details: "classes", "confusion" (rows labels, columns predictions), "per_class", "roc", "precision_recall" (each
-    class against all others; for two classes of the positive one), "positive", "threshold", and "undefined": the
-    figures that are left out, with the reason. In "per_class" what is 0 / 0 is None.
+    class against all others; for two classes of the positive one), "reliability" (see calibration.py), "coverage"
+    (abstention.py), "positive", "threshold", and "undefined": the figures that are left out, with the reason. In
+    "per_class" what is 0 / 0 is None.
     Raises UsageError for arguments that are not as said here.
     """
     truth, probability = np.asarray(truth, np.int64), np.asarray(probability, np.float64)
-    check_level(level)
+    level = level_of_each(level, looks)
     checked(truth, probability, len(classes))
     predicted, place, cut = _decision(probability, classes, positive, threshold)
     if top_k is not None and top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}.")
     k = top_k or (5 if len(classes) > 5 else 2)
-    answers = Answers(truth, probability, predicted, units_of(groups, len(truth)), place, k)
+    answers = Answers(truth, probability, predicted, units_of(groups, len(truth), looks > 1), place, k)
     figures, undefined = _figures(answers, level)
     if top_k is None and len(classes) == 2:
         undefined.pop("top_2_accuracy")  # nobody asked
@@ -67,6 +73,8 @@ def classification_findings(
         "per_class": [_class_figures(answers, number, name, level) for number, name in enumerate(classes)],
         "roc": roc,
         "precision_recall": precision_recall,
+        "reliability": reliability(answers, level),
+        "coverage": accuracy_by_coverage(*confidences(answers), answers.units, level),
         "positive": None if place is None else classes[place],
         "threshold": cut,
         "undefined": undefined,

@@ -6,9 +6,9 @@
     area            an area with its influences      infinitesimal jackknife (DeLong)
     resampled       any other function               bootstrap, one call a resample, percentiles
 
-All but the last are Wilson's interval with the effective number of images. Percentiles would be too narrow near 1: of
-30 images with a ROC area of 0.99 most resamples are perfect, and they contain the truth in 60 of 100 cases. They are
-left to functions of which not even the range is known.
+All but the last are Wilson's interval with the effective number of images, after several looks at the images Clopper
+and Pearson's. Percentiles would be too narrow near 1: of 30 images with a ROC area of 0.99 most resamples are perfect,
+and they contain the truth in 60 of 100 cases. They are left to functions of which not even the range is known.
 
 Shapes: N images, K classes, R resamples.
 """
@@ -18,14 +18,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.estimate import Estimate, Units, mean_moments, score_interval, wilson
+from tenfold.estimate import Estimate, Units, mean_moments, score_interval, trials_interval
 from tenfold.metrics.answers import Answers
 from tenfold.metrics.ranking import Area
+
+IN_TAIL = 10
+"""Resamples beyond each percentile; of a level that leaves fewer, the ends are stretched as a normal curve's."""
 
 
 class Undefined(Exception):
@@ -37,9 +41,10 @@ def resampled(metric: Metric, answers: Answers, level: float) -> Estimate:
     value = _defined(metric, metric.function(answers.truth, answers.probability, answers.predicted))
     found = np.array([metric.function(*drawn) for drawn in _drawn(answers)], np.float64)
     found = found[np.isfinite(found)]
-    tail = (1 - level) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (value, value)
-    low, high = min(float(low), value), max(float(high), value)
+    shown = min(level, 1 - 2 * IN_TAIL / answers.draws)
+    low, high = np.quantile(found, [(1 - shown) / 2, (1 + shown) / 2]) if len(found) else (value, value)
+    stretch = NormalDist().inv_cdf((1 + level) / 2) / NormalDist().inv_cdf((1 + shown) / 2)
+    low, high = (value + stretch * (float(end) - value) for end in (min(low, value), max(high, value)))
     if not low < high:
         raise Undefined("is the same whichever of these images are drawn, so that no interval can be given")
     return Estimate(value, low, high, level, len(answers.truth), f"bootstrap {answers.units.words}, percentiles")
@@ -106,7 +111,8 @@ def area(metric: Metric, answers: Answers, level: float) -> Estimate:
     # Proportions of so many trials each, were they independent, would have a mean that varies as one of:
     trials = len(areas) ** 2 / sum(1 / found.trials for found in areas)
     value = sum(found.value for found in areas) / len(areas)
-    return area_estimate(Area(value, influence, trials), answers.units, level)
+    cautious = any(found.cautious for found in areas)
+    return area_estimate(Area(value, influence, trials, cautious), answers.units, level)
 
 
 def area_estimate(found: Area, units: Units, level: float) -> Estimate:
@@ -118,8 +124,10 @@ def area_estimate(found: Area, units: Units, level: float) -> Estimate:
     mean = (found.trials * found.value + units.extra / 2) / total
     added = units.extra**2 * (mean**2 + (1 - mean) ** 2) / 2
     variance = (variance * found.trials**2 + added) / total**2
-    effective = min(mean * (1 - mean) / variance, found.trials)
-    low, high = wilson(found.value * effective, effective, level, units.df)
+    effective = mean * (1 - mean) / variance
+    if found.cautious:
+        effective = min(effective, found.trials)
+    low, high = trials_interval(found.value * effective, effective, units, level)
     method = f"infinitesimal jackknife {units.words}"
     return Estimate(found.value, low, high, level, len(found.influence), method)
 
@@ -129,7 +137,8 @@ def share(hits: NDArray[np.float64], units: Units, level: float) -> Estimate:
     right, wrong = np.ones(1), np.zeros(1)
     value = float(hits.mean())
     low, high = score_interval(value, *mean_moments(hits, units, right, wrong), units, level)
-    return Estimate(value, low, high, level, len(hits), f"Wilson {units.words}")
+    name = "Clopper-Pearson" if units.exact else "Wilson"
+    return Estimate(value, low, high, level, len(hits), f"{name} {units.words}")
 
 
 def _defined(metric: Metric, value: float) -> float:

@@ -38,7 +38,9 @@ class Area(NamedTuple):
     influence: NDArray[np.float64]
     """float64 [N], sum 0: how the area moves per unit of additional weight of each image."""
     trials: float
-    """The area varies at least as much as a proportion of so many images, however near to 1 it is."""
+    """The area is in its kind a proportion of so many images: what one more of them can tell."""
+    cautious: bool = False
+    """Whether influences may find far too little variance, so that the area never counts as of more than `trials`."""
 
 
 def ranked(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> Ranked:
@@ -72,7 +74,8 @@ def average_precision(order: Ranked) -> Area:
 
     With weights w, positive i has precision A_i / B_i (A: weight of the positives that score at least as high, B: of
     all images); the influences are the derivatives of sum_i w_i A_i / B_i / sum_i w_i. Each positive counts as one
-    trial, as in the intervals of Boyd, Eng and Page, "Area under the precision-recall curve" (ECML PKDD 2013).
+    trial, as in the intervals of Boyd, Eng and Page, "Area under the precision-recall curve" (ECML PKDD 2013), and
+    never as more: by influences alone 90 % of the intervals of 30 images hold the truth at an accuracy of 60 %.
     """
     seen = np.cumsum(order.images)
     precision = np.cumsum(order.hits) / seen
@@ -82,7 +85,7 @@ def average_precision(order: Ranked) -> Area:
     gain = np.cumsum((order.hits / seen)[::-1])[::-1]
     loss = np.cumsum((order.hits * precision / seen)[::-1])[::-1]
     own = np.where(order.positive, (precision - value + gain)[order.step], 0.0)
-    return Area(value, (own - loss[order.step]) / positives, float(positives))
+    return Area(value, (own - loss[order.step]) / positives, float(positives), cautious=True)
 
 
 def roc_curve(order: Ranked) -> dict[str, list[float]]:

@@ -28,9 +28,9 @@ class Classifier(Model):
         return {"logits": self(images)}
 
     def decode(self, outputs: dict[str, Tensor], affine: Tensor) -> list[Prediction]:
-        """One image's prediction: "logits" float32 [K] and "probability" float64 [K], which sums to 1."""
+        """One image's prediction: "logits" float32 [K], and "probability" float64 [K], calibrated, which sums to 1."""
         logits = outputs["logits"].float().cpu()
-        probability = torch.softmax(logits.double(), dim=1)
+        probability = torch.softmax(logits.double() / self.temperature, dim=1)
         return [{"logits": a.numpy(), "probability": b.numpy()} for a, b in zip(logits, probability, strict=True)]
 
     def losses(self, batch: Batch) -> Losses:

@@ -46,6 +46,10 @@ class Model(nn.Module):
     comes from torch's global generator, which the loop seeds at each step from (seed, step).
     """
 
+    temperature: float = 1.0
+    """What `decode` divides logits by before they become probabilities. No part of the weights: it is fitted when they
+    are final, and the run, which keeps it in model.json, sets it."""
+
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__()
         self.channels = channels

@@ -3,11 +3,13 @@
     context.py     what a block may read: the run, one evaluation and its predictions
     headline.py    the result in words
     figures.py     what each figure is called and how it is written
+    diagnosis.py   what the training said about itself
     training.py    the curves of training
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
     page.py        the sections in their order, into report.html.j2 and report.css
     card.py        the model card, README.md, in the words of card.md.j2
+    check_page.py  findings on data -> a page of their own, in the words of check_page.html.j2
     blocks/        one file a block: what one task shows of its evaluation and another does not
 
 A new block is a file in `blocks/` and a line in BLOCKS; a task names its blocks in tenfold.tasks.
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenfold.files import write_file
+from tenfold.report.blocks.calibration import calibration
 from tenfold.report.blocks.confusion import confusion
 from tenfold.report.blocks.curves import curves
 from tenfold.report.blocks.mistakes import mistakes
@@ -37,6 +40,7 @@ BLOCKS: dict[str, Callable[[Context], Section]] = {
     "confusion": confusion,
     "per_class": per_class,
     "curves_roc": curves,
+    "calibration": calibration,
     "mistakes": mistakes,
 }
 

@@ -32,6 +32,7 @@ WORDINGS = {
     "mcc": Wording("Matthews correlation", False, "1 is perfect, 0 is chance"),
     "log_loss": Wording("Log loss", False, "0 is perfect; punishes confident mistakes"),
     "brier": Wording("Brier score", False, "0 is perfect; squared error of the probabilities"),
+    "calibration_error": Wording("Calibration error", True, "distance of confidence from accuracy, root mean square"),
     "roc_auc": Wording("Area under ROC", False, "1 is perfect, 0.5 is chance"),
     "average_precision": Wording("Average precision", False, "area under the precision-recall curve"),
     "precision": Wording("Precision", True, "of the images given this class, those that are of it"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
+import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tenfold.estimate import FEWEST_GROUPS, Estimate, wilson
+from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 
 if TYPE_CHECKING:
@@ -35,18 +36,23 @@ def headline(run: Run, context: Context | None) -> Headline:
     """The first figure of the evaluation, or the statement that there is none yet."""
     if context is None or not context.figures:
         return Headline("This model has not been evaluated yet.", "", [_sealed(run)], None, None)
-    name, figure = next(iter(context.figures.items()))
+    name, found = next(iter(context.figures.items()))
+    looks = looks_so_far(run, context)
+    before = max(int(context.evaluation["look"]), 1)
+    figure, level = for_looks(found, before, looks), round(1 - (1 - found.level) * before, 9)
     images = f"{figure.n:,} {context.part} image{'s' if figure.n != 1 else ''}"
     value = write_value(name, figure.value)
     phrase = PHRASES.get(name, f"the model's {figure_label(name)} is {{value}}").format(value=value)
     seen = "it had never seen" if context.part == "test" else "held back from training"
-    baseline = largest_class(run, context, figure.level) if "confusion" in context.details else None
+    baseline = largest_class(run, context, level) if "confusion" in context.details else None
+    widened = float(context.evaluation.get("widened", 1.0))
     return Headline(
         f"On {images} {seen}, {phrase}",
         f"{write_interval(name, figure)}, {write_level(figure.level)} {_method(figure)}",
         [
             *_baseline_fact(baseline),
-            *_standing(run, context, name, figure),
+            *_standing(run, context, say_looks(looks, level, name, widened * _width(figure) / _width(found))),
+            *_later_looks(run, looks - before),
             *_few_groups(run, context),
             *_unreadable(context),
             *_unlabeled(context),
@@ -67,18 +73,26 @@ def largest_class(run: Run, context: Context, level: float) -> tuple[str, Estima
     return run.classes[largest], Estimate(right / count, *wilson(right, count, level), level, count, "Wilson")
 
 
-def for_looks(figure: Estimate, looks: int) -> Estimate:
-    """The interval that holds for the best of `looks` looks at the same images (Bonferroni).
+def looks_so_far(run: Run, context: Context) -> int:
+    """How many models these test images have judged by now, which may be more than when this one was evaluated."""
+    if context.part != "test":
+        return 0
+    counted = count_looks(ledger_path(run.path), image_hashes(run.table.part("test")))
+    return max(counted, int(context.evaluation["look"]))
 
-    Both sides are stretched by the ratio of the normal quantiles of the two levels, whatever made the interval.
+
+def say_looks(looks: int, level: float, name: str, widened: float) -> str:
+    """How many looks there were at a test part, and that the intervals of all hold at `level` together.
+
+    The interval of the figure `name` is `widened` times as wide for it as at the first look.
     """
-    level = 1 - (1 - figure.level) / looks
-    stretch = NormalDist().inv_cdf(0.5 + level / 2) / NormalDist().inv_cdf(0.5 + figure.level / 2)
-    low = figure.value - stretch * (figure.value - figure.low)
-    high = figure.value + stretch * (figure.high - figure.value)
-    if figure.low >= 0 and figure.high <= 1:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return Estimate(figure.value, low, high, level, figure.n, figure.method)
+    if looks <= 1:
+        return "This is look 1 at this test part: nothing was chosen by it, so the interval means what it says."
+    return (
+        f"This test part has had {looks} looks: for the intervals of all of them to hold at {write_level(level)} "
+        f"together, that of the {figure_label(name).lower()} is {widened:.1f} times as wide as at the first look. What "
+        "this does not cover: choosing the recipe by what an earlier look showed (adaptive re-use)."
+    )
 
 
 def _baseline_fact(baseline: tuple[str, Estimate] | None) -> list[str]:
@@ -89,20 +103,27 @@ def _baseline_fact(baseline: tuple[str, Estimate] | None) -> list[str]:
     return [f"Always answering the largest class, {name}, would be right {often}."]
 
 
-def _standing(run: Run, context: Context, name: str, figure: Estimate) -> list[str]:
+def _standing(run: Run, context: Context, said: str) -> list[str]:
     if context.part != "test":
         return [
             "Training kept the epoch that did best on these images, so the figure flatters the model a little.",
             _sealed(run),
         ]
-    looks = int(context.evaluation["look"])
-    if looks <= 1:
-        return ["This is look 1 at this test part: nothing was chosen by it, so the interval means what it says."]
-    wide = write_interval(name, for_looks(figure, looks))
+    return [said]
+
+
+def _later_looks(run: Run, count: int) -> list[str]:
+    if count <= 0:
+        return []
+    again = f"tenfold evaluate {shlex.quote(str(run.path))} --part test"
     return [
-        f"This is look {looks} at this test part. Whoever keeps the best of {looks} looks keeps some luck with it: "
-        f"an interval that allows for all of them is about {wide}."
+        f"{count} of these came after this one, which only the headline's interval allows for; {again} does the same "
+        "for the other figures, and is no further look."
     ]
+
+
+def _width(figure: Estimate) -> float:
+    return figure.high - figure.low
 
 
 def _method(figure: Estimate) -> str:

@@ -14,6 +14,7 @@ from tenfold.estimate import Estimate, from_json
 from tenfold.images.table import PARTS
 from tenfold.recipe import recipe_dict
 from tenfold.report.context import Context, Section, render_file, stylesheet
+from tenfold.report.diagnosis import diagnosis
 from tenfold.report.figures import figure_label, write_level
 from tenfold.report.headline import headline
 from tenfold.report.thumbnails import Thumbnails
@@ -29,7 +30,8 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     evaluated = [name for name in ("test", "validation") if name in evaluations]
     part = evaluated[0] if evaluated else None
     context = Context(run, evaluations[part], Thumbnails(run.table)) if part else None
-    sections = {"training": training(run)}
+    found = diagnosis(run)
+    sections = ({"diagnosis": found} if found else {}) | {"training": training(run)}
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
     environment = dict(run.environment)

@@ -149,6 +149,9 @@ def _summary(history: pd.DataFrame, best: int | None) -> str:
 
 
 def _harder(run: Run) -> str:
+    """Why the training curves may look worse, where the diagnosis does not say it, with numbers."""
+    if any(found["kind"] == "validation better than training" for found in run.diagnosis):
+        return ""
     recipe = run.recipe
     why = []
     if run.task.mixes and recipe.augment.mix_share and (recipe.augment.mixup or recipe.augment.cutmix):

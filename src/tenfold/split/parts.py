@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError
+from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
@@ -91,17 +91,32 @@ def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
     only when no other image is left. Samples of unknown class, validation and test are as before.
     """
     check_range("per_class", per_class, 1, 2**31)
+    limited, drawn = _limited(table, [per_class] * len(table.classes), seed)
+    short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
+    sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
+    return noted(limited, sentence)
+
+
+def shrink_table(table: Table, share: float, *, seed: int = 0) -> Table:
+    """Keep a share, above 0 and at most 1, of each class's training images, at least one, drawn as in `limit_table`."""
+    if not 0 < share <= 1:
+        raise UsageError(f"share must be above 0 and at most 1, not {share:g}.")
+    labels = table.part("train").labels()
+    counts = np.bincount(labels[labels >= 0], minlength=len(table.classes))
+    return _limited(table, np.ceil(share * counts - 1e-9).astype(int).tolist(), seed)[0]
+
+
+def _limited(table: Table, limits: list[int], seed: int) -> tuple[Table, list[int]]:
+    """The table with at most so many training images of each class, and how many there are."""
     table = hashed(table)
     parts = texts(table, "part")
     labels = table.labels().tolist()
     drawn = [0] * len(table.classes)
     for row in _limit_order(table, seed):
         if parts[row] == "train" and labels[row] >= 0:
-            parts[row] = "train" if drawn[labels[row]] < per_class else LEFT_OUT
+            parts[row] = "train" if drawn[labels[row]] < limits[labels[row]] else LEFT_OUT
             drawn[labels[row]] += 1
-    short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
-    sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
-    return noted(assigned(table, parts), sentence)
+    return assigned(table, parts), drawn
 
 
 def _limit_order(table: Table, seed: int) -> list[int]:

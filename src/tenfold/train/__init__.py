@@ -1,20 +1,27 @@
 """Training: Table + Recipe -> Run.
 
 start.py       the run's folder, from data and recipe to the loop and back
+folds.py       a run for each fold of a cross-validation
+subsets.py     runs on growing shares of the training images
 data.py        prepared images and the loaders that training reads
 choose.py      what a recipe leaves open, chosen from the images
 measure.py     precision, speed and learning rate, measured on this machine
 loop.py        the one training loop
 schedule.py    learning rate and image size over the training
 optimizer.py   optimizers, clipping, averaged weights
+calibrate.py   what is fitted to the finished model: its temperature
 events.py      TensorBoard's events
+evidence.py    how images as they are came out with the weights of several epochs
+diagnosis.py   what a training says about itself, in words
 checkpoint.py  going on after a stop
 ranks.py       several processes
 interrupt.py   Ctrl-C
 progress.py    what whoever watches is told
 """
 
+from tenfold.train.folds import train_folds
 from tenfold.train.progress import Progress
 from tenfold.train.start import resume_training, train_model
+from tenfold.train.subsets import train_subsets
 
-__all__ = ["Progress", "resume_training", "train_model"]
+__all__ = ["Progress", "resume_training", "train_folds", "train_model", "train_subsets"]

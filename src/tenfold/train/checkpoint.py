@@ -48,6 +48,8 @@ class State:
     best_loss: float | None = None
     best_epoch: int = 0
     """Epochs done when it was found."""
+    earlier_epoch: int = 0
+    """Epochs done when weights were set aside for the diagnosis; 0: not yet."""
     threads: int = 0
     """Processor threads that may still be halved; 0: what the recipe says."""
     most: int = 0
@@ -83,15 +85,16 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             state = State(**json.loads(file.metadata()["state"]))
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - the file is freed
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"The checkpoint {path} is damaged ({error}); delete it to start the run anew.") from error
-    model.load_state_dict(_under("model.", tensors))
-    for name, value in _under("averaged.", tensors).items():
-        averaged.state[name].copy_(value)
-    for index, optimizer in enumerate(optimizers):
-        content = optimizer.state_dict()
-        content["state"] = _nested(_under(f"optimizer.{index}.", tensors))
-        optimizer.load_state_dict(content)
+        model.load_state_dict(_under("model.", tensors))
+        for name, value in _under("averaged.", tensors).items():
+            averaged.state[name].copy_(value)
+        for index, optimizer in enumerate(optimizers):
+            content = optimizer.state_dict()
+            content["state"] = _nested(_under(f"optimizer.{index}.", tensors))
+            optimizer.load_state_dict(content)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"The checkpoint {path} is damaged ({reason}); delete it to start the run anew.") from error
     return state
 
 

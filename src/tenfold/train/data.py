@@ -6,9 +6,11 @@ Training and validation only: a Table with test samples never comes here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tenfold.augment.plain import PlainAugmentation, PlainInput
 from tenfold.draws import hash_numbers
@@ -36,11 +38,25 @@ def prepare_images(table: Table, recipe: Recipe, progress: Report) -> PreparedTa
         workers=recipe.train.workers + 1,
         watch=watch,
     )
+    _refuse_vanished(table, prepared)
+    for file in prepared.canvases.damaged:
+        progress(Progress("note", f"The cache file {file} was damaged; what it held is decoded again"))
     if prepared.unreadable and recipe.data.unreadable == "refuse":
         raise DataError(f"{len(prepared.unreadable)} images cannot be read: {next(iter(prepared.unreadable.values()))}")
     for reason in prepared.unreadable.values():
         progress(Progress("note", f"left out: {reason}"))
     return prepared
+
+
+def _refuse_vanished(table: Table, prepared: PreparedTable) -> None:
+    """Refuse to train on the rest where files have gone since they were hashed, as with a drive that was unplugged."""
+    missing = table.samples["source"].iloc[np.setdiff1d(np.arange(len(table)), prepared.rows)]
+    gone = [source for source in missing if source not in table.arrays and not Path(source).exists()]
+    if gone:
+        raise DataError(
+            f"{len(gone)} of {len(table)} images have vanished since they were first read, for example {gone[0]}; see "
+            "that their folder is there, then run the same command again."
+        )
 
 
 def with_statistics(recipe: Recipe, prepared: PreparedTable) -> Recipe:
@@ -83,8 +99,11 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
 def plain_loader(recipe: Recipe, prepared: PreparedTable, task: Task, part: str) -> Loader | None:
     """One part as it is, without augmentation; None where the part is empty."""
     rows = np.flatnonzero(prepared.table.samples["part"] == part)
-    if not len(rows):
-        return None
+    return rows_loader(recipe, prepared, task, rows) if len(rows) else None
+
+
+def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArray[np.int64]) -> Loader:
+    """Some of the images, int64 [N] in that order, as they are, without augmentation."""
     table = prepared.table.take(rows)
     return Loader(
         prepared.canvases.subset(rows),

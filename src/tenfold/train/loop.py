@@ -26,6 +26,7 @@ from tenfold.models.contract import Losses, Model, Step
 from tenfold.recipe import Recipe
 from tenfold.run import resume_command
 from tenfold.train.checkpoint import Row, State, save_checkpoint
+from tenfold.train.diagnosis import say_diverged
 from tenfold.train.interrupt import catch_interrupt
 from tenfold.train.measure import precision_context, torch_threads
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
@@ -35,6 +36,7 @@ from tenfold.train.schedule import GROWN, Schedule
 
 CHECKPOINT_SECONDS = 30.0
 _STEPS_WATCHED, _SLOWED = 8, 4.0  # when so many steps together take so many times as long, there are too many threads
+_EARLIER = 0.8  # the share of the epochs after which the curve's last part begins
 _VALIDATIONS = 20  # about so many in a long training: more would cost time and tell nothing
 
 
@@ -54,6 +56,8 @@ class Loop:
     """Called with the averaged weights whenever the validation loss is lower than ever."""
     save_history: Callable[[list[Row]], None]
     report: Report
+    save_earlier: Callable[[dict[str, Tensor]], None] = lambda tensors: None
+    """Called once, with the averaged weights after about four fifths of the epochs: the diagnosis wants them."""
     ranks: Ranks = field(default_factory=Ranks)
 
     def __post_init__(self) -> None:
@@ -169,14 +173,13 @@ class Loop:
         return every
 
     def _refuse_infinite(self, losses: Losses, rate: float) -> None:
+        state = self.state
         for name, value in losses.minimize.items():
             number = float(value.detach())
             if not math.isfinite(number):
-                raise TrainingError(
-                    f"The loss {name!r} is {number} at step {self.state.step + 1} of {self.total} (epoch "
-                    f"{self.state.epoch + 1}, learning rate {rate:.3g}); train again with a lower --lr, about "
-                    f"{self.recipe.train.lr / 10:.1g}, or with --train.precision float32."
-                )
+                step = f"step {state.step + 1} of {self.total} (epoch {state.epoch + 1}, learning rate {rate:.3g})"
+                before = f", after a mean of {_means(state.sums)['loss']:.3g} in this epoch" if state.sums else ""
+                raise TrainingError(say_diverged(self.recipe, f"The loss {name!r} is {number} at {step}{before}"))
 
     def _after_step(self, speed: float) -> None:
         self.state.seconds = self._before + time.perf_counter() - self._started
@@ -204,12 +207,21 @@ class Loop:
         due = due or self.ranks.any(self._is_over())
         if self.validation is not None and due:
             row |= self._validate_averaged()
+        self._set_aside()
         state.rows.append(row)
         if self.ranks.is_first:
             self.save_history(state.rows)
         shown = {name.removeprefix("validation_"): value for name, value in row.items() if "validation" in name}
         text = f"epoch {state.epoch} of {epochs}"
         self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
+
+    def _set_aside(self) -> None:
+        """Save the weights after _EARLIER of the epochs; again where a time limit has moved the end far away."""
+        state, wanted = self.state, max(1, int(_EARLIER * self.schedule.epochs))
+        if state.earlier_epoch < wanted <= state.epoch < self.schedule.epochs:
+            state.earlier_epoch = state.epoch
+            if self.ranks.is_first:
+                self.save_earlier(self.averaged.state)
 
     def _seconds_left(self) -> float:
         """At the speed of late; larger images take longer."""

@@ -7,11 +7,16 @@ import io
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tenfold.environment import describe_environment
 from tenfold.errors import DataError, UsageError, unknown
@@ -25,10 +30,13 @@ from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run, read_card, resume_command, write_json, write_weights
 from tenfold.tasks import TASKS, Task
+from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, load_checkpoint
 from tenfold.train.choose import choose_device, choose_mixing, choose_settings, fresh_model, make_card
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
+from tenfold.train.diagnosis import diagnose
 from tenfold.train.events import event_writer
+from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
 from tenfold.train.loop import Loop
 from tenfold.train.plan import Plan
 from tenfold.train.progress import Progress, Report, no_report
@@ -36,6 +44,7 @@ from tenfold.train.ranks import Ranks, join_ranks
 from tenfold.train.schedule import Schedule
 
 _BEST = Path("checkpoint") / "best.safetensors"
+_EARLIER = Path("checkpoint") / "earlier.safetensors"
 
 
 def train_model(
@@ -93,15 +102,29 @@ def train_model(
     recipe = plan.recipe
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
-        write_table(table, folder / "table.parquet")
-        write_json(folder / "environment.json", environment)
-        write_json(folder / "model.json", card)
-        write_recipe(recipe, folder / "recipe.toml")
+        _begin(folder, table, environment, card, recipe)
     state = State(epochs=recipe.train.epochs, most=given.train.epochs if recipe.train.minutes else 0)
     state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
+
+
+def _begin(folder: Path, table: Table, environment: dict[str, Any], card: dict[str, Any], recipe: Recipe) -> None:
+    """Write what a run begins with; recipe.toml comes last, and nothing stays where it cannot be written."""
+    try:
+        write_table(table, folder / "table.parquet")
+        write_json(folder / "environment.json", environment)
+        write_json(folder / "model.json", card)
+        write_recipe(recipe, folder / "recipe.toml")
+    except OSError as error:
+        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json"):
+            with suppress(OSError):
+                (folder / name).unlink()
+        raise DataError(
+            f"The run cannot be written to {folder} ({error.strerror or error}), and nothing of it stays there; make "
+            "room or name another folder for it, then train again."
+        ) from error
 
 
 def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
@@ -149,6 +172,7 @@ def _run_loop(
         folder=folder,
         save_best=lambda tensors: write_weights(folder / _BEST, tensors),
         save_history=_save_history(folder, recipe),
+        save_earlier=lambda tensors: write_weights(folder / _EARLIER, tensors),
         report=progress if ranks.is_first else no_report,
         ranks=ranks,
     )
@@ -157,35 +181,83 @@ def _run_loop(
         loop.state = load_checkpoint(loop.checkpoint, model, loop.averaged, loop.optimizers)
         schedule.epochs = loop.state.epochs
     try:
-        loop.run()
+        _run(loop)
         _finish(loop, prepared, task)
     except OSError as error:
         raise DataError(
-            f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: make room, "
-            f"then go on with: {resume_command(folder)}"
+            f"{folder} cannot be written ({error.strerror or error}); what was written before is whole: see that "
+            f"there is room and that it can be written to, then go on with: {resume_command(folder)}"
         ) from error
     ranks.wait()
     progress(Progress("done", f"Trained in {loop.state.seconds:.0f} s: {folder}"))
 
 
+def _run(loop: Loop) -> None:
+    try:
+        loop.run()
+    except DataError as error:  # images that do not fit into the cache are read in each epoch, and may have gone
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"{reason}; the training so far is saved: put that right, then go on with: {resume_command(loop.folder)}"
+        ) from error
+
+
 def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     """Take the best weights, fit what is fitted in closed form, and write the model; the checkpoint goes last."""
     model, recipe, folder = loop.model, loop.recipe, loop.folder
+    threads = loop.state.threads or recipe.train.threads
+    examiner = Examiner(model, recipe, prepared, task, loop.device, loop.context, threads) if task.scores else None
+    last, earlier = _look_back(loop, examiner) if examiner and loop.ranks.is_first else (None, None)
     if loop.state.best_loss is not None:
         loop.ranks.wait()
-        model.load_state_dict(load_file(folder / _BEST, str(loop.device)))
+        model.load_state_dict(_load_weights(folder / _BEST, loop.device))
     fitting = plain_loader(recipe, prepared, task, "train")
     if fitting is not None:
         model.eval().fit(batch.to(loop.device) for batch in fitting.batches())
     if not loop.ranks.is_first:
         return
+    rows = loop.state.rows
     if not loop.steps:
         means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
-        _write_history(folder / "history.csv", [{"epoch": 1, "step": 0, "seconds": 0.0, **means}])
+        rows = [{"epoch": 1, "step": 0, "seconds": 0.0, **means}]
+        _write_history(folder / "history.csv", rows)
+    if examiner:
+        kept = examiner.measure(loop.state.best_epoch or loop.state.epoch)
+        classes, counts = prepared.table.classes, examiner.counts()
+        facts = Facts(recipe, classes, counts, last or kept, kept, examiner.each_class(), earlier)
+        write_json(folder / "diagnosis.json", [found.to_json() for found in diagnose(pd.DataFrame(rows), facts)])
+    if fitted := calibrate(model, recipe, prepared, task, loop.device):
+        write_json(folder / "model.json", read_card(folder) | {"calibration": fitted})
     write_weights(folder / "model.safetensors", model.state_dict())
     if recipe.train.minutes:  # whoever repeats the run trains as long as it did, whatever the machine
         write_recipe(recipe.change(train={"epochs": loop.state.epoch, "minutes": 0.0}), folder / "recipe.toml")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _look_back(loop: Loop, examiner: Examiner) -> tuple[Measured | None, tuple[int, Outcome] | None]:
+    """What the last weights, where others are kept, and those of a while before the end make of the images.
+
+    The model holds the last weights before and after.
+    """
+    state, model, file = loop.state, loop.model, loop.folder / _EARLIER
+    last = examiner.measure(state.epoch) if state.best_loss is not None and state.best_epoch < state.epoch else None
+    if not 0 < state.earlier_epoch < state.epoch or not file.exists() or loop.validation is None:
+        return last, None
+    model.load_state_dict(_load_weights(file, loop.device))
+    seen = examiner.validation()
+    model.load_state_dict(loop.averaged.state)
+    return last, (state.earlier_epoch, seen) if seen else None
+
+
+def _load_weights(file: Path, device: torch.device) -> dict[str, Tensor]:
+    """Weights that the loop set aside."""
+    try:
+        return load_file(file, str(device))
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"The checkpoint {file} is damaged ({error}); delete {file.parent} to start the run anew, then go on with: "
+            f"{resume_command(file.parent.parent)}"
+        ) from error
 
 
 def _save_history(folder: Path, recipe: Recipe) -> Callable[[list[Row]], None]:

@@ -1,7 +1,8 @@
 """A listing: a CSV, TSV or Parquet file with the columns path,label and, where known, group, part and x1,y1,x2,y2.
 
 Paths are relative to the listing. An empty label, group or part is a missing one; x1,y1,x2,y2 are the region of the
-upright image that is the sample (xyxy pixels, x1 < x2 and y1 < y2), all four empty for the whole image.
+upright image that is the sample (xyxy pixels, x1 < x2 and y1 < y2), all four empty for the whole image. A row with
+something in the column `reason`, as `tenfold check --fix` writes it, is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 NEEDED = ("path", "label")
 CORNERS = ("x1", "y1", "x2", "y2")
-KNOWN = (*NEEDED, "group", "part", *CORNERS)
+KNOWN = (*NEEDED, "group", "part", "reason", *CORNERS)
+
+_LISTED = 8  # names that a note lists
 
 Rows = list[tuple[int, dict[str, str]]]
 """Each row's number as a person finds it (the line of a CSV, whose header is line 1), and its cells by column."""
@@ -39,6 +42,12 @@ def read(path: Path) -> Table:
     _check_header(path, header)
     if not rows:
         raise DataError(f"The listing {path} has no rows.")
+    left = [cells["path"] for _, cells in rows if cells.get("reason")]
+    rows = [(number, cells) for number, cells in rows if not cells.get("reason")]
+    if not rows:
+        raise DataError(
+            f"The listing {path} gives a reason to leave out every row; empty the reason where there is none."
+        )
     labels = [composed(cells["label"]) or None for _, cells in rows]
     columns: dict[str, object] = {
         "source": _sources(path, rows),
@@ -50,8 +59,11 @@ def read(path: Path) -> Table:
         regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
         columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
     unused = [name for name in header if name not in KNOWN]
-    notes = (f"Columns of {path} that were not used: {', '.join(unused)}.",) if unused else ()
-    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=notes)
+    notes = [f"Columns of {path} that were not used: {', '.join(unused)}."] if unused else []
+    if left:
+        more = f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
+        notes.append(f"Left out, as {path} gives a reason ({len(left)}): {', '.join(left[:_LISTED])}{more}.")
+    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
 
 
 def _read_text(path: Path) -> tuple[list[str], Rows]:

@@ -1,0 +1,192 @@
+"""What the diagnosis says of trainings made to go wrong in one known way, and of sound ones.
+
+    python benchmarks/diagnosis.py [--first 0] [--last 36] [--seeds 3]
+
+Small networks on the built-in digits (8x8 pixels, 1,250 training images unless said otherwise) and on drawn shapes. A
+case is shown where one of the kinds that it was made for is among the findings; a sound training is a false alarm
+where anything is said but that it has converged, was still improving, or why its training curve is the lower one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tenfold.environment import processor_name
+from tenfold.errors import TrainingError
+from tenfold.images.readers import read_table
+from tenfold.images.table import Table
+from tenfold.recipe import Recipe, read_recipe
+from tenfold.split import split_table
+from tenfold.train import train_model
+
+STILL = {"rotate": 0, "shift": 0, "scale": 1, "aspect": 1, "color": 0, "flip": "off", "mix_share": 0}
+DIGITS = read_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml").change(
+    model={"width": 16}, train={"epochs": 12, "precision": "float32", "threads": 1, "device": "cpu"}
+)
+FEW = DIGITS.change(train={"epochs": 40, "batch_size": 16})
+
+
+def digits(seed: int = 0, per_class: int = 0) -> Table:
+    return split_table(read_table("digits"), seed=seed, per_class=per_class)
+
+
+def few_validation(table: Table, count: int) -> Table:
+    """The table with `count` validation images."""
+    rows = np.flatnonzero(table.samples["part"] == "validation")
+    return table.take(np.setdiff1d(np.arange(len(table)), rows[count:]))
+
+
+def wrong_labels(table: Table, share: float, seed: int, parts: tuple[str, ...] = ("train", "validation")) -> Table:
+    """The table with so large a share of the labels of some parts dealt out anew."""
+    draw, labels = np.random.default_rng(seed), table.samples["label"].to_numpy(object).copy()
+    rows = np.flatnonzero(table.samples["part"].isin(parts))
+    chosen = draw.permutation(rows)[: round(share * len(rows))]
+    labels[chosen] = draw.permutation(labels[chosen])
+    return table.assign(label=labels)
+
+
+def rare(table: Table, name: str, count: int) -> Table:
+    """The table with `count` training images of a class; its validation images stay."""
+    rows = np.flatnonzero((table.samples["part"] == "train") & (table.samples["label"] == name))
+    return table.take(np.setdiff1d(np.arange(len(table)), rows[count:]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training, and the kinds of which one should be said; none for a sound one."""
+
+    name: str
+    kinds: tuple[str, ...]
+    table: Callable[[int], Table]
+    recipe: Recipe
+
+
+def _case(name: str, kinds: str, recipe: Recipe, table: Callable[[int], Table] = digits, **sections: Any) -> Case:
+    return Case(name, tuple(filter(None, kinds.split(" or "))), table, recipe.change(**sections))
+
+
+HIGH, LOW, UNDER, OVER = "learning rate too high or diverged", "learning rate too low", "underfitting", "overfitting"
+NO_NORM = {"norm": "none", "dropout": 0.0}
+CASES = (
+    *(_case(f"adamw, rate {rate:g}", HIGH, DIGITS, train={"lr": rate}) for rate in (1.0, 10.0, 100.0)),
+    *(_case(f"sgd, rate {rate:g}", HIGH, DIGITS, train={"lr": rate, "optimizer": "sgd"}) for rate in (1.0, 10.0)),
+    _case(
+        "no normalization, sgd, no clipping, rate 5",
+        HIGH,
+        DIGITS,
+        train={"lr": 5.0, "optimizer": "sgd", "clip": 0},
+        model=NO_NORM,
+    ),
+    _case("no normalization, adamw, rate 0.3", HIGH, DIGITS, train={"lr": 0.3}, model=NO_NORM),
+    *(_case(f"adamw, rate {rate:g}", LOW, DIGITS, train={"lr": rate}) for rate in (1e-6, 1e-5, 1e-4, 3e-4)),
+    *(_case(f"sgd, rate {rate:g}", LOW, DIGITS, train={"lr": rate, "optimizer": "sgd"}) for rate in (1e-4, 1e-3, 1e-2)),
+    _case("width 1", UNDER, DIGITS, train={"epochs": 20}, model={"width": 1}),
+    _case("width 1, no normalization", UNDER, DIGITS, train={"epochs": 20}, model={"width": 1} | NO_NORM),
+    _case("dropout 0.95", UNDER, DIGITS, model={"dropout": 0.95, "width": 4}),
+    _case(
+        "random labels",
+        OVER,
+        FEW,
+        lambda seed: wrong_labels(digits(seed, 60), 1.0, seed),
+        augment=STILL,
+        model={"dropout": 0.0, "width": 32},
+    ),
+    _case(
+        "a third of the labels wrong",
+        OVER,
+        FEW,
+        lambda seed: wrong_labels(digits(seed, 60), 0.33, seed),
+        augment=STILL,
+        model={"dropout": 0.0, "width": 32},
+    ),
+    _case(
+        "training labels alone wrong, half of them",
+        f"validation better than training or {UNDER}",
+        FEW,
+        lambda seed: wrong_labels(digits(seed, 60), 0.5, seed, ("train",)),
+    ),
+    _case("3 validation images", "noisy validation", FEW, lambda seed: few_validation(digits(seed, 20), 3)),
+    _case("20 validation images", "noisy validation", FEW, lambda seed: few_validation(digits(seed, 20), 20)),
+    _case(
+        "2 images among 200 of a class",
+        "class never learned",
+        FEW,
+        lambda seed: rare(digits(seed, 22), "8", 2),
+        train={"balance": "none", "epochs": 20},
+    ),
+    _case("2 epochs", "still improving", DIGITS, train={"epochs": 2}),
+    _case("half mixed", "validation better than training", DIGITS, augment={"mix_share": 0.5}),
+)
+SOUND = (
+    _case("8 epochs", "", DIGITS, train={"epochs": 8}),
+    _case("20 epochs", "", DIGITS, train={"epochs": 20}),
+    _case("30 epochs, without augmentation", "", DIGITS, train={"epochs": 30}, augment=STILL),
+    _case("20 epochs, half mixed", "", DIGITS, train={"epochs": 20}, augment={"mix_share": 0.5}),
+    _case("sgd", "", DIGITS, train={"epochs": 12, "optimizer": "sgd", "lr": 0.1}),
+    _case("adamw, rate 0.03", "", DIGITS, train={"lr": 0.03}),
+    _case("group normalization", "", DIGITS, model={"norm": "group"}, train={"epochs": 15}),
+    _case("20 images a class", "", FEW, lambda seed: digits(seed, 20)),
+    _case("60 images a class, averaged over the epochs", "", FEW, lambda seed: digits(seed, 60), train={"ema": 0.2}),
+)
+
+
+def flowers(folder: Path) -> tuple[Case, ...]:
+    """Photos, the default recipe but for size and time: sound, and without augmentation overfitting."""
+    recipe = Recipe().change(image={"size": 48}, train={"minutes": 1.0})
+
+    def table(seed: int) -> Table:
+        return split_table(read_table(folder), seed=seed)
+
+    return (
+        _case("flowers, 1 minute", "", recipe, table),
+        _case("flowers, 1 minute, no augmentation", OVER, recipe, table, augment=STILL),
+    )
+
+
+def said(case: Case, seed: int) -> list[tuple[str, bool]]:
+    """(kind, whether it is an alarm) of each finding; "diverged" where training ended with that."""
+    recipe = case.recipe.change(train={"seed": seed})
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = train_model(case.table(seed), recipe, Path(folder) / "run")
+        except TrainingError as error:
+            return [("diverged", True)] if "diverged" in str(error) else []
+        return [(found["kind"], found["alarm"]) for found in run.diagnosis]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--last", type=int, default=100, help="number of the last case")
+    parser.add_argument("--flowers", type=Path, help="a folder of 3,670 flowers: two cases more")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    print(processor_name())
+    shown, alarms, made, sound = 0, 0, 0, 0
+    for number, case in enumerate(CASES + SOUND + (flowers(options.flowers) if options.flowers else ())):
+        if not options.first <= number <= options.last:
+            continue
+        for seed in range(options.seed, options.seed + options.seeds):
+            start = time.monotonic()
+            found = said(case, seed)
+            kinds = {kind for kind, _ in found}
+            good = bool(kinds & set(case.kinds)) if case.kinds else not any(alarm for _, alarm in found)
+            made, sound = made + bool(case.kinds), sound + (not case.kinds)
+            shown, alarms = shown + (good and bool(case.kinds)), alarms + (not good and not case.kinds)
+            words = "; ".join(f"{kind.upper() if alarm else kind}" for kind, alarm in found) or "(nothing)"
+            mark = "" if good else "   <-- " + ("NOT SHOWN" if case.kinds else "FALSE ALARM")
+            print(f"{number:2} {case.name}, seed {seed}, {time.monotonic() - start:.1f} s: {words}{mark}", flush=True)
+    print(f"shown: {shown} of {made}; false alarms: {alarms} of {sound}")
+
+
+if __name__ == "__main__":
+    main()

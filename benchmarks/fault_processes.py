@@ -1,0 +1,193 @@
+"""Processes that are killed, and two that do the same at the same moment, for faults.py."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+from fault_files import damage
+from fault_stage import (
+    Stage,
+    check,
+    check_kept,
+    check_tidy,
+    check_whole,
+    command,
+    contents,
+    done,
+    refused,
+)
+
+from tenfold.evaluate import ledger
+from tenfold.images.cache import cache_entries, clear_cache
+from tenfold.images.readers import read_table
+from tenfold.images.table import Table
+from tenfold.recipe import Recipe
+from tenfold.run import Run
+from tenfold.split import split_table
+from tenfold.train import loop, resume_training, train_model
+
+CHECKPOINT_SECONDS = 0.3  # often, so that many kills fall into the writing of one
+KILLED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+if __name__ == "__main__":
+    import fault_processes
+    fault_processes.train(sys.argv[1])
+"""
+READY = """
+import sys
+import tenfold.commands.evaluate, tenfold.commands.train, tenfold.evaluate, tenfold.report, tenfold.train
+from tenfold.__main__ import main
+print("ready", flush=True)
+sys.stdin.readline()
+sys.exit(main(sys.argv[1:]))
+"""
+"""A command that has imported what takes seconds, and begins when a line comes."""
+
+
+def job() -> tuple[Table, Recipe]:
+    """What the killed process trains: a small network on 20 images a class, on the CPU."""
+    recipe = Recipe().change(
+        data={"path": "digits"},
+        image={"size": 16},
+        model={"name": "plain", "width": 16, "layers": 3},
+        train={"epochs": 60, "precision": "float32", "threads": 1, "device": "cpu"},
+    )
+    return split_table(read_table("digits"), per_class=20), recipe
+
+
+def train(folder: str) -> None:
+    """The whole job, as the child does it."""
+    loop.CHECKPOINT_SECONDS = CHECKPOINT_SECONDS
+    train_model(*job(), folder)
+
+
+@cache
+def long_run(root: Path) -> tuple[bytes, float]:
+    """The weights of an undisturbed job, and how many seconds its process lives."""
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", KILLED, str(root / "long")], check=True)
+    life = time.monotonic() - start
+    return (root / "long" / "model.safetensors").read_bytes(), life
+
+
+def kill(stage: Stage, number: int) -> str:
+    """Start the job, kill it after some seconds, go on; gives where it was when it died."""
+    expected, life = long_run(stage.root)
+    folder = stage.root / f"killed-{number}"
+    seconds = float(stage.draw(number).uniform(0, life))
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
+    time.sleep(seconds)
+    ended = child.poll() is not None
+    child.kill()
+    child.wait()
+    check_whole(folder)
+    if not (folder / "recipe.toml").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        train(str(folder))
+        where = "before the run's folder was whole"
+    else:
+        where = "before the first step"
+        if (folder / "model.safetensors").exists():
+            where = "after the end" if ended else "after the model was written"
+        elif (folder / "checkpoint" / "state.safetensors").exists():
+            where = "with a checkpoint"
+        resume_training(folder)
+    check((folder / "model.safetensors").read_bytes() == expected, f"other bits, killed {where}")
+    return where
+
+
+@contextmanager
+def waiting_commands(*commands: list[object]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that have imported all they need, and begin when a line is written to them."""
+    pipe = subprocess.PIPE
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", READY, *map(str, words)], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+        for words in commands
+    ]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            check(child.stdout.readline() == "ready\n", "it did not start")
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+
+
+def start(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+
+
+def builders(stage: Stage, number: int) -> str:
+    what = ("an empty cache", "a damaged cache", "a cache that is cleared")[number % 3]
+    runs = [stage.fresh(), stage.fresh()]
+    folder = stage.use_cache(stage.root / f"cache-{number}")
+    if what == "a damaged cache":
+        shutil.copytree(stage.first_cache, folder)
+        damage(next(folder.rglob("*.npy")), -9)
+    with waiting_commands(*(["train", stage.recipe, "--out", run] for run in runs)) as children:
+        for child in children:
+            start(child)
+        while what == "a cache that is cleared" and not any(folder.rglob(".*")):  # none is being written yet
+            check(any(child.poll() is None for child in children), "both ended too early")
+        if what == "a cache that is cleared":
+            clear_cache()
+        for child, run in zip(children, runs, strict=True):
+            _, err = child.communicate()
+            check(child.returncode == 0, err[-400:])
+            stage.check_same(run)
+    check_tidy(folder)
+    alone = [path for path in folder.rglob("*.npy") if not path.with_suffix(".npz").exists()]
+    check(not alone, f"left over: {alone}")
+    images = sum(entry.images for entry in cache_entries())
+    seen = len(Run(stage.undisturbed).table.without("test"))
+    check(what == "a cache that is cleared" or images == seen, f"{images} images are stored, not {seen}")
+    return what
+
+
+@cache
+def evaluated(stage: Stage) -> tuple[str, float]:
+    """The undisturbed evaluation of the test part, and how many seconds it takes once all is imported."""
+    run = stage.ended()
+    with waiting_commands(["evaluate", run, "--part", "test"]) as [child]:
+        begun = time.monotonic()
+        start(child)
+        child.wait()
+        return json.dumps(Run(run).evaluations["test"]), time.monotonic() - begun
+
+
+def kill_evaluation(stage: Stage, number: int) -> str:
+    expected, life = evaluated(stage)
+    seconds = float(stage.draw(number).uniform(0, life))
+    run = stage.ended()
+    before = contents(run)
+    with waiting_commands(["evaluate", run, "--part", "test"]) as [child]:
+        start(child)
+        time.sleep(seconds)
+        child.kill()
+    written = [name for name, content in contents(run.parent).items() if before.get(name[4:]) != content]
+    check_kept(before, run, "predictions.parquet", "evaluation.json", "README.md")
+    check_whole(run)
+    if (run.parent / "ledger.lock").exists():
+        with patch.object(ledger, "PATIENCE", 0.1):
+            refused(command("evaluate", run, "--part", "test"), "one was killed: remove that file")
+        (run.parent / "ledger.lock").unlink()
+    done(command("evaluate", run, "--part", "test"))
+    check(json.dumps(Run(run).evaluations["test"]) == expected, "other figures, or another look")
+    check_whole(run.parent)
+    return f"{len(written)} files were new"

@@ -1,0 +1,109 @@
+"""Check: a Table -> findings, each with its evidence, its price and its remedy, before anything is trained.
+
+measures.py    what one image says of itself: header, sharpness, brightness, contrast, information
+signature.py   the small part of an image by which its copies are found
+survey.py      one pass over all images, kept in the cache
+candidates.py  signatures -> pairs that may be copies
+alignment.py   a pair's pixels -> whether one is made from the other
+duplicates.py  signatures -> copies
+bursts.py      signatures, names, times -> shots in a row
+findings.py    what a finding is
+sets.py        which images of a table belong together
+quality.py     unreadable, dark, empty, blurred, odd
+classes.py     too small, uneven, of nearly one name
+leaks.py       copies and groups in two parts, two labels, two data sets
+labels.py      labels that are likely wrong, by confident learning
+price.py       what a leak was worth to a run
+repair.py      the listing without what is doubtful
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tenfold.check.classes import class_findings
+from tenfold.check.findings import Evidence, Finding, Findings, Sample, gather
+from tenfold.check.labels import held_out_predictions, label_finding
+from tenfold.check.leaks import against_finding, parts_of, set_findings
+from tenfold.check.price import LeakPrice, leaked_hashes, price_leak
+from tenfold.check.quality import quality_findings
+from tenfold.check.repair import write_repaired
+from tenfold.check.sets import Surveyed, blocks_of, burst_sets, copy_sets, shared_sets
+from tenfold.check.survey import Progress, survey_table
+from tenfold.errors import DataError
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.run import Run
+
+__all__ = [
+    "Evidence",
+    "Finding",
+    "Findings",
+    "LeakPrice",
+    "Sample",
+    "check_table",
+    "leaked_hashes",
+    "parts_of",
+    "price_leak",
+    "write_repaired",
+]
+
+
+def check_table(
+    table: Table,
+    *,
+    against: Table | None = None,
+    parts: Callable[[Table], Sequence[str | None]] | None = None,
+    runs: Sequence[Run] = (),
+    allow_truncated: bool = False,
+    progress: Progress | None = None,
+) -> Findings:
+    """Look at every image of the table, and at what they are to one another.
+
+    against: another table, such as the published test images; what is in both is found.
+    parts: gives each sample of the table, whose hashes are known by then, the part that counts for it.
+    runs: runs that were trained on these images, whose predictions for their validation part tell which labels are
+        likely wrong; several are the folds of one data set, and then all images are told of.
+    allow_truncated: whether a file that ends too early counts as readable.
+    progress: called with (images done, of how many) while images are read; none are that were read before.
+
+    Raises DataError where no image can be read. The rows of the findings are places in this table.
+
+    >>> import tenfold
+    >>> from tenfold.check import check_table
+    >>> findings = check_table(tenfold.read_table("digits"))
+    >>> findings.images, len(findings.decisions)
+    (1797, 0)
+    """
+    data = _surveyed(table, parts, allow_truncated, progress)
+    copies, bursts = copy_sets(data), burst_sets(data)
+    found = [
+        *quality_findings(data.survey),
+        *set_findings(data.table, copies, bursts),
+        *class_findings(data.table, blocks_of(data.table, copies)),
+    ]
+    other = None
+    if against is not None:
+        other = _surveyed(against, None, allow_truncated, progress)
+        found.append(against_finding(data.table, shared_sets(data, other), len(against)))
+    if runs:
+        found.append(label_finding(data.table, held_out_predictions(runs), runs[0].classes))
+    return gather(data.table, found, other.table if other else None)
+
+
+def _surveyed(
+    table: Table,
+    parts: Callable[[Table], Sequence[str | None]] | None,
+    allow_truncated: bool,
+    progress: Progress | None,
+) -> Surveyed:
+    survey = survey_table(table, allow_truncated=allow_truncated, progress=progress)
+    if not len(survey.rows):
+        first = next(iter(survey.unreadable.values()), "there is none")
+        raise DataError(f"None of the {len(table)} images can be read; the first: {first}")
+    table = table.assign(hash=list(survey.hashes))
+    if parts is not None:
+        table = table.assign(part=list(parts(table)))
+    return Surveyed(table, survey, allow_truncated)

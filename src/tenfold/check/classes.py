@@ -1,0 +1,124 @@
+"""Classes: how many separate images each has, how even they are, and whether two of them have nearly one name.
+
+Shapes: N images, K classes.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.check.findings import Evidence, Finding, count, share
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+FEWEST = 3
+"""Separate images or groups that a class needs to be in the training, the validation and the test part."""
+
+UNEVEN = 3.0
+"""Times from which on the largest class is called much larger than the smallest; training balances from here on."""
+
+_LISTED = 8
+_PLAIN = str.maketrans({"đ": "d", "ø": "o", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe"})  # NFKD takes none of them apart
+
+_GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)")
+
+
+def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | None]:
+    """Findings on the classes; `blocks` int64 [N] numbers what belongs together, copies and groups, from 0."""
+    labels = table.labels()
+    return [_small(table.classes, labels, blocks), _uneven(table.classes, labels), _names(table), _unlabeled(labels)]
+
+
+def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np.int64]) -> Finding | None:
+    separate = [len(np.unique(blocks[labels == place])) for place in range(len(classes))]
+    small = [place for place, number in enumerate(separate) if number < FEWEST]
+    if not small:
+        return None
+    words = [f"{classes[place]} ({separate[place]})" for place in small]
+    return Finding(
+        kind="small_class",
+        needs_decision=True,
+        images=int(np.isin(labels, small).sum()),
+        evidence=f"Of {count(len(small), 'class')} there are fewer than {FEWEST} separate images: {_listed(words)}.",
+        price="Such a class is missing from training, validation or test, so nothing can be said of it.",
+        remedy="Add images of it, join it with another class, or leave it out.",
+        sets=tuple(Evidence(tuple(np.flatnonzero(labels == place).tolist()), classes[place]) for place in small),
+    )
+
+
+def _uneven(classes: Sequence[str], labels: NDArray[np.int64]) -> Finding | None:
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    if len(counts) < 2 or counts.max() < UNEVEN * max(counts.min(), 1):
+        return None
+    most, least = int(counts.argmax()), int(counts.argmin())
+    ratio = counts[most] / max(counts[least], 1)
+    return Finding(
+        kind="imbalance",
+        needs_decision=False,
+        images=int(counts.sum()),
+        evidence=f"{classes[most]} has {counts[most]:,} images, {ratio:.1f} times as many as {classes[least]} "
+        f"({counts[least]:,}).",
+        price=f"A model that always says {classes[most]} is right on {share(counts[most], counts.sum())} of them.",
+        remedy="Training weighs the classes by itself (train.balance); judge by balanced accuracy and F1.",
+    )
+
+
+def _names(table: Table) -> Finding | None:
+    alike: dict[str, list[str]] = {}
+    for name in table.classes:
+        alike.setdefault(plain_name(name), []).append(name)
+    pairs = [names for names in alike.values() if len(names) > 1]
+    if not pairs:
+        return None
+    labels = table.samples["label"]
+    counts = labels.value_counts()
+    images = int(labels.isin([name for names in pairs for name in names]).sum())
+    words = [" and ".join(f"{name!r} ({counts.get(name, 0):,})" for name in names) for names in pairs]
+    firsts = [tuple(int((labels == name).argmax()) for name in names) for names in pairs]
+    return Finding(
+        kind="names",
+        needs_decision=True,
+        images=images,
+        evidence=f"Classes whose names differ in case, accents or spaces alone: {_listed(words)}.",
+        price="If they are one class, the model is made to tell apart what is the same, and every such image may count "
+        "as a mistake.",
+        remedy="Rename one to the other if they are the same; keep them if they are not.",
+        sets=tuple(Evidence(rows, text) for rows, text in zip(firsts, words, strict=True)),
+    )
+
+
+def plain_name(name: str) -> str:
+    """A name without case, accents, and the gaps between its words: "Hoa-Hồng " and "hoahong" are the same.
+
+    What tells numbers and languages apart stays: 1-2 is not 12, and c is neither c++ nor c#.
+    """
+    apart = unicodedata.normalize("NFKD", name.strip().casefold().translate(_PLAIN))
+    bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
+    return _GAP.sub("", bare)
+
+
+def _unlabeled(labels: NDArray[np.int64]) -> Finding | None:
+    rows = np.flatnonzero(labels < 0)
+    if not len(rows) or len(rows) == len(labels):
+        return None
+    return Finding(
+        kind="unlabeled",
+        needs_decision=False,
+        images=len(rows),
+        evidence=f"{count(len(rows), 'image')} of {len(labels):,} have no label.",
+        price="They cannot be learned from, and are in no figure.",
+        remedy="Label them, or leave them out.",
+        sets=tuple(Evidence((int(row),), "no label") for row in rows),
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
+    return ", ".join(words[:_LISTED]) + more

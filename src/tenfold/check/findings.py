@@ -1,0 +1,198 @@
+"""Findings: what a check found, each with its evidence, its price and its remedy.
+
+A finding needs a decision where only its owner can know what is right, or where the result would be flattered if
+nothing were done. Everything else is a note: Tenfold copes with it by itself, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tenfold.errors import DataError
+from tenfold.split.fill import short_name
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+TITLES = {
+    "unreadable": "Files that cannot be read",
+    "two_labels": "One image under two labels",
+    "leak": "Copies in two parts",
+    "group_leak": "Groups in two parts",
+    "against": "Images that are in both data sets",
+    "label": "Labels that are likely wrong",
+    "names": "Classes of nearly one name",
+    "small_class": "Classes too small for the split",
+    "dark": "Dark images",
+    "blank": "Images with next to nothing in them",
+    "blurred": "Blurred images",
+    "copies": "Copies",
+    "bursts": "Shots in a row",
+    "unlabeled": "Images without a label",
+    "imbalance": "Classes of very different size",
+    "mode": "Rare color modes",
+    "size": "Odd sizes",
+    "rotated": "Turned by EXIF alone",
+}
+"""Kind of finding -> what it is called, the gravest first: the order in which findings are shown."""
+
+
+class Sample(NamedTuple):
+    """An image that a finding names."""
+
+    name: str
+    """Its folder and file, and its row where the file holds several."""
+    hash: str
+    """Its content's hash, by which it is found in any table; empty where it cannot be read."""
+    label: str = ""
+    part: str = ""
+
+
+class Evidence(NamedTuple):
+    """Images that belong together: one doubtful image, or all copies of one."""
+
+    rows: tuple[int, ...]
+    """Places in the table that was checked."""
+    words: str = ""
+    """What is amiss with these."""
+    others: tuple[int, ...] = ()
+    """Places in the table that it was checked against."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    kind: str
+    """A key of TITLES."""
+    needs_decision: bool
+    images: int
+    """How many images it concerns."""
+    evidence: str
+    """What was seen, in one sentence."""
+    price: str
+    """What it costs if nothing is done."""
+    remedy: str
+    """What to do."""
+    sets: tuple[Evidence, ...] = ()
+    """The images, the clearest cases first; none where a finding is about classes."""
+
+    @property
+    def title(self) -> str:
+        """What this kind of finding is called."""
+        return TITLES[self.kind]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a check found, the gravest first."""
+
+    images: int
+    """How many images were checked."""
+    found: tuple[Finding, ...] = ()
+    samples: dict[int, Sample] = field(default_factory=dict)
+    """The images that the findings name, by their place in the table."""
+    others: dict[int, Sample] = field(default_factory=dict)
+    """Those of the table that it was checked against."""
+
+    @property
+    def decisions(self) -> tuple[Finding, ...]:
+        """The findings that need a decision."""
+        return tuple(finding for finding in self.found if finding.needs_decision)
+
+    def find(self, kind: str) -> Finding | None:
+        """The finding of this kind, if there is one."""
+        return next((finding for finding in self.found if finding.kind == kind), None)
+
+    def example(self, finding: Finding) -> str:
+        """The first images of a finding by name; what is said of them where there are none."""
+        if not finding.sets:
+            return ""
+        first = finding.sets[0]
+        named = [self.samples[row].name for row in first.rows] + [self.others[row].name for row in first.others]
+        more = f" and {len(named) - 2} more" if len(named) > 2 else ""
+        return (" = ".join(named[:2]) + more) or first.words
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """Rows that must stay in one part: the sets of copies and of shots in a row; a row may be in several."""
+        kinds = ("two_labels", "leak", "copies", "bursts")
+        return [item.rows for kind in kinds if (found := self.find(kind)) for item in found.sets]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; `samples` and `others` say which images the rows are."""
+        return {
+            "images": self.images,
+            "decisions": len(self.decisions),
+            "findings": [_finding_json(finding) for finding in self.found],
+            "samples": {str(row): sample._asdict() for row, sample in self.samples.items()},
+            "others": {str(row): sample._asdict() for row, sample in self.others.items()},
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Findings:
+        """The inverse of `to_json`. Raises DataError for anything else."""
+        try:
+            found = tuple(_finding(**values) for values in content["findings"])
+            samples, others = (
+                {int(row): Sample(**values) for row, values in content[name].items()} for name in ("samples", "others")
+            )
+            return cls(int(content["images"]), found, samples, others)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"The findings are damaged or of another version ({error}); check the data anew.") from None
+
+
+def gather(table: Table, found: Iterable[Finding | None], other: Table | None = None) -> Findings:
+    """Findings in their order, with the images that they name."""
+    order = list(TITLES)
+    kept = sorted(
+        (finding for finding in found if finding is not None),
+        key=lambda finding: (not finding.needs_decision, order.index(finding.kind)),
+    )
+    rows = sorted({row for finding in kept for item in finding.sets for row in item.rows})
+    others = sorted({row for finding in kept for item in finding.sets for row in item.others})
+    return Findings(len(table), tuple(kept), _samples(table, rows), _samples(other, others) if other else {})
+
+
+def singles(rows: Iterable[int], words: Iterable[str]) -> tuple[Evidence, ...]:
+    """Evidence of images that stand alone."""
+    return tuple(Evidence((int(row),), text) for row, text in zip(rows, words, strict=True))
+
+
+def count(number: int, what: str) -> str:
+    """ "1 image", "1,200 images"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith('s') else 's'}"
+
+
+def are(number: int) -> str:
+    """The verb for so many."""
+    return "is" if number == 1 else "are"
+
+
+def share(part: float, whole: float) -> str:
+    """ "0.4 %" of the whole."""
+    return f"{100 * part / max(whole, 1):.1f} %"
+
+
+def _samples(table: Table, rows: Sequence[int]) -> dict[int, Sample]:
+    frame = table.samples.iloc[list(rows)]
+    columns = frame[["source", "row", "hash", "label", "part"]].astype(object)
+    cells = columns.where(columns.notna(), "").itertuples(index=False, name=None)
+    return {
+        row: Sample(short_name(source, place), digest, label, part)
+        for row, (source, place, digest, label, part) in zip(rows, cells, strict=True)
+    }
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    names = ("kind", "title", "needs_decision", "images", "evidence", "price", "remedy")
+    sets = [{"rows": item.rows, "words": item.words, "others": item.others} for item in finding.sets]
+    return {name: getattr(finding, name) for name in names} | {"sets": sets}
+
+
+def _finding(*, title: str, sets: list[dict[str, Any]], kind: str, **values: Any) -> Finding:
+    if title != TITLES[kind]:
+        raise ValueError(f"{kind} is not {title!r}")
+    evidence = tuple(Evidence(tuple(item["rows"]), item["words"], tuple(item["others"])) for item in sets)
+    return Finding(kind=kind, sets=evidence, **values)

@@ -1,0 +1,173 @@
+"""Leaks: copies and groups that lie in two parts, under two labels, or in two data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tenfold.check.findings import Evidence, Finding, are, count, share
+from tenfold.check.sets import blocks_of
+from tenfold.images.table import PARTS
+from tenfold.split.ties import texts
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+
+def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evidence]) -> list[Finding | None]:
+    """The findings on images of one table that belong together."""
+    labels, parts, groups = (texts(table, name) for name in ("label", "part", "group"))
+    two = [item for item in copies if len(_values(labels, item)) > 1]
+    leaks = [item for item in copies if len(_values(parts, item)) > 1]
+    told = {item.rows for item in (*two, *leaks)}
+    plain = [item for item in copies if item.rows not in told]
+    united = blocks_of(table, copies)
+    new = [item for item in bursts if len(set(united[list(item.rows)].tolist())) > 1]
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        if group:
+            members.setdefault(group, []).append(row)
+    torn = [Evidence(tuple(rows), f"group {name}") for name, rows in members.items()]
+    torn = [item for item in torn if len(_values(parts, item)) > 1]
+    return [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain), _bursts(new, parts)]
+
+
+def parts_of(table: Table, known: Table) -> list[str | None]:
+    """The part of each sample as another table has it: of the same content in the same place, or of the same content.
+
+    Copies may lie in several parts, so the content alone does not always say which.
+    """
+    columns = [texts(known, name) for name in ("hash", "source", "part")]
+    found: dict[tuple[str | None, ...], str | None] = {}
+    for digest, source, part in zip(*columns, strict=True):
+        found[digest, source] = part
+        found.setdefault((digest,), part)
+    pairs = zip(texts(table, "hash"), texts(table, "source"), strict=True)
+    return [found.get((digest, source), found.get((digest,))) for digest, source in pairs]
+
+
+def against_finding(table: Table, sets: Sequence[Evidence], images: int) -> Finding | None:
+    """The finding on images that another data set, of so many images, has too."""
+    if not sets:
+        return None
+    number = _images(sets)
+    return Finding(
+        kind="against",
+        needs_decision=True,
+        images=number,
+        evidence=f"{count(number, 'image')} of {len(table):,} {are(number)} also in the other data ({images:,}).",
+        price=f"If a model is trained on one and tested on the other, up to {share(number, len(table))} of what is "
+        "tested was seen before.",
+        remedy="Leave them out of the training side (--fix leaves them out of DATA).",
+        sets=tuple(sets),
+    )
+
+
+def _two_labels(sets: Sequence[Evidence], labels: Sequence[str | None]) -> Finding | None:
+    if not sets:
+        return None
+    named = tuple(item._replace(words=f"{' or '.join(_values(labels, item))}: {item.words}") for item in sets)
+    number = _images(sets)
+    return Finding(
+        kind="two_labels",
+        needs_decision=True,
+        images=number,
+        evidence=f"{count(len(sets), 'picture')} {are(len(sets))} there more than once ({number:,} images) and under "
+        "different labels.",
+        price="At least one label of each is wrong, or the classes overlap; no model can be right on all of them.",
+        remedy="Keep the right label; --fix leaves all of them out.",
+        sets=named,
+    )
+
+
+def _leak(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
+    if not sets:
+        return None
+    return Finding(
+        kind="leak",
+        needs_decision=True,
+        images=_images(sets),
+        evidence=f"{count(len(sets), 'picture')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
+        price="What was seen in training can be answered from memory, which flatters the result; --price RUN says by "
+        "how much.",
+        remedy="Split anew (tenfold split keeps copies together), or --fix, which keeps the copy in the later part.",
+        sets=tuple(sets),
+    )
+
+
+def _torn(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
+    if not sets:
+        return None
+    return Finding(
+        kind="group_leak",
+        needs_decision=True,
+        images=_images(sets),
+        evidence=f"{count(len(sets), 'group')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
+        price="Images of one group are alike, so the result says less of groups that are new; --price RUN says by how "
+        "much it is flattered.",
+        remedy="Split anew: tenfold split keeps groups together.",
+        sets=tuple(sets),
+    )
+
+
+def _copies(sets: Sequence[Evidence]) -> Finding | None:
+    if not sets:
+        return None
+    number = _images(sets)
+    return Finding(
+        kind="copies",
+        needs_decision=False,
+        images=number,
+        evidence=f"{count(number, 'image')} {are(number)} copies or near copies of one another, in "
+        f"{count(len(sets), 'set')}.",
+        price=f"The data hold {number - len(sets):,} images fewer than it seems; in two parts they would leak.",
+        remedy="Nothing needed: they stay in one part. --fix writes a group for each set.",
+        sets=tuple(sets),
+    )
+
+
+def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
+    if not sets:
+        return None
+    number = _images(sets)
+    torn = [item for item in sets if len(_values(parts, item)) > 1]
+    across = f", of which {len(torn):,} lie in more than one part: {_seen(torn, parts)}" if torn else ""
+    return Finding(
+        kind="bursts",
+        needs_decision=bool(torn),
+        images=number,
+        evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}{across}.",
+        price="They show one thing in one light; in two parts the second is half known, which flatters the result.",
+        remedy="Look at some; if they show one thing, --fix gives each set a group, which no split tears apart.",
+        sets=tuple(sorted(sets, key=lambda item: len(_values(parts, item)) < 2)),
+    )
+
+
+def _values(column: Sequence[str | None], item: Evidence) -> list[str]:
+    """What a column holds for the images of a set, each value once."""
+    return sorted({value for row in item.rows if (value := column[row])})
+
+
+def _images(sets: Iterable[Evidence]) -> int:
+    return len({row for item in sets for row in item.rows})
+
+
+def _seen(sets: Iterable[Evidence], parts: Sequence[str | None]) -> str:
+    """ "12 of 550 test images and 3 of 551 validation images have one in an earlier part"."""
+    seen = leaked_rows(sets, parts)
+    words = [
+        f"{len(rows):,} of {count(list(parts).count(part), f'{part} image')}" for part, rows in seen.items() if rows
+    ]
+    return f"{' and '.join(words)} have one in an earlier part"
+
+
+def leaked_rows(sets: Iterable[Evidence], parts: Sequence[str | None]) -> dict[str, set[int]]:
+    """The images of the validation and the test part that share a set with an image of an earlier part."""
+    place = {part: number for number, part in enumerate(PARTS)}
+    leaked: dict[str, set[int]] = {part: set() for part in PARTS[:0:-1]}
+    for item in sets:
+        standing = [(place[part], row) for row in item.rows if (part := parts[row]) in place]
+        for number, row in standing:
+            if number > min(standing)[0]:
+                leaked[PARTS[number]].add(row)
+    return leaked

@@ -1,0 +1,118 @@
+"""Repair: a listing of the images that leaves out what is doubtful, with the reason, and groups what belongs together.
+
+The listing is read as any other: `path,label,group,reason`, where a row with a reason is left out. To take an image in
+after all, empty its reason; to put a label right, write the right one and empty the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.check.findings import Findings
+from tenfold.errors import UsageError
+from tenfold.files import write_file
+from tenfold.images.table import PARTS
+from tenfold.split.fill import short_name
+from tenfold.split.ties import join, texts
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+DOUBTFUL = {
+    "unreadable": "cannot be read",
+    "two_labels": "there under two labels",
+    "against": "also in the other data",
+    "dark": "too dark",
+    "blank": "nearly empty",
+    "blurred": "blurred",
+    "label": "label likely wrong",
+}
+"""Kinds of findings whose images are left out -> the reason, before the words of the single image."""
+
+CORNERS = ("x1", "y1", "x2", "y2")
+
+
+def write_repaired(table: Table, findings: Findings, path: Path) -> dict[str, int]:
+    """Write the repaired listing of a table of files; gives {"kept", "left_out", "grouped"}, numbers of images.
+
+    Parts that the table has are kept, and of copies in two parts those in the later one, so pass the table as it was
+    read, without the parts of a split that can be made anew. Raises UsageError for images that are not files.
+    """
+    if table.samples["row"].notna().any():
+        raise UsageError("--fix writes a listing of files, and these images are no files of their own.")
+    parts, labels = texts(table, "part"), texts(table, "label")
+    reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
+    groups = _groups(table, findings)
+    more = [name for name, there in (("part", any(parts)), *_with_corners(table)) if there]
+    cells = table.samples[["source", *CORNERS]].astype(object).where(table.samples[["source", *CORNERS]].notna(), "")
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "group", "reason", *more])
+    for row, (source, *corners) in enumerate(cells.itertuples(index=False, name=None)):
+        extra = {"part": parts[row] or "", **dict(zip(CORNERS, corners, strict=True))}
+        place = _relative(source, path)
+        writer.writerow([place, labels[row] or "", groups[row], reasons.get(row, ""), *(extra[name] for name in more)])
+    write_file(path, text.getvalue())
+    return {
+        "kept": len(table) - len(reasons),
+        "left_out": len(reasons),
+        "grouped": sum(bool(group) and row not in reasons for row, group in enumerate(groups)),
+    }
+
+
+def _reasons(findings: Findings) -> dict[int, str]:
+    """Why each doubtful image is left out; the gravest reason counts."""
+    reasons: dict[int, str] = {}
+    for finding in findings.found:
+        for item in finding.sets if finding.kind in DOUBTFUL else ():
+            for row in item.rows:
+                reasons.setdefault(row, f"{DOUBTFUL[finding.kind]}: {item.words}")
+    return reasons
+
+
+def _earlier_copies(findings: Findings, table: Table, parts: Sequence[str | None]) -> dict[int, str]:
+    """Copies in an earlier part than one of theirs: the later part is the one that must not be known."""
+    place = {part: number for number, part in enumerate(PARTS)}
+    reasons: dict[int, str] = {}
+    sources, found = table.samples["source"].tolist(), findings.find("leak")
+    for item in found.sets if found else ():
+        standing = [(place[part], row) for row in item.rows if (part := parts[row]) in place]
+        last, kept = max(standing, default=(0, 0))
+        name = short_name(sources[kept], None)
+        reasons |= {
+            row: f"copy of {name} in the {PARTS[last]} part: {item.words}" for number, row in standing if number < last
+        }
+    return reasons
+
+
+def _groups(table: Table, findings: Findings) -> list[str]:
+    """A group for each image that is in a set or had one; sets and groups that share an image become one."""
+    own = texts(table, "group")
+    ties = [[f"group {name}"] if name else [] for name in own]
+    for place, rows in enumerate(findings.groups()):
+        for row in rows:
+            ties[row].append(f"set {place}")
+    blocks = join(ties).tolist()
+    names: dict[int, set[str]] = {}
+    for row, tie in enumerate(ties):
+        if tie:
+            names.setdefault(blocks[row], set()).update(filter(None, [own[row]]))
+    taken = set(filter(None, own))
+    free = (name for number in range(1, len(table) + len(taken) + 1) if (name := f"alike-{number}") not in taken)
+    called = {block: " + ".join(sorted(known)) or next(free) for block, known in names.items()}
+    return [called.get(block, "") for block in blocks]
+
+
+def _with_corners(table: Table) -> list[tuple[str, bool]]:
+    there = bool(table.samples["x1"].notna().any())
+    return [(name, there) for name in CORNERS]
+
+
+def _relative(source: str, listing: Path) -> str:
+    """The path as seen from the listing where the file lies below its folder, so that both can be moved together."""
+    folder, file = listing.absolute().parent, Path(source)
+    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()

@@ -1,0 +1,197 @@
+"""tenfold check: what would flatter the result or spoil it, found before anything is trained."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tenfold.commands.output import console, next_command, say, show_json, show_table
+from tenfold.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tenfold.check import Findings, LeakPrice
+    from tenfold.images.table import Table
+    from tenfold.run import Run
+
+
+def check(
+    data: str,
+    /,
+    *,
+    against: str = "",
+    price: Path | None = None,
+    run: Path | None = None,
+    fix: Path | None = None,
+    page: Path | None = None,
+    split: Path | None = None,
+    groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
+    reader: str = "auto",
+    json: bool = False,
+) -> int:
+    """Look for what is wrong with images before training on them.
+
+    It finds files that cannot be read, dark, empty and blurred images, copies
+    (turned, mirrored, resized, cropped, recolored), shots in a row, one image
+    under two labels or in two parts, classes that are too small, and with a run
+    the labels that are likely wrong. Each finding has its evidence, its price and
+    its remedy. The exit code is 1 where something needs a decision.
+
+    For example:
+
+        tenfold check flowers --page check.html
+        tenfold check flowers --against flowers-test
+        tenfold check flowers --run runs/flowers-1 --fix clean.csv
+        tenfold check flowers --price runs/flowers-1
+
+    Parameters
+    ----------
+    data
+        A folder with a folder for each class, a listing (path,label[,group,part]), Parquet with images, or digits.
+    against
+        Other data; images that are in both are found.
+    price
+        Evaluate this run's test part (validation, where it has none) with and without the images that leaked into
+        it, which is a look at it and counted as one.
+    run
+        A run on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
+    fix
+        Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group.
+    page
+        Write an HTML page with the images side by side.
+    split
+        The split to check for leaks; by default that of --price or --run, or NAME.split.csv beside the data.
+    groups_from
+        A regular expression on the path below DATA; what its first bracket matches is the image's group.
+    reader
+        How to read the data; auto looks at the path.
+    json
+        Print one JSON object.
+    """
+    from tenfold.check import check_table, write_repaired
+    from tenfold.images.readers import read_table
+
+    priced, runs = _priced(price), _runs(run)
+    table = read_table(data, reader, group_pattern=groups_from)
+    other = read_table(against) if against else None
+    for note in (*table.notes, *(other.notes if other else ())):
+        say(note)
+    parts = _parts(data, split, priced or (runs[0] if len(runs) == 1 else None))
+    with _watched(f"Checking {data}") as progress:
+        findings = check_table(table, against=other, parts=parts, runs=runs, progress=progress)
+        worth = _worth(priced, findings) if priced else None
+    made: dict[str, Any] = {}
+    if fix is not None:
+        made["fix"] = {"listing": fix, **write_repaired(table, findings, fix)}
+    if page is not None:
+        _write_page(page, data, findings, table, other, worth)
+        made["page"] = page
+    if json:
+        show_json({"data": data, **findings.to_json(), "price": worth, **made})
+    else:
+        _show(findings, worth, made)
+        if fix is not None:
+            next_command("tenfold", "split", fix)
+        elif not findings.decisions:
+            next_command("tenfold", "split", data)
+        elif page is None:
+            next_command("tenfold", "check", data, "--page", "check.html", when="to see the images")
+        else:
+            next_command("tenfold", "check", data, "--fix", "repaired.csv", when="when you have looked at the page")
+    return 1 if findings.decisions else 0
+
+
+def _priced(path: Path | None) -> Run | None:
+    from tenfold.run import load_run
+
+    return load_run(path) if path is not None else None
+
+
+def _runs(path: Path | None) -> list[Run]:
+    """The run, or the runs of the folds in a folder."""
+    from tenfold.run import load_run
+
+    if path is None:
+        return []
+    if (path / "model.json").exists():
+        return [load_run(path)]
+    folds = sorted(card.parent for card in path.glob("*-fold*/model.json"))
+    if not folds:
+        raise DataError(f"{path} is neither a run nor a folder of folds; give what `tenfold train` wrote.")
+    return [load_run(fold) for fold in folds]
+
+
+def _parts(data: str, split: Path | None, run: Run | None) -> Callable[[Table], list[str | None]] | None:
+    """The parts of the written split or of a run; None where neither is there."""
+    from tenfold.check import parts_of
+    from tenfold.split import find_split, read_split
+
+    if split is None and run is not None:
+        known = run.table
+        return lambda table: parts_of(table, known)
+    path = split or find_split(Path(data))
+    if path is None:
+        return None
+    parts = {entry.hash: entry.part or None for entry in read_split(path)}
+    return lambda table: [parts.get(digest) for digest in table.samples["hash"]]
+
+
+def _worth(run: Run, findings: Findings) -> LeakPrice | None:
+    """What the leak was worth to the run; said, where there is nothing to price."""
+    from tenfold.check import leaked_hashes, price_leak
+
+    part = "test" if len(run.table.part("test")) else "validation"
+    if not len(run.table.part(part)):
+        raise UsageError(f"--price needs a run with a test or a validation part, and {run.path} has neither.")
+    worth = price_leak(run, leaked_hashes(findings, part), part)
+    if worth is None:
+        say(f"No price: none, or all, of the labelled {part} images of {run.path} are leaked. They were not looked at.")
+    return worth
+
+
+def _write_page(
+    path: Path, data: str, findings: Findings, table: Table, other: Table | None, worth: LeakPrice | None
+) -> None:
+    from tenfold.files import write_file
+    from tenfold.report.check_page import check_page
+
+    write_file(path, check_page(data, findings, table, other, str(worth or "")))
+
+
+def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> None:
+    rows = [
+        (
+            finding.title,
+            "decide" if finding.needs_decision else "note",
+            finding.images,
+            findings.example(finding),
+            f"{finding.evidence} {finding.price}",
+            finding.remedy,
+        )
+        for finding in findings.found
+    ]
+    if rows:
+        show_table(("Finding", "", "Images", "Example", "Evidence and price", "Remedy"), rows)
+    if worth is not None:
+        print(f"{worth} Looks at these test images: {worth.look}." if worth.look else worth)
+    number, notes = len(findings.decisions), len(findings.found) - len(findings.decisions)
+    print(f"{findings.images:,} images checked. To decide: {number}; notes: {notes}.")
+    if "fix" in made:
+        fixed = made["fix"]
+        print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")
+    if "page" in made:
+        print(f"Page: {made['page']}")
+
+
+@contextmanager
+def _watched(message: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show on a terminal how many images have been read."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with console(sys.stderr).status(message, spinner="line") as status:
+        yield lambda done, of: status.update(f"{message}: {done:,} of {of:,} images")

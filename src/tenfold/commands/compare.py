@@ -1,0 +1,87 @@
+"""tenfold compare: whether one run is better than another, on the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from tenfold.commands.output import say, show_json, show_table, waiting
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenfold.evaluate import Comparison
+
+
+def compare(
+    *runs: Path,
+    with_: Annotated[tuple[Path, ...], Parameter(name="--with", consume_multiple=True)] = (),
+    part: Literal["validation", "test"] = "validation",
+    level: float = 0.95,
+    json: bool = False,
+) -> int:
+    """Tell whether the difference between two runs is real, on the images that both have in a part.
+
+    Give two runs, or with --with two sets of runs: several seeds of one recipe
+    against several of another. Both are judged by what `tenfold evaluate` stored,
+    so that comparing them is no further look at the test part. One is called
+    better only where the interval of the difference excludes zero.
+
+    For example:
+
+        tenfold compare runs/plain-1 runs/residual-1
+        tenfold compare runs/a-1 runs/a-2 --with runs/b-1 runs/b-2
+
+    Parameters
+    ----------
+    runs
+        The folders of two runs, or of the first set.
+    with_
+        The folders of the second set.
+    part
+        The part whose images are compared.
+    level
+        Level of the intervals, from 0 to 1.
+    json
+        Print one JSON object.
+    """
+    from tenfold.evaluate import compare_runs
+    from tenfold.run import load_run
+
+    if not with_ and len(runs) != 2:
+        raise UsageError(f"compare takes two runs, or two sets of runs with --with between them, not {len(runs)} runs.")
+    first, second = (runs, with_) if with_ else (runs[:1], runs[1:])
+    with waiting("Comparing"):
+        ours, theirs = ([load_run(run) for run in side] for side in (first, second))
+        comparison = compare_runs(ours, theirs, part, level=level)
+    if json:
+        show_json(comparison.to_json())
+    else:
+        _show(comparison)
+    return 0
+
+
+def _show(comparison: Comparison) -> None:
+    from tenfold.report.figures import PERCENT, figure_label, figure_wording, write_interval, write_level, write_value
+
+    rows = []
+    for name, found in comparison.figures.items():
+        gap = found.difference
+        sides = [
+            f"{write_value(name, side.value)} ({write_interval(name, side)})" for side in (found.first, found.second)
+        ]
+        points = " points" if figure_wording(name).percent else ""
+        between = f"{write_value(name, gap.value).removesuffix(PERCENT)} ({write_interval(name, gap)}){points}"
+        rows.append((figure_label(name), *sides, between, f"{found.p:.4f}"))
+    level = write_level(comparison.figures["accuracy"].difference.level)
+    heads = [", ".join(names) for names in (comparison.first, comparison.second)]
+    title = f"{comparison.n} {comparison.part} images, {level} intervals"
+    show_table(("Figure", *heads, "Difference, paired", "p, sign flips"), rows, title)
+    if comparison.table:
+        both, first, second, neither = comparison.table
+        test = "" if comparison.mcnemar is None else f" (McNemar's exact test: p = {comparison.mcnemar:.4f})"
+        print(f"Right: both {both}, only {heads[0]} {first}, only {heads[1]} {second}, neither {neither}{test}.")
+    print(comparison.sentence)
+    for note in comparison.notes:
+        say(note)

@@ -1,0 +1,87 @@
+"""tenfold curve: would more images help?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tenfold.commands.live import Watch
+from tenfold.commands.options import Whole, with_settings
+from tenfold.commands.output import next_command, show_json, show_table, waiting
+from tenfold.errors import Interrupted, UsageError
+
+
+@with_settings
+def curve(
+    source: str,
+    /,
+    *,
+    out: Path | None = None,
+    steps: Whole = 4,
+    seeds: Whole = 2,
+    json: bool = False,
+    **settings: Any,
+) -> int:
+    """Train on growing shares of the training images and say what twice as many would bring.
+
+    Each step doubles the images, the last one takes all. With one seed the images
+    of a step are among those of the next, and all are judged on one validation
+    part. A curve is fitted through the errors, with a band. Give the settings that
+    you train with: what more images bring depends on them.
+
+    For example:
+
+        tenfold curve flowers --minutes 2
+        tenfold curve runs/flowers-1/recipe.toml --steps 5 --seeds 3
+
+    Parameters
+    ----------
+    source
+        The images, or a recipe, as for tenfold train.
+    out
+        The folder of the runs and of curve.json, a new one; by default runs/NAME-NUMBER. Its trainings that are done
+        are not done again.
+    steps
+        How many shares, 3 to 8: with 4 an eighth, a quarter, half and all.
+    seeds
+        Trainings of each share.
+    json
+        Print one JSON object.
+    settings
+        Settings of the recipe, as `with_settings` makes them.
+    """
+    from tenfold.commands.train import free_folder, read_parted
+    from tenfold.evaluate import evaluate_subsets, say_gain
+    from tenfold.run import write_json
+    from tenfold.train import train_subsets
+
+    if not 3 <= steps <= 8:
+        raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
+    recipe, table = read_parted(source, settings)
+    folder = out or free_folder(Path(recipe.data.path))
+    shares = [0.5**step for step in range(steps)]
+    try:
+        with Watch() as watch:
+            runs = train_subsets(table, recipe, folder, shares=shares, seeds=seeds, progress=watch)
+    except (Interrupted, KeyboardInterrupt):
+        again = f"tenfold curve {folder / 'recipe.toml'} --steps {steps} --seeds {seeds} --out {folder}"
+        raise Interrupted(f"Stopped by Ctrl-C; what is done stays, go on with: {again}") from None
+    with waiting("Evaluating"):
+        found = evaluate_subsets(runs)
+    content = found.to_json() | {"says": say_gain(found)}
+    write_json(folder / "curve.json", content)
+    if json:
+        show_json({"out": folder, "runs": [run.path for run in runs], **content})
+        return 0
+    rows = [(point.images, point.seed, point.hits / point.n) for point in sorted(found.points, key=_by_images)]
+    show_table(("Training images", "Seed", "Validation accuracy"), rows)
+    expected = [(number, str(found.accuracy(number))) for number in (found.most, 2 * found.most, 4 * found.most)]
+    show_table(("Training images", "Expected accuracy"), expected)
+    print(say_gain(found))
+    print(f"Curve: {folder}")
+    next_command("tenfold", "report", runs[-1].path, when="for the run on all images")
+    return 0
+
+
+def _by_images(point: Any) -> tuple[int, int]:
+    return point.images, point.seed

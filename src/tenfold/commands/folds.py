@@ -1,0 +1,50 @@
+"""What `tenfold train --folds` does: a run a fold, and what their common procedure is worth."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.commands.live import Watch
+from tenfold.commands.output import next_command, say, show_figures, show_json, waiting
+from tenfold.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.recipe import Recipe
+
+
+def cross_validate(table: Table, recipe: Recipe, out: Path, wanted: tuple[int, int], json: bool) -> int:
+    """Train and evaluate all folds, `wanted` (folds, repeats), and write folds.json beside their runs."""
+    from tenfold.evaluate import evaluate_folds
+    from tenfold.run import write_json
+    from tenfold.train import train_folds
+
+    folds, repeats = wanted
+    try:
+        with Watch() as watch:
+            runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch)
+    except (Interrupted, KeyboardInterrupt):
+        again = f"tenfold train {out / 'recipe.toml'} --folds {folds}x{repeats} --out {out}"
+        raise Interrupted(f"Stopped by Ctrl-C; the folds that are done stay: go on with: {again}") from None
+    with waiting("Evaluating the folds"):
+        found = evaluate_folds(runs, folds)
+    write_json(out / "folds.json", found.to_json())
+    if json:
+        show_json({"out": out, "runs": [run.path for run in runs], **found.to_json()})
+        return 0
+    show_figures(found.figures, found.basis[0].upper() + found.basis[1:])
+    accuracy = next(iter(found.spread.values()))
+    say(f"Between the {len(runs)} models: {min(accuracy):.3f} to {max(accuracy):.3f}.")
+    print(f"Folds: {out}")
+    next_command("tenfold", "train", recipe.data.path, when="for the model to use")
+    return 0
+
+
+def read_folds(text: str) -> tuple[int, int]:
+    """ "5x2" as (5, 2): folds and how often they are dealt anew; "5" as (5, 1)."""
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
+    if not found or int(found[1]) < 2 or int(found[2] or 1) < 1:
+        raise UsageError(f"--folds must be a number from 2 on, such as 5, or 5x2 to deal them twice, not {text!r}.")
+    return int(found[1]), int(found[2] or 1)

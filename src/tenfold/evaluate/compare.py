@@ -1,0 +1,314 @@
+"""Compare two runs, or two recipes by several runs each, on the same images: is the difference real?
+
+Images are the same where their hashes are. Answers are those that `evaluate_run` stored, so a comparison is no look of
+its own; the tests and intervals are in tenfold.metrics.paired.
+
+Shapes: N images that all runs have, R runs of one side.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import UsageError, unknown
+from tenfold.estimate import FEWEST_GROUPS, Estimate, Units, check_level, score_interval, to_json, units_of
+from tenfold.evaluate.evaluation import PARTS
+from tenfold.looks import count_looks, image_hashes, ledger_path
+from tenfold.metrics.intervals import share
+from tenfold.metrics.paired import Spread, hits_interval, loss_interval, mcnemar, sign_flip, split_variance
+from tenfold.metrics.probability import log_losses
+from tenfold.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Difference(NamedTuple):
+    """One figure of both sides, and how far they are apart."""
+
+    first: Estimate
+    """Of several runs their mean."""
+    second: Estimate
+    difference: Estimate
+    """First minus second; the interval is paired, and with several runs a side it allows for their seeds too."""
+    p: float
+    """Of the sign-flip test, two-sided."""
+    variance: Spread
+
+    @property
+    def real(self) -> bool:
+        """Whether the paired interval excludes zero."""
+        return not self.difference.low <= 0 <= self.difference.high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs, or two sets of them, are worth against one another."""
+
+    part: str
+    """validation or test."""
+    n: int
+    """Images that all runs have in this part."""
+    first: tuple[str, ...]
+    """The runs' names."""
+    second: tuple[str, ...]
+    figures: dict[str, Difference]
+    """"accuracy" and "log_loss"."""
+    table: tuple[int, int, int, int] | None = None
+    """Images that both, only the first, only the second and neither get right; None for sets of runs."""
+    mcnemar: float | None = None
+    """The p-value of McNemar's exact test; None for sets, and where images are in groups."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader has to know, a sentence each."""
+
+    @property
+    def better(self) -> str | None:
+        """The side that has the higher accuracy beyond chance: "first", "second", or None."""
+        return _leader("accuracy", self.figures["accuracy"])
+
+    @property
+    def sentence(self) -> str:
+        """Whether the difference is real, in one sentence."""
+        names = {"first": _name(self.first), "second": _name(self.second)}
+        found = self.figures["accuracy"]
+        gap = found.difference
+        if self.better:
+            sign = 1 if gap.value > 0 else -1
+            low, high = sorted((100 * sign * gap.low, 100 * sign * gap.high))
+            said = (
+                f"{names[self.better]} is better: its accuracy is {100 * abs(gap.value):.1f} points higher "
+                f"({low:.1f} to {high:.1f}; {_say_p(found.p)})"
+            )
+        else:
+            said = (
+                f"Chance alone could explain the difference in accuracy: {names['first']} minus {names['second']} is "
+                f"{100 * gap.value:.1f} points, from {100 * gap.low:.1f} to {100 * gap.high:.1f}, which holds zero "
+                f"({_say_p(found.p)})"
+            )
+        loss = self.figures["log_loss"]
+        leader = _leader("log_loss", loss)
+        if leader is None or leader == self.better:
+            return f"{said}."
+        low, high = sorted((abs(loss.difference.low), abs(loss.difference.high)))
+        return f"{said}; in log loss {names[leader]} is better, by {low:.3f} to {high:.3f} ({_say_p(loss.p)})."
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        names = ("part", "n", "first", "second", "better", "sentence", "table", "mcnemar", "notes")
+        figures = {name: _json_of(found) for name, found in self.figures.items()}
+        content: dict[str, Any] = to_json({name: getattr(self, name) for name in names} | {"figures": figures})
+        return content
+
+
+def compare_runs(
+    first: Sequence[Run], second: Sequence[Run], part: str = "validation", *, level: float = 0.95
+) -> Comparison:
+    """Compare `first` and `second`, one run each, or the runs of one recipe with several seeds each.
+
+    Raises UsageError for an unknown part or level, runs that have not been evaluated on the part, whose classes differ
+    or that have fewer than two images in common, one run against several, and runs whose answers are all the same;
+    DataError where a file of a run is damaged.
+    """
+    check_level(level)
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
+    runs = [*first, *second]
+    if not first or not second:
+        raise UsageError("A comparison needs at least one run on each side.")
+    _check_classes(runs)
+    frames = [_answers(run, part, runs[0].classes) for run in runs]
+    common = reduce(lambda one, other: one.intersection(other, sort=False), (frame.index for frame in frames))
+    labels = np.stack([frame.loc[common, "truth"].to_numpy(np.int64) for frame in frames])
+    agreed = (labels == labels[0]).all(0)
+    truth, images = labels[0][agreed], common[agreed]
+    if len(images) < 2:
+        raise UsageError(
+            f"{_list(runs)} must have at least two labelled {part} images in common to be compared, and have "
+            f"{len(images)}; train them on one split of the same images."
+        )
+    probability = np.stack([np.stack(frame.loc[images, "probability"].to_list()) for frame in frames])
+    groups = next((groups for frame in frames if (groups := frame.loc[images, "group"]).notna().any()), None)
+    units = units_of(None if groups is None else groups.to_numpy(object), len(images))
+    hits = (probability.argmax(2) == truth).astype(np.float64)
+    losses = np.stack([log_losses(truth, one, truth) for one in probability])
+    if np.array_equal(hits[: len(first)].mean(0), hits[len(first) :].mean(0)) and np.array_equal(
+        losses[: len(first)].mean(0), losses[len(first) :].mean(0)
+    ):
+        raise UsageError(f"{_list(runs)} give the same answers to all images, so there is nothing to compare.")
+    figures = {
+        "accuracy": _accuracy(hits[: len(first)], hits[len(first) :], units, level),
+        "log_loss": _log_loss(losses[: len(first)], losses[len(first) :], units, level),
+    }
+    table = _cross_table(hits) if len(runs) == 2 else None
+    return Comparison(
+        part,
+        len(images),
+        _names(first, runs),
+        _names(second, runs),
+        figures,
+        table,
+        mcnemar(table[1], table[2]) if table and not units.grouped else None,
+        _notes(runs, frames, part, len(images), int((~agreed).sum()))
+        + _seed_notes(first, second, figures["accuracy"])
+        + _group_notes(groups, units),
+    )
+
+
+def _cross_table(hits: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    """Images that both, only the first, only the second and neither get right, of float64 [2, N]."""
+    one, other = hits.astype(bool)
+    cells = (one & other, one & ~other, ~one & other, ~one & ~other)
+    both, first, second, neither = (int(cell.sum()) for cell in cells)
+    return both, first, second, neither
+
+
+def _answers(run: Run, part: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """What a run answered, one row a labelled image: index `hash`; `truth`, `probability` float64 [K], `group`."""
+    if part not in run.evaluations:
+        command = f"tenfold evaluate {shlex.quote(str(run.path))}" + (" --part test" if part == "test" else "")
+        look = ", which is a look at it" if part == "test" else ""
+        raise UsageError(f"{run.path} has not been evaluated on its {part} part; do so first{look}: {command}")
+    frame = run.predictions(part)
+    place = {name: index for index, name in enumerate(classes)}
+    order = [run.classes.index(name) for name in classes]
+    groups = run.table.samples["group"].to_numpy(object)[frame["sample"].to_numpy(np.int64)]
+    frame = frame.assign(
+        truth=[place.get(label, -1) for label in frame["label"]],
+        probability=list(np.array(frame["probability"].tolist(), np.float64)[:, order]),
+        group=groups,
+    )
+    known = frame[frame["truth"] >= 0].drop_duplicates("hash")
+    return known.set_index("hash")[["truth", "probability", "group"]]
+
+
+def _check_classes(runs: Sequence[Run]) -> None:
+    for run in runs:
+        if run.task.name != "classification":
+            raise UsageError(f"Only classifications can be compared, and {run.path} is a {run.task.name}.")
+        if other := sorted({*run.classes} ^ {*runs[0].classes}):
+            raise UsageError(
+                f"{runs[0].path} and {run.path} must have the same classes to be compared, and only one of them has "
+                f"{', '.join(other)}."
+            )
+
+
+def _accuracy(first: NDArray[np.float64], second: NDArray[np.float64], units: Units, level: float) -> Difference:
+    """From right answers, float64 [R, N] each."""
+    spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
+    whole = (gaps * len(first) * len(second)).round()  # counts of runs, so that the test is exact
+    p = sign_flip(whole, units)
+    found = _difference(gaps, hits_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
+    return Difference(share(first.mean(0), units, level), share(second.mean(0), units, level), found, p, spread)
+
+
+def _log_loss(first: NDArray[np.float64], second: NDArray[np.float64], units: Units, level: float) -> Difference:
+    """From log losses, float64 [R, N] each."""
+    spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
+    if not spread.sample:  # the same difference for every image: as uncertain as an exponential one
+        spread = spread._replace(sample=float(gaps.mean()) ** 2 / units.count)
+    p = sign_flip(gaps, units)
+    found = _difference(gaps, loss_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
+    return Difference(_loss(first.mean(0), units, level), _loss(second.mean(0), units, level), found, p, spread)
+
+
+def _difference(gaps: NDArray[np.float64], ends: tuple[float, float], p: float, level: float, method: str) -> Estimate:
+    """The mean difference; where the test does not reject that there is none, its interval holds zero."""
+    low, high = ends
+    if p > 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Estimate(float(gaps.mean()), low, high, level, len(gaps), method)
+
+
+def _loss(losses: NDArray[np.float64], units: Units, level: float) -> Estimate:
+    value = float(losses.mean())
+    variance = split_variance(losses[None], np.zeros((1, len(losses))), units).sample
+    ends = score_interval(value, value, variance, units, level, (0.0, math.inf))
+    return Estimate(value, *ends, level, len(losses), f"bootstrap {units.words}")
+
+
+def _leader(name: str, found: Difference) -> str | None:
+    if not found.real:
+        return None
+    return "first" if (found.difference.value > 0) == (name == "accuracy") else "second"
+
+
+def _notes(runs: Sequence[Run], frames: list[pd.DataFrame], part: str, common: int, relabeled: int) -> list[str]:
+    notes = []
+    counts = [len(frame) for frame in frames]
+    if relabeled:
+        notes.append(f"{relabeled} more images have other labels in one run than in another and are left out.")
+    if common + relabeled < max(counts):
+        notes.append(f"All have {common} images in common, of {min(counts)} to {max(counts)} in their {part} parts.")
+    looks = max(count_looks(ledger_path(run.path), image_hashes(run.table.part("test"))) for run in runs)
+    if part == "test" and looks > len(runs):
+        notes.append(
+            f"These test images have had {looks} looks; the interval is for runs that were chosen before any of them."
+        )
+    return notes
+
+
+def _seed_notes(first: Sequence[Run], second: Sequence[Run], found: Difference) -> list[str]:
+    if len(first) == 1:
+        return [
+            "This tells two trained models apart; another seed of either recipe may do otherwise, which several runs "
+            "of each show: tenfold compare A1 A2 A3 --with B1 B2 B3"
+        ]
+    notes = []
+    whole = found.variance.sample + found.variance.seed
+    if whole:
+        seed = 100 * found.variance.seed / whole
+        notes.append(
+            f"Of the variance of the difference in accuracy {seed:.0f} % is due to the seed and {100 - seed:.0f} % to "
+            f"the images: more {'seeds' if seed > 50 else 'images'} would narrow the interval most."
+        )
+    for side in (first, second):
+        bare = [run.recipe.change(train={"seed": 0}) for run in side]
+        if any(recipe != bare[0] for recipe in bare):
+            names = ", ".join(str(run.path) for run in side)
+            notes.append(
+                f"The recipes of {names} differ in more than the seed, and what that does counts as the seed's."
+            )
+    return notes
+
+
+def _group_notes(groups: Any, units: Units) -> list[str]:
+    if groups is None or units.grouped:
+        return []
+    return [f"With fewer than {FEWEST_GROUPS} groups, images count as if each stood alone."]
+
+
+def _names(side: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
+    """The folders' names, or their paths where two have the same name."""
+    short = [run.path.resolve().name for run in runs]
+    return tuple(run.path.resolve().name if len(set(short)) == len(short) else str(run.path) for run in side)
+
+
+def _name(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} (mean of {len(names)} runs)"
+
+
+def _list(runs: Sequence[Run]) -> str:
+    return ", ".join(str(run.path) for run in runs[:-1]) + f" and {runs[-1].path}"
+
+
+def _say_p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _json_of(found: Difference) -> dict[str, Any]:
+    variance = {"sample": found.variance.sample, "seed": found.variance.seed}
+    return {
+        "first": found.first,
+        "second": found.second,
+        "difference": found.difference,
+        "p": found.p,
+        "variance": variance,
+    }

@@ -1,0 +1,195 @@
+"""Learning curve: errors at growing numbers of training images -> what twice as many images are expected to bring.
+
+The error of a classifier falls with the number n of its training images about as
+
+    error(n) = a + b n^-c        a: what no number of images removes; c: how fast the rest falls
+
+(Hestness et al. 2017, https://arxiv.org/abs/1712.00409; Mahmood et al. 2022, https://arxiv.org/abs/2207.01725, on how
+uncertain extrapolations of it are). A handful of points does not settle three parameters, so all curves of a grid are
+weighed by how well they fit, with the exponents that such studies report taken as more likely before; the band and the
+expected gain are those of the weighed curves together, not of the best one.
+
+Shapes: M trainings, G curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import UsageError
+from tenfold.estimate import Estimate, check_level, to_json
+from tenfold.evaluate.evaluation import evaluate_run
+from tenfold.run import Run
+
+Floats = NDArray[np.float64]
+
+FLOORS = 0.999 * np.linspace(0.0, 1.0, 60) ** 1.6
+"""a, as a share of the lowest error: denser near 0, where error falls on as far as anyone has looked."""
+EXPONENTS = np.geomspace(0.03, 2.0, 80)
+TYPICAL, SPREAD = 0.35, 1.2
+"""Middle and spread of the exponents before anything is seen, on the logarithmic scale."""
+MISFIT = 0.03
+"""By which share of itself an error may be off the curve, as no training follows a power law exactly."""
+HEIGHTS = np.linspace(-4.0, 4.0, 41)
+"""b, in standard errors around the one that fits best."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training on part of the images."""
+
+    images: int
+    """Training images."""
+    hits: int
+    """Validation images that were told right."""
+    n: int
+    """Validation images."""
+    seed: int
+
+    @property
+    def error(self) -> float:
+        """With half a right and half a wrong answer added, so that it is neither 0 nor 1."""
+        return (self.n - self.hits + 0.5) / (self.n + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Curves through the points, weighed."""
+
+    points: tuple[Point, ...]
+    level: float = 0.95
+
+    @property
+    def most(self) -> int:
+        """The most images that were trained on."""
+        return max(point.images for point in self.points)
+
+    def accuracy(self, images: float) -> Estimate:
+        """The accuracy expected at so many training images, from 0 to 1."""
+        return self._estimate(1 - self._errors(images))
+
+    def gain(self, images: float) -> Estimate:
+        """How much the accuracy is expected to rise from the most images that were trained on to so many."""
+        return self._estimate(self._errors(self.most) - self._errors(images))
+
+    def to_json(self) -> dict[str, Any]:
+        """Points, the curve at some numbers of images, and the gain of twice as many."""
+        numbers = np.unique(np.geomspace(min(point.images for point in self.points), 4 * self.most, 25).astype(int))
+        content: dict[str, Any] = to_json(
+            {
+                "points": [vars(point) for point in self.points],
+                "curve": [{"images": number, "accuracy": self.accuracy(number)} for number in numbers.tolist()],
+                "double": 2 * self.most,
+                "gain": self.gain(2 * self.most),
+            }
+        )
+        return content
+
+    def _estimate(self, values: Floats) -> Estimate:
+        order = np.argsort(values)
+        below = np.cumsum(self._weights[order])
+        tail = (1 - self.level) / 2
+        low, high = (float(values[order][np.searchsorted(below, share)]) for share in (tail, 1 - tail))
+        value = float(np.sum(values * self._weights))
+        count = sum(point.n for point in self.points)
+        return Estimate(value, min(low, value), max(high, value), self.level, count, "power law, weighed curves")
+
+    def _errors(self, images: float) -> Floats:
+        a, b, c = self._curves
+        return np.clip(a + b * (images / self.most) ** -c, 0.0, 1.0)
+
+    @cached_property
+    def _fit(self) -> tuple[tuple[Floats, Floats, Floats], Floats]:
+        """The curves (a, b, c), each float64 [G], with images counted in units of the most; and their weights [G]."""
+        images = np.array([point.images / self.most for point in self.points])
+        errors = np.array([point.error for point in self.points])
+        variances = self._variances(errors)
+        floor, exponent = (grid.ravel() for grid in np.meshgrid(FLOORS * errors.min(), EXPONENTS, indexing="ij"))
+        powers = images[None, :] ** -exponent[:, None]
+        precision = np.sum(powers**2 / variances, 1)
+        best = np.sum(powers * (errors - floor[:, None]) / variances, 1) / precision
+        height = best[:, None] + HEIGHTS[None, :] / np.sqrt(precision)[:, None]
+        misfit = np.sum((errors - floor[:, None] - best[:, None] * powers) ** 2 / variances, 1)
+        prior = -0.5 * (np.log(exponent / TYPICAL) / SPREAD) ** 2
+        # A curve's height b is integrated over: its Gaussian around the best one, whose width is precision^-1/2.
+        log_weight = (prior - 0.5 * misfit - 0.5 * np.log(precision))[:, None] - 0.5 * HEIGHTS[None, :] ** 2
+        log_weight = np.where(height > 0, log_weight, -np.inf)
+        weight = np.exp(log_weight - log_weight.max())
+        a, c = (np.repeat(values, len(HEIGHTS)) for values in (floor, exponent))
+        return (a, height.ravel(), c), (weight / weight.sum()).ravel()
+
+    @property
+    def _curves(self) -> tuple[Floats, Floats, Floats]:
+        return self._fit[0]
+
+    @property
+    def _weights(self) -> Floats:
+        return self._fit[1]
+
+    def _variances(self, errors: Floats) -> Floats:
+        """Of each error: chance among validation images, and chance in training as far as seeds show it.
+
+        The validation images are the same for all points, so that errors at two sizes vary less against each other
+        than two independent ones; how much is not known from counts, and independence is the cautious choice.
+        """
+        sampling = errors * (1 - errors) / np.array([point.n + 1 for point in self.points])
+        sizes = np.array([point.images for point in self.points])
+        groups = [errors[sizes == size] for size in np.unique(sizes)]
+        repeated = [group for group in groups if len(group) > 1]
+        between = float(np.mean([group.var(ddof=1) for group in repeated])) if repeated else 0.0
+        variances: Floats = sampling + between + (MISFIT * errors) ** 2
+        return variances
+
+
+def fit_learning_curve(points: Sequence[Point], *, level: float = 0.95) -> LearningCurve:
+    """The learning curve through trainings on at least three different numbers of images.
+
+    Raises UsageError for fewer, for impossible counts, or for a level outside 0 to 1.
+
+    >>> counts = {50: 60, 100: 70, 200: 78, 400: 84}
+    >>> curve = fit_learning_curve([Point(images, hits, 100, seed=0) for images, hits in counts.items()])
+    >>> 0 < curve.gain(800).low < curve.gain(800).value < 0.1
+    True
+    """
+    check_level(level)
+    if len({point.images for point in points}) < 3:
+        raise UsageError("A learning curve needs trainings on at least three different numbers of images.")
+    for point in points:
+        if not (point.images > 0 and 0 <= point.hits <= point.n and point.n > 0):
+            raise UsageError(f"A point needs images > 0 and 0 <= hits <= n, n > 0, not {point}.")
+    return LearningCurve(tuple(points), level)
+
+
+def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCurve:
+    """The learning curve of runs on growing shares of the training images, as `train_subsets` gives them.
+
+    Each is evaluated on its validation part; its first figure, a share of right answers, is the curve's.
+    """
+    points = []
+    for run in runs:
+        evaluation = evaluate_run(run, "validation", level=level)
+        accuracy = next(iter(evaluation.figures.values()))
+        hits = round(accuracy.value * evaluation.n)
+        points.append(Point(len(run.table.part("train")), hits, evaluation.n, run.recipe.train.seed))
+    return fit_learning_curve(points, level=level)
+
+
+def say_gain(curve: LearningCurve) -> str:
+    """One or two sentences: what twice as many images are expected to bring."""
+    gain = curve.gain(2 * curve.most)
+    low, value, high = (100 * share for share in (gain.low, gain.value, gain.high))
+    text = (
+        f"Twice as many training images ({2 * curve.most:,} instead of {curve.most:,}) are expected to bring "
+        f"{value:.1f} points ({low:.1f} to {high:.1f})"
+    )
+    if high < 1:
+        return f"{text}: more images of this kind would hardly help; look at the labels, the network or the recipe."
+    if low > 1:
+        return f"{text}: more images would help."
+    return f"{text}: they may or may not help much; more seeds or a larger validation part would tell."

@@ -1,0 +1,58 @@
+"""What a training says about itself, in words: each finding with its evidence and the next step.
+
+`diagnose` is pure: history.csv and what evidence.py measured -> findings, the gravest first. A sound training gives no
+alarm: it has converged, or was still improving.
+
+What is taken as evidence, and what is not:
+
+- Training figures of the history are harder than those of validation (augmentation, mixing, smoothed labels, dropout,
+  weights that changed within the epoch). So they are only set against each other, and against the loss of a network
+  that looks at no image; both parts are set against each other as the last weights see them, alike.
+- A validation loss has risen where its rise is larger than its error. Both ends are measured on the same images, so
+  the error is that of a paired difference; and as the lowest of m epochs is low by luck too, the interval is at level
+  1 - 0.05/m (Bonferroni). A class that was never recognized is one of K that could have been.
+- At the end of a training the learning rate is nearly nothing, which flattens every curve. So a flat end is called
+  flat, not the best that is possible, and what more epochs would bring is not foretold.
+- Networks with normalization learn at rates a hundred times apart, so a rate is only called too high or too low where
+  the curve shows harm, and where that could have other reasons too, if it is far from the usual one as well.
+
+The bounds were chosen on the runs of benchmarks/diagnosis.py and others like them.
+
+    curves.py       what is read from the curves, and how two looks differ
+    case.py         a finding, and a training with what most findings need
+    rate.py         diverged, learning rate too high or too low
+    fit.py          underfitting, overfitting, a class never learned
+    validation.py   too few validation images, better than training, still improving, converged
+    advice.py       the next step of each
+
+Shapes: N images, K classes, E epochs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tenfold.train.diagnosis.case import Case, Diagnosis
+from tenfold.train.diagnosis.fit import never_learned, overfitting, underfitting
+from tenfold.train.diagnosis.rate import say_diverged, strayed
+from tenfold.train.diagnosis.validation import better_than_training, converged, noisy, still_improving
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tenfold.train.evidence import Facts
+
+__all__ = ["Diagnosis", "diagnose", "say_diverged"]
+
+
+def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
+    """The findings of one training, the gravest first. `history` is history.csv, with NaN where it is empty."""
+    case = Case(history, facts)
+    if astray := strayed(case):
+        return [*astray, *noisy(case)]
+    badly_fitted = [*underfitting(case), *overfitting(case)]
+    by_chance = bool(overfitting(case)) and case.is_useless  # then it is chance too which classes have no hit
+    found = [*badly_fitted, *([] if by_chance else never_learned(case)), *noisy(case)]
+    found += still_improving(case) or ([] if badly_fitted or noisy(case) else converged(case))
+    found += better_than_training(case)
+    return sorted(found, key=lambda one: not one.alarm)

@@ -1,0 +1,101 @@
+"""The next step of each finding: what to type, or to do."""
+
+from __future__ import annotations
+
+from tenfold.estimate import Estimate
+from tenfold.recipe import Recipe
+from tenfold.train.choose import LEARNING_RATES
+from tenfold.train.diagnosis.case import FAR
+from tenfold.train.evidence import Facts
+
+
+def calm(recipe: Recipe) -> str:
+    """Against steps that are too large."""
+    train, usual = recipe.train, LEARNING_RATES[recipe.train.optimizer]
+    rate = usual if train.lr >= FAR * usual else train.lr / 10
+    options = [f"--lr {rate:.1g}"]
+    options += ["--train.clip 1"] if train.clip == 0 else []
+    options += ["--model.norm batch"] if recipe.model.norm == "none" else []
+    if rate < usual and train.precision == "bfloat16":
+        options.append("--train.precision float32")
+    return f"Train again with {' '.join(options)}, or let a range test choose: --train.find-lr."
+
+
+def hurry(recipe: Recipe) -> str:
+    """Against steps that are too small."""
+    rate = LEARNING_RATES[recipe.train.optimizer]
+    return f"Train again with --lr {rate:g}, or let a range test choose: --train.find-lr."
+
+
+def go_on(recipe: Recipe) -> str:
+    """Twice the time that there was."""
+    train = recipe.train
+    longer = f"--minutes {2 * train.minutes:g}" if train.minutes else f"--epochs {2 * train.epochs}"
+    return f"Train again with {longer}."
+
+
+def loosen(recipe: Recipe, *, longer: bool) -> str:
+    """For a network that does not know its own training images: time first, then what holds it back, then size."""
+    model = recipe.model
+    if longer:
+        step = go_on(recipe)
+    else:
+        options = ["--model.norm batch"] if model.norm == "none" else []
+        options += ["--model.dropout 0"] if model.dropout > 0.3 else []
+        options += ["--augment.mix-share 0"] if recipe.augment.mix_share > 0 else []
+        options += [f"--model.width {max(32, 2 * model.width)}"] if model.width < 32 or not options else []
+        step = f"Train again with {' '.join(options)}."
+    return f"{step} If that changes nothing, look at the labels: images that contradict each other cannot be learned."
+
+
+def tighten(facts: Facts, *, useless: bool) -> str:
+    """For a network that knows its training images by heart."""
+    recipe = facts.recipe
+    if useless:
+        return (
+            "No epoch was surely better than always naming the largest class: look at whether the labels are right, "
+            "and whether they can be seen in the images at all."
+        )
+    options = ["--augment.scale 0.5 --augment.rotate 5"] if recipe.augment.is_off else []
+    options += ["--augment.mix-share 0.5"] if recipe.augment.mix_share <= 0 else []
+    options += ["--model.dropout 0.3"] if recipe.model.dropout < 0.2 else []
+    typed = f" Without them, try {' '.join(options)}." if options else ""
+    more = "More training images help most; tenfold curve DATA says how much."
+    return f"The run has the weights of epoch {facts.kept.epoch}. {more}{typed}"
+
+
+def feed(recipe: Recipe, names: list[str]) -> str:
+    """For classes that are not learned."""
+    step = "" if recipe.train.balance == "sampling" else ", and train again with --train.balance sampling"
+    several = "these classes" if len(names) > 1 else f"the class {names[0]}"
+    return f"Look at the labels of {several}, add images{step}."
+
+
+def narrow(apart: Estimate) -> str:
+    """What is left to do for a training that has converged; nothing where both parts are known nearly as well."""
+    if apart.low < 0.05:
+        return ""
+    return (
+        f"What is left is mostly the gap between both parts, {100 * apart.value:.1f} points "
+        f"({100 * apart.low:.1f} to {100 * apart.high:.1f}): more images or stronger augmentation narrow it."
+    )
+
+
+WIDEN = "Hold back more images for validation (tenfold split), or use each in turn: tenfold train DATA --folds 5."
+"""For a validation part that says too little."""
+
+LOOK_FOR_LEAKS = (
+    "Look for copies of training images in the validation part, and for what sets both apart: tenfold check DATA."
+)
+"""For a validation part that is better known than the training part, both as they are."""
+
+
+def harder(recipe: Recipe) -> str:
+    """On what training figures are measured, as the end of a sentence."""
+    augment = recipe.augment
+    mixed = augment.mix_share > 0 and (augment.mixup > 0 or augment.cutmix > 0)
+    kinds = " and ".join(["augmented"] * (not augment.is_off) + ["mixed"] * mixed)
+    words = [f"on {kinds} images"] if kinds else []
+    words += ["with dropout"] if recipe.model.dropout else []
+    words.append("over the whole epoch" + (", by weights that were not averaged yet" if recipe.train.ema else ""))
+    return ", ".join(words)

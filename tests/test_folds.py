@@ -1,0 +1,133 @@
+"""Cross-validation: a run a fold, and an interval that knows that training sets overlap."""
+
+from __future__ import annotations
+
+import json
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, log_loss
+
+from tenfold.__main__ import main
+from tenfold.commands.folds import read_folds
+from tenfold.errors import Interrupted, UsageError
+from tenfold.estimate import wilson
+from tenfold.evaluate import evaluate_folds
+from tenfold.evaluate.folds import overlap_level
+from tenfold.images.table import stack_tables
+from tenfold.train import train_folds
+from tests.toys import quick_recipe, shapes_table, write_shapes
+
+RECIPE = quick_recipe(train={"epochs": 2})
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return shapes_table(tmp_path_factory.mktemp("folds") / "shapes", 12)
+
+
+@pytest.fixture(scope="module")
+def runs(table, tmp_path_factory):
+    return train_folds(table, RECIPE, tmp_path_factory.mktemp("runs") / "cv", folds=3, repeats=2)
+
+
+def test_every_image_but_the_test_part_is_validated_once_a_repeat(table, runs):
+    rest = sorted(table.without("test").samples["hash"])
+    for repeat in (runs[:3], runs[3:]):
+        assert sorted(digest for run in repeat for digest in run.table.part("validation").samples["hash"]) == rest
+    tested = set(table.part("test").samples["hash"])
+    assert not any(tested & set(run.table.samples["hash"]) for run in runs)
+    assert [run.path.name for run in runs[:4]] == ["repeat1-fold1", "repeat1-fold2", "repeat1-fold3", "repeat2-fold1"]
+    assert len({run.recipe.train.seed for run in runs}) == 6
+
+
+def test_figures_are_pooled_or_averaged_as_said(runs):
+    found = evaluate_folds(runs, 3)
+    frames = [run.predictions("validation") for run in runs]
+    hits = [np.mean(frame["label"] == frame["predicted"]) for frame in frames]
+    sizes = [len(frame) for frame in frames]
+    accuracy = found.figures["accuracy"]
+    assert accuracy.value == pytest.approx(np.average(hits, weights=sizes))
+    assert accuracy.low < accuracy.value < accuracy.high
+    assert accuracy.method.endswith("folds overlap")
+    scores = []
+    for start in (0, 3):
+        truth = np.concatenate([frame["label"] for frame in frames[start : start + 3]])
+        predicted = np.concatenate([frame["predicted"] for frame in frames[start : start + 3]])
+        scores.append(f1_score(truth, predicted, average="macro"))
+    assert found.figures["macro_f1"].value == pytest.approx(np.mean(scores))
+    losses = [
+        log_loss(frame["label"], np.array(frame["probability"].tolist()), labels=list(runs[0].classes))
+        for frame in frames
+    ]
+    assert found.figures["log_loss"].value == pytest.approx(np.mean(losses), rel=1e-6)
+    assert found.n == sum(sizes[:3])
+    assert found.spread["accuracy"] == pytest.approx(hits)
+
+
+def test_the_interval_is_that_of_fewer_images():
+    folds, repeats, n, successes = 5, 2, 200, 170
+    factor = 1 / repeats + folds / (folds - 1)
+    wider = wilson(successes, n, overlap_level(0.95, folds, repeats))
+    fewer = wilson(successes / factor, n / factor, 0.95)
+    assert wider == pytest.approx(fewer, abs=1e-9)
+    assert overlap_level(0.95, 10**9, 10**9) == pytest.approx(2 * NormalDist().cdf(1.959964) - 1, abs=1e-4)
+
+
+def test_the_same_call_goes_on_and_another_recipe_is_refused(table, tmp_path):
+    out, seen = tmp_path / "cv", []
+
+    def stop(message):
+        seen.append(message.text)
+        if message.text.startswith("Fold 2"):
+            raise Interrupted("stop")
+
+    with pytest.raises(Interrupted):
+        train_folds(table, RECIPE, out, folds=2, progress=stop)
+    first = (out / "repeat1-fold1" / "model.safetensors").stat().st_mtime_ns
+    runs = train_folds(table, RECIPE, out, folds=2)
+    assert len(runs) == 2
+    assert (out / "repeat1-fold1" / "model.safetensors").stat().st_mtime_ns == first
+    with pytest.raises(UsageError, match="holds runs of another recipe"):
+        train_folds(table, RECIPE.change(train={"epochs": 3}), out, folds=2)
+    with pytest.raises(UsageError, match="holds something else"):
+        train_folds(table, RECIPE, out / "repeat1-fold1", folds=2)
+
+
+def test_runs_must_be_whole_repeats(runs):
+    with pytest.raises(UsageError, match="not 5 runs for 3 folds"):
+        evaluate_folds(runs[:5], 3)
+    with pytest.raises(UsageError, match="at least two folds"):
+        evaluate_folds(runs, 1)
+
+
+def test_stacked_tables_keep_their_rows(table):
+    one, other = table.take([0, 3]), table.take([5])
+    stacked = stack_tables([one, other])
+    assert stacked.samples["hash"].tolist() == table.samples["hash"].iloc[[0, 3, 5]].tolist()
+    assert stacked.classes == table.classes
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("5", (5, 1)), ("5x2", (5, 2)), (" 10X3", (10, 3))])
+def test_folds_are_read(text, wanted):
+    assert read_folds(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["1", "5x0", "five", "5x", "-5", "5x2x2"])
+def test_impossible_folds_are_refused(text):
+    with pytest.raises(UsageError, match="--folds must be a number from 2 on"):
+        read_folds(text)
+
+
+def test_the_command_trains_all_folds_and_says_what_the_procedure_is_worth(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / "shapes", 8)
+    options = "--size 16 --model plain --model.width 4 --epochs 1 --train.precision float32 --train.threads 1".split()
+    assert main(["train", "shapes", "--folds", "2x1", "--out", "cv", "--json", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["folds"], found["repeats"]) == (2, 1)
+    assert found["figures"]["accuracy"]["n"] == found["n"]
+    assert json.loads((tmp_path / "cv" / "folds.json").read_text("utf-8"))["spread"] == found["spread"]
+    assert main(["train", "shapes", "--folds", "2x1", "--out", "cv", *options]) == 0
+    assert "this procedure at" in capsys.readouterr().out.lower()
