@@ -1,9 +1,9 @@
 """Copies: how many of those made of the flowers are found, what else is taken for one; CIFAR-10's test against train.
 
-    python benchmarks/duplicates.py flowers     about TIME
-    python benchmarks/duplicates.py cifar10     about TIME
+    python benchmarks/duplicates.py flowers
+    python benchmarks/duplicates.py cifar10
 
-FIGURES
+Last figures: not run in full yet.
 """
 
 from __future__ import annotations

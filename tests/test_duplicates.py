@@ -104,7 +104,7 @@ def test_two_shots_of_one_scene_are_no_copies(photos: list[Pixels]):
 
 
 def test_handwritten_digits_are_no_copies_of_each_other():
-    digits = (load_digits().images[:600] * 15.9).astype(np.uint8)
+    digits = (load_digits().images[:400] * 15.9).astype(np.uint8)
     images = [np.repeat(digit[..., None], 3, 2) for digit in digits]
     larger = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in images]
     for drawn in (images, larger):

@@ -22,12 +22,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from tenfold.check.threads import in_threads
+
 FREQUENCIES, TURNS = 8, 8
 
 PARTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 """Where the parts lie: rows and columns, 0 at the beginning, 1 at the end."""
 
 _SIDE, _PART = 32, 29  # pixels that the transform is taken from, and of a part of it: 0.906 of the side
+_BLOCK = 256  # images that are described at a time
 _ROWS = 64  # images that are compared with all others at a time
 
 Floats = NDArray[np.float32]
@@ -74,15 +77,18 @@ def turn_views(views: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
 
 def describe(views: NDArray[np.uint8]) -> Described:
     """The descriptors of grey views uint8 [N, V, V], V a multiple of 32."""
-    count, side = len(views), views.shape[-1] // _SIDE
-    whole = np.empty((count, FREQUENCIES**2), np.float32)
-    parts = np.empty((count, len(PARTS), FREQUENCIES**2), np.float32)
-    for start in range(0, count, 1024):
-        block = views[start : start + 1024].reshape(-1, _SIDE, side, _SIDE, side).mean((2, 4), dtype=np.float32)
-        whole[start : start + 1024] = _transform(block)
+    side = views.shape[-1] // _SIDE
+    whole = np.empty((len(views), FREQUENCIES**2), np.float32)
+    parts = np.empty((len(views), len(PARTS), FREQUENCIES**2), np.float32)
+
+    def fill(start: int) -> None:
+        block = views[start : start + _BLOCK].reshape(-1, _SIDE, side, _SIDE, side).mean((2, 4), dtype=np.float32)
+        whole[start : start + _BLOCK] = _transform(block)
         for index, (row, column) in enumerate(PARTS):
             top, left = round(row * (_SIDE - _PART)), round(column * (_SIDE - _PART))
-            parts[start : start + 1024, index] = _transform(block[:, top : top + _PART, left : left + _PART])
+            parts[start : start + _BLOCK, index] = _transform(block[:, top : top + _PART, left : left + _PART])
+
+    in_threads(fill, range(0, len(views), _BLOCK))
     return Described(whole, parts)
 
 
@@ -115,18 +121,21 @@ def find_candidates(queries: Described, against: Described | None, *, nearest: i
     base = queries if against is None else against
     own = torch.from_numpy(np.concatenate([all_turns(queries.whole), queries.parts], 1))
     whole, parts = torch.from_numpy(base.whole), torch.from_numpy(base.parts)
-    pairs = []
-    for start in range(0, len(own), _ROWS):
+
+    def search(start: int) -> torch.Tensor:
         skipped = start + 1 if against is None else 0
-        if skipped < len(whole):
-            best = _likest(own[start : start + _ROWS], whole[skipped:], parts[skipped:])
-            if against is None:  # within the block, a later image must not find an earlier one
-                own_columns = best[:, :_ROWS]
-                own_columns.masked_fill_(torch.ones_like(own_columns, dtype=torch.bool).tril(-1), -1)
-            values, places = best.topk(min(nearest, best.shape[1]))
-            rows, columns = torch.nonzero(values >= likeness, as_tuple=True)
-            pairs.append(torch.stack([rows + start, places[rows, columns] + skipped]))
-    first, second = torch.cat(pairs, 1) if pairs else torch.zeros(2, 0, dtype=torch.int64)
+        if skipped >= len(whole):
+            return torch.zeros(2, 0, dtype=torch.int64)
+        best = _likest(own[start : start + _ROWS], whole[skipped:], parts[skipped:])
+        if against is None:  # within the block, a later image must not find an earlier one
+            own_columns = best[:, :_ROWS]
+            own_columns.masked_fill_(torch.ones_like(own_columns, dtype=torch.bool).tril(-1), -1)
+        values, places = best.topk(min(nearest, best.shape[1]))
+        rows, columns = torch.nonzero(values >= likeness, as_tuple=True)
+        return torch.stack([rows + start, places[rows, columns] + skipped])
+
+    found = in_threads(search, range(0, len(own), _ROWS))
+    first, second = torch.cat([torch.zeros(2, 0, dtype=torch.int64), *found], 1)
     return _begun(own, whole, parts, first, second)
 
 

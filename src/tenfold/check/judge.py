@@ -12,7 +12,6 @@ Shapes: N and M images, P pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from tenfold.check.candidates import Candidates, turn_views
 from tenfold.check.closeup import CloseUp, close_up
 from tenfold.check.compare import Comparison, compare_views
 from tenfold.check.signature import Signatures
+from tenfold.check.threads import in_threads
 
 Pixels = Callable[[int], NDArray[np.uint8]]
 """Position -> the upright image, uint8 [H, W, 3]; called from several threads."""
@@ -47,7 +47,7 @@ _PLAIN, _RICH = 25.0, 60.0  # richness up to which nearly all detail must agree,
 _MARKED, _MARK = 0.9, 0.75  # detail outside the mark, and the part of the difference that the mark must hold
 _OVERLAP = 0.6  # of the first view: two tenths cut off, one of each side, leave 0.65
 _SURE, _HOPELESS = 0.985, 0.75  # detail of the views beyond which nobody looks closer
-_CHUNK = 1024
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,14 @@ class Judged:
 
 def judge_pairs(
     pairs: Candidates, first: Signatures, second: Signatures, pixels: tuple[Pixels, Pixels] | None
-) -> Iterator[Judged]:
+) -> list[Judged]:
     """The pairs that are copies, in the order of `pairs`; `pixels` of the first and of the second images."""
-    for start in range(0, len(pairs.first), _CHUNK):
+
+    def judge(start: int) -> list[Judged]:
         some = pairs.take(np.arange(start, min(start + _CHUNK, len(pairs.first))))
-        yield from _judge(some, first, second, pixels)
+        return _judge(some, first, second, pixels)
+
+    return [pair for judged in in_threads(judge, range(0, len(pairs.first), _CHUNK)) for pair in judged]
 
 
 def _judge(
@@ -113,8 +116,7 @@ def _look_closer(
         one = turn_views(pixels[0](int(pairs.first[row])).transpose(2, 0, 1), int(pairs.turn[row])).transpose(1, 2, 0)
         return close_up(one, pixels[1](int(pairs.second[row])), found.take(torch.tensor([place])))
 
-    with ThreadPoolExecutor(thread_name_prefix="tenfold-compare") as pool:
-        opened = list(pool.map(open_pair, range(len(rows))))
+    opened = [open_pair(place) for place in range(len(rows))]
     judged: list[tuple[int, Judged]] = []
     for size in (64, 128):
         places = [place for place, item in enumerate(opened) if item.first.shape[-1] == size]
