@@ -169,6 +169,18 @@ def test_still_improving_needs_a_fall_beyond_its_error_and_the_lowest_at_the_end
     assert kinds(diagnose(sound_history(), make_facts(last, before, earlier))) == ["converged"]
 
 
+def test_a_short_training_is_still_improving_where_its_curve_has_not_bent():
+    last = Measured(5, make_outcome(0.8, 0.6, 200), make_outcome(0.75, 0.7))
+    straight, bent = np.array([1.1, 1.0, 0.9, 0.8, 0.75]), np.array([1.1, 0.7, 0.65, 0.63, 0.62])
+    earlier = (4, after(last.validation, 0.01, 0.1, 0))
+    [found] = diagnose(make_history(straight), make_facts(last, earlier=earlier))
+    assert found.kind == "still improving"
+    assert found.evidence["training_loss_middle"] == pytest.approx(
+        np.interp(0.5, [0.0955, 0.345, 0.655, 0.905, 1], straight), abs=1e-3
+    )
+    assert "still improving" not in kinds(diagnose(make_history(bent), make_facts(last, earlier=earlier)))
+
+
 def test_overfitting_says_from_when_by_how_much_and_how_far_both_parts_are_apart():
     lowest = make_outcome(0.80, 0.5, 300, 2)
     last = Measured(EPOCHS, make_outcome(1.0, 0.01), after(lowest, 0.3, 0.8, 0))
@@ -217,9 +229,15 @@ def test_underfitting_is_an_error_on_the_training_images_themselves():
     assert kinds(found) == ["underfitting"]
     assert "60.0 % (53.1 to 66.5)" in found[0].says
     assert "--model.width 32" in found[0].next
-    longer = diagnose(sound_history(), make_facts(last, earlier=(16, after(last.validation, 0.2, 0.1, 0))))
-    assert kinds(longer) == ["underfitting", "still improving"]
-    assert "--epochs 40" in longer[0].next
+    falling = after(last.validation, 0.2, 0.1, 0)
+    assert kinds(diagnose(sound_history(), make_facts(last, earlier=(16, falling)))) == [
+        "underfitting",
+        "still improving",
+    ]
+    better = Measured(EPOCHS, make_outcome(0.8, 0.6, 200), make_outcome(0.72, 1.0))
+    falling = after(better.validation, 0.2, 0.1, 0)  # it only needs time, and that is said
+    assert kinds(diagnose(sound_history(), make_facts(better, earlier=(16, falling)))) == ["still improving"]
+    assert kinds(diagnose(sound_history(), make_facts(better, earlier=(16, better.validation)))) == ["underfitting"]
     fitted = Measured(EPOCHS, make_outcome(0.97, 0.1, 200), make_outcome(0.55, 1.0))
     assert "underfitting" not in kinds(diagnose(sound_history(), make_facts(fitted)))
 

@@ -37,15 +37,12 @@ def go_on(recipe: Recipe) -> str:
 def loosen(recipe: Recipe, *, longer: bool) -> str:
     """For a network that does not know its own training images: time first, then what holds it back, then size."""
     model = recipe.model
-    if longer:
-        step = go_on(recipe)
-    else:
-        options = ["--model.norm batch"] if model.norm == "none" else []
-        options += ["--model.dropout 0"] if model.dropout > 0.3 else []
-        options += ["--augment.mix-share 0"] if recipe.augment.mix_share > 0 else []
-        options += [f"--model.width {max(32, 2 * model.width)}"] if model.width < 32 or not options else []
-        step = f"Train again with {' '.join(options)}."
-    return f"{step} If that changes nothing, look at the labels: images that contradict each other cannot be learned."
+    options = ["--model.norm batch"] if model.norm == "none" else []
+    options += ["--model.dropout 0"] if model.dropout > 0.3 else []
+    options += ["--augment.mix-share 0"] if recipe.augment.mix_share > 0 else []
+    options += [f"--model.width {max(32, 2 * model.width)}"] if model.width < 32 or not options else []
+    first = f"{go_on(recipe)} If that changes little, with " if longer else "Train again with "
+    return f"{first}{' '.join(options)}. Then look at the labels: images that contradict each other cannot be learned."
 
 
 def tighten(facts: Facts, *, useless: bool) -> str:

@@ -31,6 +31,7 @@ Kind = Literal[
 ]
 FAR = 3.0
 """A learning rate so many times the usual one, or a share so small of it, is far from it."""
+_ROOM = 0.15  # of the blind loss: training images, as they are, that are better known leave nothing to learn
 MATERIAL = 0.05
 """A change of the loss by so large a share of it matters."""
 
@@ -108,6 +109,11 @@ class Case:
     def skill(self, accuracy: float) -> float:
         """How far an accuracy has come from always naming the largest class (0) to all right (1)."""
         return (accuracy - self.base) / max(1 - self.base, 1e-9)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there is something left to learn on the training images themselves."""
+        return float(self.facts.last.training.loss.mean()) > _ROOM * self.blind
 
     @cached_property
     def is_useless(self) -> bool:

@@ -45,6 +45,11 @@ class Curve:
         return float(np.interp(0.5, self.spent, self.loss))
 
     @property
+    def halves(self) -> tuple[float, float]:
+        """By how much the loss fell over the first half of the summed learning rate, and over the second."""
+        return self.first - self.middle, self.middle - self.last
+
+    @property
     def middle_epoch(self) -> int:
         """The epoch in which half of the summed learning rate was spent."""
         return int(self.epoch[np.searchsorted(self.spent, 0.5)])

@@ -13,6 +13,7 @@ from tenfold.train.diagnosis.validation import still_improving
 from tenfold.train.evidence import Facts
 
 _WEAK = 0.8  # of the way from the largest class to all right: below, training images are badly known
+_POOR = 0.5  # the same of a training that was still improving, to which that is said anyway
 _RISEN = 0.03  # of the blind loss: a rise of the validation loss that matters, however small that loss was
 _HEART = 0.35  # of what was learned on the training part is missing on validation: learned by heart
 
@@ -22,7 +23,8 @@ def underfitting(case: Case) -> list[Diagnosis]:
     training, validation = case.training, case.validation
     missing = 1 - training.value
     most = validation is None or missing > (1 - validation.value) / 2
-    if case.skill(training.high) >= _WEAK or not most:
+    improving = bool(still_improving(case))
+    if case.skill(training.high) >= (_POOR if improving else _WEAK) or not most:
         return []
     says = f"The last weights get only {percent(training)} of the training images right, without any augmentation"
     evidence: dict[str, Estimate | float] = {"training_accuracy": training}
@@ -30,7 +32,6 @@ def underfitting(case: Case) -> list[Diagnosis]:
         apart = gap(training, validation)
         says += f", and {percent(validation)} of the validation images: most of the error is made on images that it saw"
         evidence |= {"validation_accuracy": validation, "accuracy_gap": apart}
-    improving = bool(still_improving(case))
     return [Diagnosis("underfitting", f"{says}.", evidence, loosen(case.facts.recipe, longer=improving))]
 
 

@@ -15,7 +15,6 @@ _ROSE = 0.4  # of the blind loss: a rise of the training loss that chance does n
 _STUCK = 0.85  # of the first loss: there was no progress while the rate was high
 _STRAIGHT = 0.75  # fall of the second half over the first: the curve has not bent yet
 _MOVED = 0.05  # of the first loss: less has hardly moved
-_ROOM = 0.15  # of the blind loss: plain training images that are better known leave nothing to a higher rate
 
 
 def strayed(case: Case) -> list[Diagnosis]:
@@ -85,11 +84,10 @@ def _too_low(case: Case) -> Diagnosis | None:
     curve = case.curve
     if curve is None or case.rate > case.usual_rate / FAR:
         return None
-    early, late = curve.first - curve.middle, curve.middle - curve.last
+    early, late = curve.halves
     fallen = (early + late) / curve.first
     straight = len(curve.loss) > 3 and late > _STRAIGHT * early
-    room = float(case.facts.last.training.loss.mean()) > _ROOM * case.blind
-    if not room or not (straight or fallen < _MOVED):
+    if not case.has_room or not (straight or fallen < _MOVED):
         return None
     with_rate = f"With {case.rate_words} the training loss "
     if fallen < _MOVED:

@@ -16,6 +16,7 @@ from tenfold.train.diagnosis.curves import change, gap
 from tenfold.train.evidence import Outcome
 
 _WIDE, _WANTED = 0.1, 0.05  # one side of the interval of the validation accuracy: too wide, and wide enough
+_BENT = 0.3  # fall of the training loss over the second half of the summed rate, over that of the first half
 _EASIER = 0.025  # points by which validation is certainly better on images as they are: not by chance
 
 
@@ -77,20 +78,46 @@ def better_than_training(case: Case) -> list[Diagnosis]:
 
 
 def still_improving(case: Case) -> list[Diagnosis]:
-    """The validation loss fell by more than its error over the last epochs, and was lowest at the end."""
-    facts = case.facts
-    last = facts.last.validation
-    if facts.earlier is None or last is None or facts.kept.epoch != facts.last.epoch:
+    """The validation loss was lowest at the end, and it or the training loss was still on its way down; one at most."""
+    facts, last = case.facts, case.facts.last
+    if last.validation is None or facts.kept.epoch != last.epoch:
         return []
-    epoch, before = facts.earlier
-    fall = change(before.loss, last.loss, last.units)
-    if fall.high >= 0 or -fall.value < MATERIAL * float(last.loss.mean()):
+    found = _fell_at_the_end(case) or _not_bent(case)
+    if found is None:
         return []
     says = (
-        f"From epoch {epoch} to {facts.last.epoch} the validation loss changed by {number(fall)}, and it was lowest "
-        "at the end. A longer training may do better; how much cannot be read from one whose learning rate came down."
+        f"{found[0]}, and the validation loss was lowest at the end. A longer training may do better; how much cannot "
+        "be read from one whose learning rate came down."
     )
-    return [Diagnosis("still improving", says, {"validation_loss_change": fall}, go_on(facts.recipe), alarm=False)]
+    return [Diagnosis("still improving", says, found[1], go_on(facts.recipe), alarm=False)]
+
+
+def _fell_at_the_end(case: Case) -> tuple[str, dict[str, Estimate | float]] | None:
+    """The validation loss fell over the last epochs, by more than its error and enough to matter."""
+    last, earlier = case.facts.last, case.facts.earlier
+    if earlier is None or last.validation is None:
+        return None
+    fall = change(earlier[1].loss, last.validation.loss, last.validation.units)
+    if fall.high >= 0 or -fall.value < MATERIAL * float(last.validation.loss.mean()):
+        return None
+    says = f"From epoch {earlier[0]} to {last.epoch} the validation loss changed by {number(fall)}"
+    return says, {"validation_loss_change": fall}
+
+
+def _not_bent(case: Case) -> tuple[str, dict[str, Estimate | float]] | None:
+    """The training loss had not flattened by the learning rate spent: the last fifth of a short training hides that."""
+    curve = case.curve
+    if curve is None or len(curve.loss) <= 3 or not case.has_room:
+        return None
+    early, late = curve.halves
+    if not 0 < _BENT * early < late:
+        return None
+    says = (
+        f"The training loss fell by {early:.2g} while the first half of the summed learning rate was spent, and by "
+        f"{late:.2g} over the second"
+    )
+    losses = {"first": curve.first, "middle": curve.middle, "last": curve.last}
+    return says, {f"training_loss_{name}": value for name, value in losses.items()}
 
 
 def converged(case: Case) -> list[Diagnosis]:
