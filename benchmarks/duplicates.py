@@ -1,9 +1,27 @@
 """Copies: how many of those made of the flowers are found, what else is taken for one; CIFAR-10's test against train.
 
-    python benchmarks/duplicates.py flowers
-    python benchmarks/duplicates.py cifar10
+    python benchmarks/duplicates.py flowers     about 50 s
+    python benchmarks/duplicates.py cifar10     about 60 s
 
-Last figures: not run in full yet.
+2026-11-24, Intel Xeon (virtual, 2 cores, other programs running on both, so the times are too long rather than too
+short), one run each:
+
+    408 flowers, 16 copies of each, looked for among all 3,670: 99.85 % found
+        100.00 %  turned by 90°, 180°, 270°; mirrored; twice the size; 10 % cut off; 30 % darker; grey; a text as a mark
+         99.75 %  half the size; JPEG quality 70 and 50; a plain mark
+         99.51 %  JPEG quality 30; 5 % cut off; 30 % brighter
+        none of the 6,528 copies was taken for one of another flower
+    3,670 flowers among themselves: 26 pairs, 2 images (0.05 %) in a false one; 2 s to decode and sign, 9 s to search
+    CIFAR-10, 10,000 test against 50,000 training images: 853 pairs, 522 test images; 13 s to sign, 37 s to search
+
+The limits were set on other flowers than those copied here, but the false alarms are those of the flowers they were
+set on. A pair among the originals counts as a false alarm unless it stands in TWINS, where all those are that looked
+like one photo: grey, recolored, cropped and plain repetitions. What is left are two sunflowers in another light. Of
+CIFAR-10's pairs, about 130 of the least certain were looked at, and 3 or 4 seemed to be two pictures of one airplane
+type; this was before the limits for plain images were made stricter. They were not compared with a published list.
+
+What it cannot tell from a copy: 19 pairs of the 400 ORL faces, all of one person who held still, 17 of them as if
+cropped. None of 1,797 handwritten digits (scikit-learn's, at 8 x 8 and at 28 x 28) is called a copy of another.
 """
 
 from __future__ import annotations
