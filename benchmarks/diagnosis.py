@@ -1,10 +1,32 @@
 """What the diagnosis says of trainings made to go wrong in one known way, and of sound ones.
 
-    python benchmarks/diagnosis.py [--first 0] [--last 36] [--seeds 3]
+    python benchmarks/diagnosis.py [--first 0] [--last 33] [--seeds 3] [--seed 0] [--flowers FOLDER]
 
-Small networks on the built-in digits (8x8 pixels, 1,250 training images unless said otherwise) and on drawn shapes. A
-case is shown where one of the kinds that it was made for is among the findings; a sound training is a false alarm
-where anything is said but that it has converged, was still improving, or why its training curve is the lower one.
+Small networks on the built-in digits (8x8 pixels, 1,250 training images unless said otherwise), and on 3,670 flowers
+where their folder is given. A case is shown where one of the kinds that it was made for is among the findings; a
+sound training is a false alarm where anything is said but that it has converged, was still improving, or why its
+training curve is the lower one.
+
+Last figures, 24 November 2026, 2 cores of an Intel Xeon with AMX, three seeds each, 9 minutes:
+
+| made to show | trainings | said |
+|---|---|---|
+| learning rate too high (AdamW 1 to 100, SGD 1 and 10, without normalization 0.3 and 5) | 21 | 21, 6 as diverged |
+| learning rate too low (AdamW 1e-6 to 3e-4, SGD 1e-4 to 1e-2) | 21 | 19; at SGD 1e-2 two are "still improving" |
+| underfitting (width 1, dropout 0.95) | 9 | 8; one is "still improving" |
+| overfitting (random labels, a third of the labels wrong) | 6 | 6 |
+| validation better than training (half of the training labels wrong; half of the images mixed) | 6 | 6 |
+| noisy validation (3 and 20 images) | 6 | 6 |
+| class never learned (2 training images of it) | 3 | 3 |
+| still improving (2 epochs) | 3 | 3 |
+| sound: 9 recipes | 27 | 0 false alarms: 21 converged, 6 still improving (8 epochs; SGD) |
+
+The bounds were chosen on seed 0 of these and 40 like them. Of seeds 10 and 11, 0 of 18 sound trainings gave an alarm;
+that was before the last two changes of the rules and was not repeated. Flowers at 32 px, 1.8 minutes (16 to 20 epochs):
+the default recipe gave no alarm in the last training, after one that was called "underfitting" had led to the last of
+those changes, so it is no independent check; without augmentation "overfitting from epoch 10" was said in one of two tries, of the other that it has converged
+and that the gap between both parts is what is left.
+Not shown by any: a rate up to 60 times the usual one, with batch normalization; it does no harm that a curve shows.
 """
 
 from __future__ import annotations
