@@ -12,9 +12,9 @@ from sklearn.metrics import f1_score, log_loss
 from tenfold.__main__ import main
 from tenfold.commands.folds import read_folds
 from tenfold.errors import Interrupted, UsageError
-from tenfold.estimate import wilson
+from tenfold.estimate import Estimate, wilson
 from tenfold.evaluate import evaluate_folds
-from tenfold.evaluate.folds import overlap_level
+from tenfold.evaluate.folds import _combine, overlap_level
 from tenfold.images.table import stack_tables
 from tenfold.train import train_folds
 from tests.toys import quick_recipe, shapes_table, write_shapes
@@ -75,6 +75,13 @@ def test_the_interval_is_that_of_fewer_images():
     assert overlap_level(0.95, 10**9, 10**9) == pytest.approx(2 * NormalDist().cdf(1.959964) - 1, abs=1e-4)
 
 
+def test_averaged_figures_keep_to_their_own_range():
+    loss = Estimate(0.8, 0.7, 0.99, 0.95, 50, "bootstrap over images")
+    assert _combine("log_loss", [loss], [1.2, 1.4], 0.95).high == pytest.approx(1.3 + 0.19)
+    area = Estimate(0.9, 0.8, 0.95, 0.95, 50, "infinitesimal jackknife over images")
+    assert _combine("roc_auc", [area], [0.98, 0.98], 0.95).high == 1.0
+
+
 def test_the_same_call_goes_on_and_another_recipe_is_refused(table, tmp_path):
     out, seen = tmp_path / "cv", []
 
@@ -91,6 +98,8 @@ def test_the_same_call_goes_on_and_another_recipe_is_refused(table, tmp_path):
     assert (out / "repeat1-fold1" / "model.safetensors").stat().st_mtime_ns == first
     with pytest.raises(UsageError, match="holds runs of another recipe"):
         train_folds(table, RECIPE.change(train={"epochs": 3}), out, folds=2)
+    with pytest.raises(UsageError, match="other images in its parts"):
+        train_folds(table, RECIPE, out, folds=3)
     with pytest.raises(UsageError, match="holds something else"):
         train_folds(table, RECIPE, out / "repeat1-fold1", folds=2)
 

@@ -12,7 +12,9 @@ from tenfold.errors import UsageError
 from tenfold.evaluate import fit_learning_curve, say_gain
 from tenfold.evaluate.learning_curve import Point
 from tenfold.images.readers import read_table
+from tenfold.recipe import Recipe
 from tenfold.split import shrink_table, split_table
+from tenfold.train import train_subsets
 from tests.toys import write_shapes
 
 
@@ -89,6 +91,13 @@ def test_shares_are_nested_and_keep_the_balance(tmp_path):
     assert all(len(part.part("validation")) == len(table.part("validation")) for part in parts)
     with pytest.raises(UsageError, match="share must be above 0"):
         shrink_table(table, 0.0)
+
+
+def test_a_curve_needs_a_validation_part(tmp_path):
+    table = split_table(read_table(write_shapes(tmp_path / "shapes", 6)), validation=0)
+    with pytest.raises(UsageError, match="needs a validation part"):
+        train_subsets(table, Recipe(), tmp_path / "more")
+    assert not (tmp_path / "more").exists()
 
 
 def test_the_command_trains_and_says(tmp_path, monkeypatch, capsys):

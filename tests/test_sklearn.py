@@ -29,6 +29,7 @@ from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.recipe import Recipe
 from tenfold.sklearn import SETTINGS, ImageClassifier, StratifiedGroupSplit
+from tenfold.split.deal import deal_blocks
 from tests.toys import SHAPES, draw_shape, quick_recipe
 
 SMALL = quick_recipe(model={"width": 4}, train={"epochs": 1})
@@ -474,6 +475,10 @@ def test_folds_are_as_even_as_those_of_scikit_learn_and_groups_never_cross():
     assert np.mean(np.array(ours) <= np.array(theirs)) >= 0.75
 
 
+def even_shares_alone(blocks, keys, folds, classes):
+    return deal_blocks(blocks, keys, np.full(folds, 1 / folds), np.zeros((folds, classes), np.int64))
+
+
 def test_no_fold_is_empty_where_few_groups_hold_many_classes():
     generator = np.random.default_rng(0)
     repaired = 0
@@ -483,7 +488,7 @@ def test_no_fold_is_empty_where_few_groups_hold_many_classes():
         y = np.where(generator.random(len(groups)) < 0.3, generator.integers(0, 4, len(groups)), groups % 4)
         splits = StratifiedGroupSplit(int(generator.integers(2, len(sizes) + 1)), random_state=seed)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tenfold.sklearn._without_empty", lambda dealt, sizes, folds: dealt)
+            patch.setattr("tenfold.sklearn.deal_folds", even_shares_alone)
             repaired += any(len(test) == 0 for _, test in splits.split(y, y, groups))
         tests = [test for _, test in splits.split(y, y, groups)]
         assert min(map(len, tests)) > 0

@@ -125,7 +125,7 @@ def wilson(successes: float, n: float, level: float = 0.95, df: int | None = Non
     of the normal distribution. Raises UsageError for numbers outside these ranges.
     """
     _check_trials("wilson", successes, n)
-    z = _quantile(level, df)
+    z = standard_errors(level, df)
     share = successes / n
     center = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -142,7 +142,7 @@ def clopper_pearson(successes: float, n: float, level: float = 0.95, df: int | N
     from scipy.special import betaincinv  # half a second to import, and most parts have one look
 
     _check_trials("clopper_pearson", successes, n)
-    shrink = (_quantile(level, None) / _quantile(level, df)) ** 2
+    shrink = (standard_errors(level, None) / standard_errors(level, df)) ** 2
     successes, failures, tail = successes * shrink, (n - successes) * shrink, (1 - level) / 2
     low = float(betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
     # From the other end, as 1 - tail would lose the digits of a small tail.
@@ -261,7 +261,7 @@ def from_json(value: Any) -> Any:
 
 def _open_wilson(value: float, spread: float, level: float, df: int | None) -> tuple[float, float]:
     """The limit of `wilson` where the range is open above: the variance is `value` times `spread`."""
-    z = _quantile(level, df)
+    z = standard_errors(level, df)
     shift = z * z * spread / 2
     half = z * math.sqrt(spread * value + z * z * spread**2 / 4)
     return max(value + min(shift - half, 0.0), 0.0), value + shift + half
@@ -271,7 +271,7 @@ def _garwood(value: float, spread: float, level: float, df: int | None) -> tuple
     """The limit of `clopper_pearson`: `value` is a count of Poisson times `spread`."""
     from scipy.special import gammainccinv, gammaincinv
 
-    spread *= (_quantile(level, df) / _quantile(level, None)) ** 2
+    spread *= (standard_errors(level, df) / standard_errors(level, None)) ** 2
     count, tail = value / spread, (1 - level) / 2
     low = float(gammaincinv(count, tail)) if count > 0 else 0.0
     return spread * low, spread * float(gammainccinv(count + 1, tail))
@@ -282,7 +282,7 @@ def _check_trials(name: str, successes: float, n: float) -> None:
         raise UsageError(f"{name} needs 0 <= successes <= n and n > 0, not {successes:g} of {n:g}.")
 
 
-def _quantile(level: float, df: int | None) -> float:
+def standard_errors(level: float, df: int | None) -> float:
     """How many standard errors an interval at `level` reaches to each side."""
     check_level(level)
     upper = (1 + level) / 2

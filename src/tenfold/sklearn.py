@@ -29,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from tenfold.draws import draw_keys
 from tenfold.errors import DataError, Interrupted, UsageError
 from tenfold.recipe import Recipe, check_range, recipe_from
-from tenfold.split.deal import deal_blocks, gather_blocks
+from tenfold.split.deal import deal_folds, gather_blocks
 
 if TYPE_CHECKING:
     from tenfold.images.readers.arrays import ArraySource
@@ -250,10 +250,9 @@ class StratifiedGroupSplit(BaseCrossValidator):  # type: ignore[misc]
         count = int(blocks.max()) + 1
         check_range("n_splits, with this many groups and samples without one,", self.n_splits, 2, count)
         counts = gather_blocks(blocks, codes, count)
-        shares, nothing = np.full(self.n_splits, 1 / self.n_splits), np.zeros((self.n_splits, len(classes)), np.int64)
         for repeat in range(self.n_repeats):
             keys = draw_keys(self.random_state, repeat, np.arange(count, dtype=np.uint64))
-            dealt = _without_empty(deal_blocks(counts, keys, shares, nothing), np.bincount(blocks), self.n_splits)
+            dealt = deal_folds(counts, keys, self.n_splits, len(classes))
             for fold in range(self.n_splits):
                 yield np.flatnonzero(dealt[blocks] == fold)
 
@@ -280,18 +279,6 @@ def _blocks_of(groups: Sequence[Any] | None, count: int) -> NDArray[np.int64]:
     alone = [group is None or group != group for group in groups]
     names = [f"row {row}" if alone[row] else f"group {group}" for row, group in enumerate(groups)]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
-
-
-def _without_empty(dealt: NDArray[np.int64], sizes: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """The fold of each block, [B] with B >= `folds`; one that has none gets the smallest block of those with several.
-
-    Where few groups hold many classes the even shares alone may leave a fold empty, and nobody can test on nothing.
-    """
-    dealt = dealt.copy()
-    while (held := np.bincount(dealt, minlength=folds)).min() == 0:
-        spare = np.flatnonzero(held[dealt] > 1)
-        dealt[spare[sizes[spare].argmin()]] = held.argmin()
-    return dealt
 
 
 def _tidy(X: Any) -> ArraySource:

@@ -90,7 +90,8 @@ def _leak(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
         evidence=f"{count(len(sets), 'picture')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
         price="What was seen in training can be answered from memory, which flatters the result; --price RUN says by "
         "how much.",
-        remedy="Split anew (tenfold split keeps copies together), or --fix, which keeps the copy in the later part.",
+        remedy="--fix writes a group for each set (and keeps the later copy where the data give the parts): split that "
+        "anew. By itself tenfold split keeps only identical files together.",
         sets=tuple(sets),
     )
 
@@ -121,7 +122,8 @@ def _copies(sets: Sequence[Evidence]) -> Finding | None:
         evidence=f"{count(number, 'image')} {are(number)} copies or near copies of one another, in "
         f"{count(len(sets), 'set')}.",
         price=f"The data hold {number - len(sets):,} images fewer than it seems; in two parts they would leak.",
-        remedy="Nothing needed: they stay in one part. --fix writes a group for each set.",
+        remedy="Identical files stay in one part by themselves; --fix writes a group for each set, which keeps the "
+        "others together too.",
         sets=tuple(sets),
     )
 

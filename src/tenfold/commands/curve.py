@@ -7,7 +7,7 @@ from typing import Any
 
 from tenfold.commands.live import Watch
 from tenfold.commands.options import Whole, with_settings
-from tenfold.commands.output import next_command, show_json, show_table, waiting
+from tenfold.commands.output import command_line, is_first, next_command, show_json, show_table, waiting
 from tenfold.errors import Interrupted, UsageError
 
 
@@ -64,8 +64,11 @@ def curve(
         with Watch() as watch:
             runs = train_subsets(table, recipe, folder, shares=shares, seeds=seeds, progress=watch)
     except (Interrupted, KeyboardInterrupt):
-        again = f"tenfold curve {folder / 'recipe.toml'} --steps {steps} --seeds {seeds} --out {folder}"
+        options = ("--steps", steps, "--seeds", seeds, "--out", folder)
+        again = command_line("tenfold", "curve", folder / "recipe.toml", *options)
         raise Interrupted(f"Stopped by Ctrl-C; what is done stays, go on with: {again}") from None
+    if not is_first():
+        return 0
     with waiting("Evaluating"):
         found = evaluate_subsets(runs)
     content = found.to_json() | {"says": say_gain(found)}
@@ -73,7 +76,7 @@ def curve(
     if json:
         show_json({"out": folder, "runs": [run.path for run in runs], **content})
         return 0
-    rows = [(point.images, point.seed, point.hits / point.n) for point in sorted(found.points, key=_by_images)]
+    rows = [(point.images, point.seed, str(point.accuracy)) for point in sorted(found.points, key=_by_images)]
     show_table(("Training images", "Seed", "Validation accuracy"), rows)
     expected = [(number, str(found.accuracy(number))) for number in (found.most, 2 * found.most, 4 * found.most)]
     show_table(("Training images", "Expected accuracy"), expected)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenfold.commands.live import Watch
-from tenfold.commands.output import next_command, say, show_figures, show_json, waiting
+from tenfold.commands.output import command_line, is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ def cross_validate(table: Table, recipe: Recipe, out: Path, wanted: tuple[int, i
         with Watch() as watch:
             runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch)
     except (Interrupted, KeyboardInterrupt):
-        again = f"tenfold train {out / 'recipe.toml'} --folds {folds}x{repeats} --out {out}"
+        again = command_line("tenfold", "train", out / "recipe.toml", "--folds", f"{folds}x{repeats}", "--out", out)
         raise Interrupted(f"Stopped by Ctrl-C; the folds that are done stay: go on with: {again}") from None
+    if not is_first():
+        return 0
     with waiting("Evaluating the folds"):
         found = evaluate_folds(runs, folds)
     write_json(out / "folds.json", found.to_json())

@@ -70,9 +70,14 @@ def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
 
 def next_command(*words: object, when: str = "") -> None:
     """Print the command that most people want next, as their shell takes it, and when they should."""
-    texts = [str(word) for word in words]
-    command = subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
+    command = command_line(*words)
     print(f"Next, {when}: {command}" if when else f"Next: {command}")
+
+
+def command_line(*words: object) -> str:
+    """A command as the user's shell takes it, with quotes where they are needed."""
+    texts = [str(word) for word in words]
+    return subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts)
 
 
 @contextmanager

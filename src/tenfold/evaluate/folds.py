@@ -35,6 +35,7 @@ from tenfold.errors import UsageError
 from tenfold.estimate import Estimate, check_level, to_json
 from tenfold.evaluate.evaluation import evaluate_run
 from tenfold.images.table import stack_tables
+from tenfold.metrics import METRICS
 from tenfold.run import Run
 from tenfold.tasks import Findings
 
@@ -125,6 +126,6 @@ def _combine(name: str, pooled: list[Estimate], single: list[float], level: floa
     if name not in AVERAGED:
         return found
     mean = float(np.mean(single))
-    bounded = 1.0 if high <= 1.0 else math.inf
+    bottom, top = METRICS[name].span
     # As far to each side as around the pooled figure, but within the figure's range.
-    return replace(found, value=mean, low=max(mean - (value - low), 0.0), high=min(mean + (high - value), bounded))
+    return replace(found, value=mean, low=max(mean - (value - low), bottom), high=min(mean + (high - value), top))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, check_level, to_json
+from tenfold.estimate import Estimate, check_level, to_json, wilson
 from tenfold.evaluate.evaluation import evaluate_run
 from tenfold.run import Run
 
@@ -51,6 +51,12 @@ class Point:
     n: int
     """Validation images."""
     seed: int
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The share of hits, as of independent images."""
+        low, high = wilson(self.hits, self.n)
+        return Estimate(self.hits / self.n, low, high, 0.95, self.n, "Wilson over images")
 
     @property
     def error(self) -> float:
@@ -97,7 +103,7 @@ class LearningCurve:
         tail = (1 - self.level) / 2
         low, high = (float(values[order][np.searchsorted(below, share)]) for share in (tail, 1 - tail))
         value = float(np.sum(values * self._weights))
-        count = sum(point.n for point in self.points)
+        count = max(point.n for point in self.points)  # the same images for all
         return Estimate(value, min(low, value), max(high, value), self.level, count, "power law, weighed curves")
 
     def _errors(self, images: float) -> Floats:

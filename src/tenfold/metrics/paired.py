@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Units, _quantile, mean_moments, score_interval
+from tenfold.estimate import Units, mean_moments, score_interval, standard_errors
 
 MOST_SIGNS = 14
 """Units that differ up to which all their signs are tried."""
@@ -104,7 +104,7 @@ def loss_interval(
     differences: NDArray[np.float64], units: Units, spread: Spread, level: float = 0.95
 ) -> tuple[float, float]:
     """The interval of a difference of mean losses from float64 [N], not all of them 0: (low, high)."""
-    half = _quantile(level, max(units.count - 1, 1)) * math.sqrt(spread.sample)
+    half = standard_errors(level, max(units.count - 1, 1)) * math.sqrt(spread.sample)
     reach = math.hypot(half, _seed_reach(spread, level))
     value = float(differences.mean())
     return value - reach, value + reach

@@ -111,6 +111,20 @@ def deal_blocks(blocks: Blocks, keys: Keys, shares: Floats, have: Ints) -> Ints:
     return parts
 
 
+def deal_folds(blocks: Blocks, keys: Keys, folds: int, classes: int) -> Ints:
+    """The fold of each block, int64 [B], B >= `folds`: equal shares of every class, and no fold without a block.
+
+    Where few blocks hold many classes the even shares alone may leave a fold empty; it gets the smallest block of the
+    folds with several.
+    """
+    dealt = deal_blocks(blocks, keys, np.full(folds, 1 / folds), np.zeros((folds, classes), np.int64))
+    sizes = np.bincount(blocks.block, blocks.count, blocks.size)
+    while (held := np.bincount(dealt, minlength=folds)).min() == 0:
+        spare = np.flatnonzero(held[dealt] > 1)
+        dealt[spare[sizes[spare].argmin()]] = held.argmin()
+    return dealt
+
+
 def _greedy(blocks: Blocks, short: Floats, shares: Floats, weights: Floats) -> Ints:
     """Blocks in order, each to the part whose relative shortfall it lowers most.
 

@@ -16,7 +16,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
-from tenfold.split.deal import deal_blocks, gather_blocks
+from tenfold.split.deal import deal_folds, gather_blocks
 from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
@@ -156,10 +156,9 @@ def _folds(
     members = table.take(np.flatnonzero(used))
     samples, labels = strata(members)
     counts = gather_blocks(blocks[samples], labels, int(blocks.max()) + 1)
-    nothing = np.zeros((k, len(table.classes) + 1), np.int64)
     for repeat in range(repeats):
         keys = block_keys(members, blocks, seed, _FOLD + repeat)
-        dealt = deal_blocks(counts, keys, np.full(k, 1 / k), nothing)
+        dealt = deal_folds(counts, keys, k, len(table.classes) + 1)
         for fold in range(k):
             parts = np.full(len(table), None, object)
             parts[used] = np.where(dealt[blocks] == fold, "validation", "train")

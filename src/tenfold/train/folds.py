@@ -68,7 +68,14 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
 
 
 def train_or_resume(table: Table, recipe: Recipe, folder: Path, task: str, progress: Report) -> Run:
-    """A new run in the folder, or the one that stands there, which goes on if it has not ended."""
+    """A new run in the folder, or the one that stands there, which goes on if it has not ended.
+
+    Raises UsageError where that one was begun with other parts, as with another number of folds or other images.
+    """
     if (folder / "recipe.toml").is_file():
+        asked = dict(zip(table.samples["hash"], table.samples["part"], strict=True))
+        known = Run(folder).table.samples[["hash", "part"]].itertuples(index=False, name=None)
+        if any(asked.get(digest) != part for digest, part in known):
+            raise UsageError(f"{folder} holds a run with other images in its parts; name another folder than its own.")
         return resume_training(folder, progress=progress)
     return train_model(table, recipe, folder, task=task, progress=progress)

@@ -36,10 +36,13 @@ def train_subsets(
 
     With one seed the images of a smaller share are among those of a larger one, so that runs can be compared in pairs;
     the validation part is always the same and the test part in none of them.
-    Raises UsageError for impossible shares or seeds, or where `out` holds something else; and what `train_model` does.
+    Raises UsageError for impossible shares or seeds, without a validation part, or where `out` holds something else;
+    and what `train_model` does.
     """
     if seeds < 1 or not shares or not all(0 < share <= 1 for share in shares):
         raise UsageError(f"shares must be above 0 and at most 1 and seeds at least 1, not {shares} and {seeds}.")
+    if not len(table.part("validation")):
+        raise UsageError("A learning curve needs a validation part, and the table has none; split it with a share.")
     folder = Path(out)
     claim_folder(folder, recipe)
     table, runs = table.without("test"), list[Run]()
