@@ -75,7 +75,14 @@ def our_loop(pixels: np.ndarray, labels: np.ndarray, precision: str, folder: Pat
     )
     recipe = dataclasses.replace(Recipe(), augment=STILL).change(
         image={"size": SIZE},
-        train={"epochs": 1, "lr": 1e-3, "precision": precision, "batch_size": BATCH, "grow": "off"},
+        train={
+            "epochs": 1,
+            "optimizer": "adamw",
+            "lr": 1e-3,
+            "precision": precision,
+            "batch_size": BATCH,
+            "grow": "off",
+        },
     )
     loop = Loop(
         model=make_model(),

@@ -46,19 +46,20 @@ NORMS, SIZES, RATES, SEEDS = ("none", "batch", "group"), (2, 8, 32, 128), (0.000
 STAGES = ("digits", "flowers", "drift", "show")
 TARGETS = {"digits": 0.9, "flowers": 0.5}
 STILL = {"flip": "off", "rotate": 0.0, "shift": 0.0, "scale": 1.0, "aspect": 1.0, "color": 0.0, "mix_share": 0.0}
+SAME = {"precision": "float32", "grow": "off", "label_smoothing": 0.0, "device": "cpu"}
 RECIPES = {
     "digits": Recipe().change(
         data={"path": "digits"},
         image={"size": 16, "margin": 1.0},
         augment=STILL,
         model={"name": "plain", "width": 16, "layers": 3},
-        train={"epochs": 12, "precision": "float32", "grow": "off", "label_smoothing": 0.0, "device": "cpu"},
+        train={"epochs": 12, "optimizer": "adamw"} | SAME,
     ),
     "flowers": Recipe().change(
         image={"size": 32, "margin": 1.0},
         augment=STILL,
         model={"name": "residual", "width": 16},
-        train={"epochs": 12, "precision": "float32", "grow": "off", "label_smoothing": 0.0, "device": "cpu"},
+        train={"epochs": 12, "optimizer": "adamw"} | SAME,
     ),
 }
 Entry = dict[str, Any]

@@ -57,6 +57,7 @@ class FakeRun:
     frames: dict[str, pd.DataFrame] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
     diagnosis: list[dict[str, Any]] = field(default_factory=list)
+    findings: dict[str, Any] = field(default_factory=dict)
     task: Task = TASKS["classification"]
     preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)

@@ -39,7 +39,7 @@ from tenfold.looks import ledger_path
 from tenfold.metrics.intervals import share
 from tenfold.report.check_page import check_page, headline
 from tenfold.train import train_model
-from tests.toys import quick_recipe, write_shapes
+from tests.toys import quick_recipe, save, scene, write_scenes, write_shapes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 Capture = pytest.CaptureFixture[str]
@@ -48,31 +48,6 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
-
-
-def scene(seed: int, width: int = 120, height: int = 90) -> np.ndarray:
-    """A picture like no other: 60 bright and dark discs and boxes, and noise as a camera has it; uint8 [H, W, 3]."""
-    draw = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    image = np.full((height, width, 3), draw.uniform(60, 180, 3))
-    for _ in range(60):
-        at, reach = draw.uniform(0, (width, height)), draw.uniform(4, 25)
-        inside = np.maximum(abs(x - at[0]), abs(y - at[1])) if draw.random() < 0.5 else np.hypot(x - at[0], y - at[1])
-        image[inside < reach] = draw.uniform(0, 255, 3)
-    return (image + draw.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
-
-
-def save(path: Path, image: np.ndarray, **options: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, **options)
-    return path
-
-
-def write_scenes(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), each: int = 8) -> Path:
-    for number, name in enumerate(classes):
-        for index in range(each):
-            save(folder / name / f"{index}.png", scene(100 * number + index))
-    return folder
 
 
 def table_of(labels: list[str | None], classes: tuple[str, ...], **columns: list[Any]) -> Table:
@@ -197,7 +172,8 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: Any) -> None:
 def test_the_cache_command_shows_and_clears_it(tmp_path: Path, capsys: Capture) -> None:
     check_table(read_table(write_scenes(tmp_path / "data", each=3)))
     assert main(["cache", "--json"]) == 0
-    assert [entry["images"] for entry in json.loads(capsys.readouterr().out)["entries"]] == [6]
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert [entry["images"] for entry in entries] == [6, 6, 6]  # what each looks like, the copies, the shots in a row
     assert main(["cache", "--clear"]) == 0
     assert list((tmp_path / "cache").rglob("*.npz")) == []
 
@@ -335,7 +311,7 @@ def test_names_are_nearly_one_by_case_accents_and_gaps(one: str, other: str, sam
 
 
 def slow_confident_learning(truth: list[int], probability: list[list[float]]) -> list[int]:
-    """Confident learning as the paper's sections read, one image at a time; the surest label errors first."""
+    """Confident learning as the paper reads, pruned over all classes, an image at a time; the surest errors first."""
     images, classes = range(len(truth)), range(len(probability[0]))
     of_class = {k: [i for i in images if truth[i] == k] for k in classes}
     threshold = {k: np.mean([probability[i][k] for i in of_class[k]]) if of_class[k] else np.inf for k in classes}
@@ -344,21 +320,12 @@ def slow_confident_learning(truth: list[int], probability: list[list[float]]) ->
         confident = [k for k in classes if probability[i][k] >= threshold[k]]
         if confident:
             joint[truth[i], max(confident, key=lambda k: probability[i][k])] += 1
-    wrong = {}
+    wrong = 0.0
     for i in classes:
         for j in classes:
-            if i != j:
-                total = sum(joint[i])
-                wrong[i, j] = round(joint[i, j] / total * len(of_class[i])) if total else 0
-    by_class: set[int] = set()
-    by_rate: set[int] = set()
-    for i in classes:
-        number = sum(wrong[i, j] for j in classes if j != i)
-        by_class |= set(sorted(of_class[i], key=lambda n: probability[n][i])[:number])
-        for j in classes:
-            if j != i:
-                ranked = sorted(of_class[i], key=lambda n: probability[n][i] - probability[n][j])
-                by_rate |= set(ranked[: wrong[i, j]])
+            if i != j and sum(joint[i]):
+                wrong += joint[i, j] / sum(joint[i]) * len(of_class[i])
+    least = set(sorted(images, key=lambda n: probability[n][truth[n]])[: round(wrong)])
     sure = sorted(images, key=lambda n: -max(probability[n]))
     agreed = [probability[n].index(max(probability[n])) == truth[n] for n in sure]
     depth = max([n + 1 for n in images if sum(agreed[: n + 1]) / (n + 1) >= SURE], default=0)
@@ -366,7 +333,7 @@ def slow_confident_learning(truth: list[int], probability: list[list[float]]) ->
     def rival(n: int) -> float:
         return max(value for k, value in enumerate(probability[n]) if k != truth[n])
 
-    found = [n for n in sure[:depth] if n in by_class & by_rate and rival(n) > probability[n][truth[n]]]
+    found = [n for n in sure[:depth] if n in least and rival(n) > probability[n][truth[n]]]
     return sorted(found, key=lambda n: probability[n][truth[n]] - rival(n))
 
 
@@ -464,13 +431,28 @@ def test_sets_become_the_findings_that_they_are() -> None:
     copies = [Evidence((0, 1), "resized"), Evidence((2, 3), "mirrored"), Evidence((3, 7), SAME)]
     bursts = [Evidence((6, 7), "taken in a row"), Evidence((4, 5), "taken in a row")]
     found = gather(table, set_findings(table, copies, bursts))
-    assert kinds(found) == ["two_labels", "leak", "group_leak", "bursts", "copies"]
+    assert kinds(found) == ["two_labels", "leak", "group_leak", "series", "copies"]
     assert [finding.sets[0].rows for finding in found.found] == [(2, 3), (0, 1), (4, 5), (6, 7), (3, 7)]
     assert found.find("two_labels").sets[0].words == "a or b: mirrored"  # type: ignore[union-attr]
     assert "1 of 2 test images have one in an earlier part" in found.found[1].evidence
-    assert len(found.find("bursts").sets) == 1  # type: ignore[union-attr]  # a group says of the other all there is
+    assert len(found.find("series").sets) == 1  # type: ignore[union-attr]  # a group says of the other all there is
     assert found.example(found.found[1]) == "data/0.png = data/1.png"
-    assert sorted(found.groups()) == [(0, 1), (2, 3), (3, 7), (6, 7)]
+    assert sorted(found.groups()) == [(0, 1), (2, 3), (3, 7)]
+
+
+def test_a_row_of_shots_is_kept_together_up_to_a_third_of_its_class() -> None:
+    table = table_of(["a"] * 9 + ["b"] * 12, ("a", "b"), part=["train", "test"] * 10 + ["test"])
+    bursts = [Evidence((0, 1, 2)), Evidence((4, 5, 6, 7)), Evidence((8, 9, 10, 11, 12)), Evidence((13, 15, 17, 19))]
+    found = gather(table, set_findings(table, [], bursts))
+    short, long = found.find("bursts"), found.find("series")
+    assert short is not None
+    assert long is not None
+    assert [item.rows for item in short.sets] == [bursts[0].rows, bursts[2].rows, bursts[3].rows]  # torn ones first
+    assert [item.rows for item in long.sets] == [bursts[1].rows]
+    assert short.needs_decision is long.needs_decision is True
+    assert sorted(found.groups()) == [bursts[0].rows, bursts[2].rows, bursts[3].rows]
+    whole = gather(table.assign(part=[None] * 21), set_findings(table.assign(part=[None] * 21), [], bursts))
+    assert whole.decisions == ()
 
 
 def test_copies_are_found_across_labels_parts_and_data(tmp_path: Path) -> None:

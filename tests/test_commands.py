@@ -53,11 +53,11 @@ def asked(*tokens: str) -> dict[str, Any]:
 
 
 def another(section: str, name: str) -> tuple[list[str], Any]:
-    """A value of a setting that is not its default, as typed and as the recipe holds it."""
+    """A value of a setting that is not its default, or a switch turned on, as typed and as the recipe holds it."""
     settings = get_type_hints(Recipe)[section]
     default, hint = getattr(settings(), name), get_type_hints(settings)[name]
     if hint is bool:
-        return [], not default
+        return [], True
     if isinstance(default, tuple):
         return ["2", "3"], tuple(map(get_args(hint)[0], (2, 3)))
     if hint is str:

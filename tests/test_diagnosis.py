@@ -32,7 +32,7 @@ from tests.toys import quick_recipe, write_shapes
 STILL = {"rotate": 0.0, "shift": 0.0, "scale": 1.0, "aspect": 1.0, "color": 0.0, "flip": "off", "mix_share": 0.0}
 CLASSES = ("bar", "disc", "ring")
 EPOCHS = 20
-USUAL = {"lr": 0.005, "epochs": EPOCHS, "balance": "none"}
+USUAL = {"optimizer": "adamw", "lr": 0.005, "epochs": EPOCHS, "balance": "none"}
 
 
 def make_outcome(
@@ -352,7 +352,7 @@ def shapes(tmp_path_factory):
     return split_table(read_table(folder), validation=0.4, test=0.1)
 
 
-QUICK = quick_recipe(train={"epochs": 12, "lr": 0.01}, augment={"mix_share": 0.0})
+QUICK = quick_recipe(train={"epochs": 12, "optimizer": "adamw", "lr": 0.01}, augment={"mix_share": 0.0})
 
 
 def without(table, part, label, kept):

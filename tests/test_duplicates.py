@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits, load_sample_images
 
-from tenfold.check.bursts import SECONDS, find_bursts
+from tenfold.check.bursts import ALIKE, SECONDS, find_bursts
 from tenfold.check.candidates import all_turns, describe, find_candidates, turn_views
 from tenfold.check.duplicates import SAME_PIXELS, Duplicate, find_duplicates
 from tenfold.check.signature import COLORS, VIEW, Signatures, sign_image, stack_signatures
@@ -237,11 +237,23 @@ def test_bursts_by_the_clock(photos: list[Pixels]):
 
 def test_bursts_by_number_need_to_be_alike(photos: list[Pixels]):
     shifted = [photos[0][:, start : start + 190] for start in (0, 4, 8)]
-    signatures = sign([*shifted, photos[3], shifted[0]])
-    unknown = np.full(5, np.nan)
-    row = ["x/IMG_09.jpg", "x/IMG_10.jpg", "x/IMG_11.jpg", "x/IMG_12.jpg", "y/IMG_10.jpg"]
-    assert find_bursts(row, signatures, unknown, [None] * 5) == [(0, 1, 2)]
-    gap = ["x/IMG_09.jp2", "x/IMG_11.jp2", "x/IMG_12.jp2", "x/IMG_13.jp2", "x/img.jp2"]
-    assert find_bursts(gap, signatures, unknown, [None] * 5) == [(1, 2)]
-    with pytest.raises(UsageError, match="not 4, 5, 5 and 5"):
-        find_bursts(row[:4], signatures, unknown, [None] * 5)
+    signatures = sign([*shifted, *photos[3:6], shifted[0]])
+    unknown, nobody = np.full(7, np.nan), [None] * 7
+    row = [*(f"x/IMG_{number:02}.jpg" for number in range(9, 15)), "y/IMG_10.jpg"]
+    assert find_bursts(row, signatures, unknown, nobody) == [(0, 1, 2)]
+    gap = [*(f"x/IMG_{number:02}.jp2" for number in (9, 11, 12, 13, 14, 15)), "x/img.jp2"]
+    assert find_bursts(gap, signatures, unknown, nobody) == [(1, 2)]
+    assert find_bursts(["x/1.jpg", "x/2.jpg"], signatures.take([0, 1]), unknown[:2], nobody[:2]) == [(0, 1)]
+    with pytest.raises(UsageError, match="not 6, 7, 7 and 7"):
+        find_bursts(row[:6], signatures, unknown, nobody)
+
+
+def test_numbers_say_nothing_where_all_images_are_alike(photos: list[Pixels]):
+    fixed = [photos[0][start : start + 150, start : start + 180] for start in (5, 2, 0, 6, 3, 1, 4, 2)]
+    moved = [photo[:, start : start + 180] for photo in photos[1:6] for start in (0, 4, 8)]
+    signatures = sign([*fixed, *moved])
+    names = [*(f"fixed/{number}.jpg" for number in range(8)), *(f"moved/{number}.jpg" for number in range(15))]
+    whole = describe(signatures.view).whole
+    assert min(float(whole[one] @ whole[two]) for one in range(8) for two in range(8)) > ALIKE
+    found = find_bursts(names, signatures, np.full(23, np.nan), [None] * 23)
+    assert found == [(start, start + 1, start + 2) for start in range(8, 23, 3)]

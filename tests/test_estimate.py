@@ -6,13 +6,15 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.optimize import brentq
+from scipy.stats import binom, binomtest, norm
 from scipy.stats import t as student
 
 from tenfold.errors import UsageError
 from tenfold.estimate import (
     RESAMPLES,
     Estimate,
+    clopper_pearson,
     from_json,
     mean_moments,
     resamples,
@@ -147,6 +149,51 @@ def test_moments_of_a_mean_are_those_of_a_long_bootstrap(grouped: bool) -> None:
     assert mean == pytest.approx(np.mean(means), rel=0.01)
     # The closed form is that of the linearized mean, times (U + 1) / U for the degree of freedom that it costs.
     assert variance == pytest.approx(np.var(means) * (units.count + 1) / units.count, rel=0.1)
+
+
+def test_wrong_answers_of_the_added_image_have_chances_and_it_may_count_more() -> None:
+    """Against drawing from the images and three further ones, each half right and half wrong."""
+    rng = np.random.default_rng(2)
+    units, scores = units_of(None, 24), rng.exponential(size=24)
+    right, wrong, chance = np.array([0.0, 0.5]), np.array([1.0, 3.0, 9.0]), np.array([0.6, 0.3, 0.1])
+    drawn = rng.integers(0, 27, (20_000, 24))
+    worse = rng.random(drawn.shape) < 0.5
+    extra = np.where(worse, rng.choice(wrong, drawn.shape, p=chance), rng.choice(right, drawn.shape))
+    means = np.where(drawn < 24, np.append(scores, [0.0] * 3)[drawn], extra).mean(1)
+    mean, variance = mean_moments(scores, units, right, wrong, chance, 3.0)
+    assert mean == pytest.approx(means.mean(), rel=0.01)
+    assert variance == pytest.approx(means.var(), rel=0.03)
+
+
+@pytest.mark.parametrize("added", [1.0, 3.6])
+@pytest.mark.parametrize("right", [0, 17, 30])
+def test_however_often_the_added_image_counts_a_proportion_is_of_its_images(right: int, added: float) -> None:
+    hits = np.repeat([1.0, 0.0], [right, 30 - right])
+    mean, variance = mean_moments(hits, units_of(None, 30), np.ones(1), np.zeros(1), None, added)
+    assert mean * (1 - mean) / variance == pytest.approx(30)
+
+
+def test_the_added_image_counts_more_at_the_levels_of_several_looks() -> None:
+    plain, exact = units_of(None, 50), units_of(None, 50, exact=True)
+    assert plain.added(0.95) == plain.added(0.9998) == exact.added(0.95) == 1
+    assert exact.added(0.9998) == pytest.approx((norm.ppf(0.9999) / norm.ppf(0.975)) ** 2)
+
+
+@pytest.mark.parametrize(("right", "least"), [(199, 1.99), (200, 2.2)])
+def test_no_exact_interval_of_nearly_all_is_much_less_than_twice_as_wide(right: int, least: float) -> None:
+    """What 250 looks at 200 images cost at the very edge is not Clopper and Pearson's fault.
+
+    Whatever the method, if its ends rise with the number of right answers, it must hold every truth from which so many
+    or more, and so many or fewer, come with a chance above 0.05 / 250.
+    """
+    chance, images = 0.05 / 250, 200
+    low = brentq(lambda truth: binom.sf(right - 1, images, truth) - chance, 1e-9, 1 - 1e-9)
+    high = 1.0 if right == images else brentq(lambda truth: binom.cdf(right, images, truth) - chance, 0.5, 1 - 1e-12)
+    plain = wilson(right, images)
+    assert (high - low) / (plain[1] - plain[0]) > least
+    ours = clopper_pearson(right, images, 1 - chance)
+    assert ours[0] < low < high <= ours[1]
+    assert (ours[1] - ours[0]) / (high - low) < 1.09
 
 
 @pytest.mark.parametrize(("groups", "size", "correlation"), [(30, 20, 0.0), (30, 20, 0.3), (12, 10, 0.1)])

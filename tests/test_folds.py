@@ -7,15 +7,19 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.metrics import f1_score, log_loss
 
 from tenfold.__main__ import main
 from tenfold.commands.folds import read_folds
 from tenfold.errors import Interrupted, UsageError
-from tenfold.estimate import Estimate, wilson
+from tenfold.estimate import Estimate, units_of, wilson
 from tenfold.evaluate import evaluate_folds
 from tenfold.evaluate.folds import _combine, overlap_level
 from tenfold.images.table import stack_tables
+from tenfold.metrics.calibration import calibration_error, fit_temperature
+from tenfold.run import Run
+from tenfold.train import calibrate as calibrate_module
 from tenfold.train import train_folds
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
@@ -66,6 +70,110 @@ def test_figures_are_pooled_or_averaged_as_said(runs):
     assert found.spread["accuracy"] == pytest.approx(hits)
 
 
+def answers(run):
+    """Logits float64 [N, K], labels int64 [N] and probabilities float64 [N, K] of a run's fold, as they are stored."""
+    frame = run.predictions("validation")
+    labels = np.array([run.classes.index(label) for label in frame["label"]])
+    return np.array(frame["logits"].tolist()), labels, np.array(frame["probability"].tolist())
+
+
+def test_a_folds_temperature_is_that_of_the_other_folds(runs):
+    evaluate_folds(runs, 3)
+    seen = [answers(run) for run in runs]
+    for place, run in enumerate(runs):
+        start = place // 3 * 3
+        rest = [seen[other] for other in range(start, start + 3) if other != place]
+        wanted = fit_temperature(
+            np.concatenate([logits for logits, *_ in rest]), np.concatenate([t for _, t, _ in rest])
+        )
+        stored = Run(run.path).calibration
+        assert stored["temperature"] == pytest.approx(wanted, rel=1e-4)
+        assert stored["others"] == sum(len(truth) for _, truth, _ in rest)
+        assert stored["n"] == len(seen[place][1])
+        logits, _, probability = seen[place]
+        assert probability == pytest.approx(softmax(logits / stored["temperature"], axis=1), abs=1e-5)
+        assert sum(step[1] == stored["n"] for step in stored["steps"]) == 1  # what it may answer is its own fold's
+    assert any(run.calibration["temperature"] != 1 for run in runs)  # else nothing was shown
+
+
+def test_a_fold_has_no_say_in_its_own_probabilities(runs):
+    """With all labels of one fold turned round its own temperature stays, and those of the others change."""
+    task, repeat = runs[0].task, runs[:3]
+    folds = []
+    for run in repeat:
+        logits, *_ = answers(run)
+        folds.append((logits, run.table.take(run.predictions("validation")["sample"].to_numpy())))
+
+    def temperatures(folds):
+        found = []
+        for place, (logits, table) in enumerate(folds):
+            rest = folds[:place] + folds[place + 1 :]
+            others = np.concatenate([part for part, _ in rest]), stack_tables([part for _, part in rest])
+            found.append(task.calibrate({"logits": logits}, table, ({"logits": others[0]}, others[1]))["temperature"])
+        return found
+
+    before = temperatures(folds)
+    assert before == pytest.approx([run.calibration["temperature"] for run in repeat], rel=1e-4)
+    logits, table = folds[0]
+    turned = table.assign(label=[table.classes[place] for place in logits.argmin(1)])
+    after = temperatures([(logits, turned), *folds[1:]])
+    assert after[0] == before[0]
+    assert after[1] > before[1]
+    assert after[2] > before[2]
+
+
+def test_out_of_fold_figures_do_not_flatter():
+    """On average the log loss is not below that of the right temperature, and hardly above it."""
+    generator, out, true = np.random.default_rng(0), [], []
+    for _ in range(150):
+        folds = []
+        for _ in range(5):
+            truth = generator.integers(0, 4, 40)
+            logits = generator.standard_normal((40, 4))
+            logits[np.arange(40), truth] += 1.5
+            folds.append((3.0 * logits, truth))  # twice as sure as it should be
+        for place, (logits, truth) in enumerate(folds):
+            rest = folds[:place] + folds[place + 1 :]
+            fitted = fit_temperature(np.concatenate([part for part, _ in rest]), np.concatenate([t for _, t in rest]))
+            out.append(log_loss(truth, softmax(logits / fitted, axis=1), labels=range(4)))
+            true.append(log_loss(truth, softmax(logits / 2, axis=1), labels=range(4)))
+    assert np.mean(out) >= np.mean(true) - 1e-3  # no better than the temperature that is right
+    assert np.mean(out) < np.mean(true) + 0.02
+
+
+def test_calibration_is_fitted_once_and_survives_a_kill(table, tmp_path, monkeypatch):
+    out = tmp_path / "cv"
+    real, written = calibrate_module.write_json, []
+
+    def fail_late(path, content):
+        if len(written) == 1:
+            raise KeyboardInterrupt
+        written.append(path)
+        real(path, content)
+
+    monkeypatch.setattr(calibrate_module, "write_json", fail_late)
+    with pytest.raises(KeyboardInterrupt):
+        train_folds(table, RECIPE, out, folds=2)
+    monkeypatch.setattr(calibrate_module, "write_json", real)
+    runs = train_folds(table, RECIPE, out, folds=2)
+    assert all("others" in run.calibration for run in runs)
+    stamps = [(run.path / "model.json").stat().st_mtime_ns for run in runs]
+    again = train_folds(table, RECIPE, out, folds=2)
+    assert [(run.path / "model.json").stat().st_mtime_ns for run in again] == stamps
+    assert [run.calibration for run in again] == [run.calibration for run in runs]
+
+
+def test_the_calibration_error_is_that_of_all_images_of_a_repeat(runs):
+    found = evaluate_folds(runs, 3).figures["calibration_error"]
+    values = []
+    for repeat in (runs[:3], runs[3:]):
+        probability = np.concatenate([answers(run)[2] for run in repeat])
+        truth = np.concatenate([answers(run)[1] for run in repeat])
+        right = (probability.argmax(1) == truth).astype(float)
+        values.append(calibration_error(probability.max(1), right, units_of(None, len(right))).value)
+    assert found.value == pytest.approx(np.mean(values))
+
+
 def test_the_interval_is_that_of_fewer_images():
     folds, repeats, n, successes = 5, 2, 200, 170
     factor = 1 / repeats + folds / (folds - 1)
@@ -78,7 +186,7 @@ def test_the_interval_is_that_of_fewer_images():
 def test_averaged_figures_keep_to_their_own_range():
     loss = Estimate(0.8, 0.7, 0.99, 0.95, 50, "bootstrap over images")
     assert _combine("log_loss", [loss], [1.2, 1.4], 0.95).high == pytest.approx(1.3 + 0.19)
-    area = Estimate(0.9, 0.8, 0.95, 0.95, 50, "infinitesimal jackknife over images")
+    area = Estimate(0.9, 0.8, 0.95, 0.95, 50, "jackknife over images")
     assert _combine("roc_auc", [area], [0.98, 0.98], 0.95).high == 1.0
 
 

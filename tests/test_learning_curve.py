@@ -9,12 +9,16 @@ import pytest
 
 from tenfold.__main__ import main
 from tenfold.errors import UsageError
+from tenfold.estimate import Estimate, units_of, wilson
 from tenfold.evaluate import fit_learning_curve, say_gain
-from tenfold.evaluate.learning_curve import Point
+from tenfold.evaluate.learning_curve import Point, images_worth
+from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
+from tenfold.metrics.intervals import share
 from tenfold.recipe import Recipe
-from tenfold.split import shrink_table, split_table
+from tenfold.split import split_table
 from tenfold.train import train_subsets
+from tenfold.train.subsets import share_tables
 from tests.toys import write_shapes
 
 
@@ -69,6 +73,16 @@ def test_seeds_that_differ_widen_the_band():
     assert other.high - other.low > one.high - one.low
 
 
+def test_seeds_that_differ_where_images_are_few_leave_the_last_points_their_weight():
+    """Errors that spread by a fifth of themselves: and the curve still ends at the small ones."""
+    errors = {40: (0.30, 0.45), 75: (0.12, 0.18), 150: (0.05, 0.07), 300: (0.019, 0.021)}
+    points = [Point(size, round(10_000 * (1 - error)), 10_000, seed)
+              for size, pair in errors.items() for seed, error in enumerate(pair)]  # fmt: skip
+    found = fit_learning_curve(points)
+    assert found.accuracy(300).value == pytest.approx(0.98, abs=0.004)
+    assert found.gain(600).high < 0.02  # there is no more to be gained
+
+
 def test_perfect_runs_have_a_band_of_some_width():
     found = fit_learning_curve([Point(size, 50, 50, 0) for size in (10, 20, 40)]).accuracy(80)
     assert 0 < found.low < found.high <= 1
@@ -83,14 +97,87 @@ def test_what_makes_no_curve_is_refused():
 
 def test_shares_are_nested_and_keep_the_balance(tmp_path):
     table = split_table(read_table(write_shapes(tmp_path / "shapes", 20)))
-    parts = [shrink_table(table, share, seed=3) for share in (0.25, 0.5, 1.0)]
-    hashes = [set(part.part("train").samples["hash"]) for part in parts]
-    assert hashes[0] < hashes[1] < hashes[2] == set(table.part("train").samples["hash"])
-    counts = np.bincount(parts[1].part("train").labels())
-    assert counts.tolist() == np.ceil(np.bincount(table.part("train").labels()) / 2).tolist()
-    assert all(len(part.part("validation")) == len(table.part("validation")) for part in parts)
-    with pytest.raises(UsageError, match="share must be above 0"):
-        shrink_table(table, 0.0)
+    training = table.part("train")
+    hashes = [set(part.part("train").samples["hash"]) for part in share_tables(table, [0.25, 0.5, 1.0], seed=3)]
+    assert hashes[0] < hashes[1] < hashes[2] == set(training.samples["hash"])
+    [half] = share_tables(table, [0.5], seed=3)
+    whole = np.bincount(training.labels())
+    assert abs(np.bincount(half.part("train").labels()) - whole / 2).max() <= 0.5
+    assert len(half.part("validation")) == len(table.part("validation"))
+    assert set(half.part("train").samples["hash"]) == hashes[1]
+    [other] = share_tables(table, [0.5], seed=4)
+    assert set(other.part("train").samples["hash"]) != hashes[1]
+    [least] = share_tables(table, [1e-6], seed=3)
+    assert np.bincount(least.part("train").labels()).tolist() == [1, 1, 1]
+
+
+def grouped_table(folder, seed: int, most: int = 6):
+    """90 images, all of them training but 9, in groups of 1 to `most` of mixed classes; every tenth one has a copy."""
+    generator = np.random.default_rng(seed)
+    table = hashed(read_table(write_shapes(folder, 30)))
+    hashes = table.samples["hash"].tolist()
+    for row in range(0, len(hashes) - 1, 10):
+        hashes[row + 1] = hashes[row]
+    sizes = generator.integers(1, most + 1, 90)
+    groups = np.repeat([f"g{number}" for number in range(90)], sizes)[generator.permutation(90)]
+    names = [name if generator.random() < 0.7 else None for name in groups]
+    part = ["validation" if row % 10 == 9 else "train" for row in range(90)]
+    return table.assign(hash=hashes, group=names, part=part)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_belongs_together_comes_together(tmp_path, seed):
+    """Against a slow oracle: whoever shares a hash or a group with a drawn image, in however many steps, is drawn."""
+    table = grouped_table(tmp_path / "shapes", seed)
+    training, shares = table.part("train").samples, [0.1, 0.2, 0.4, 0.7, 1.0]
+    ties = [{f"hash {digest}"} | ({f"group {group}"} if isinstance(group, str) else set())
+            for digest, group in zip(training["hash"], training["group"], strict=True)]  # fmt: skip
+    before: set[str] = set()
+    sizes = []
+    for part in share_tables(table, shares, seed=seed):
+        drawn = set(part.part("train").samples["source"])
+        inside = [source in drawn for source in training["source"]]
+        assert before <= drawn
+        for one in range(len(ties)):
+            assert all(inside[one] == inside[two] for two in range(len(ties)) if ties[one] & ties[two])
+        before, sizes = drawn, [*sizes, len(drawn)]
+        assert len(part.part("validation")) == len(table.part("validation"))
+    assert sizes[-1] == len(training)
+    assert np.abs(np.array(sizes) / len(training) - shares).max() < 0.15  # blocks are coarse
+
+
+def test_a_share_of_groups_is_near_its_size_on_average(tmp_path):
+    """Blocks count from their middle, so that large ones make no share larger than it says."""
+    table = grouped_table(tmp_path / "shapes", 5, most=9)
+    found = [len(share_tables(table, [0.5], seed=seed)[0].part("train")) for seed in range(60)]
+    assert np.mean(found) / len(table.part("train")) == pytest.approx(0.5, abs=0.03)
+
+
+def test_shares_that_are_the_same_images_are_refused_before_any_training(tmp_path):
+    table = split_table(read_table(write_shapes(tmp_path / "shapes", 12)))
+    labels = table.samples["label"].to_numpy(object)
+    part = table.assign(group=np.where(table.samples["part"] == "train", labels, None))  # one group a class
+    with pytest.raises(UsageError, match="too few separate images or groups"):
+        train_subsets(part, Recipe(), tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_validation_images_in_groups_count_for_fewer():
+    generator = np.random.default_rng(0)
+    hits = np.repeat(generator.random(40) < 0.8, 5).astype(float)  # five images of a group are right or wrong together
+    names = np.repeat(np.arange(40), 5).astype(object)
+    alone, grouped = (share(hits, units_of(groups, 200), 0.95) for groups in (None, names))
+    assert images_worth(alone) == pytest.approx(200)
+    assert 25 < images_worth(grouped) < 60
+    for right, n in ((0, 30), (30, 30), (7, 30)):
+        assert images_worth(Estimate(right / n, *wilson(right, n, 0.9), 0.9, n, "")) == pytest.approx(n)
+    one, other = (Point(100, 160, 200, 0, worth) for worth in (0.0, 40.0))
+    assert (other.accuracy.low, other.accuracy.high) == pytest.approx(wilson(32, 40))
+    assert (one.accuracy.low, one.accuracy.high) == pytest.approx(wilson(160, 200))
+    curves = [fit_learning_curve([Point(size, round(200 * right), 200, 0, worth)
+                                  for size, right in ((100, 0.6), (200, 0.7), (400, 0.78))]).accuracy(800)
+              for worth in (0.0, 40.0)]  # fmt: skip
+    assert curves[1].high - curves[1].low > curves[0].high - curves[0].low
 
 
 def test_a_curve_needs_a_validation_part(tmp_path):

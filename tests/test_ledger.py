@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from scipy.stats import beta, binomtest, chi2
+from scipy.stats import beta, binomtest, chi2, norm
 from scipy.stats import t as student
 
 from tenfold.errors import UsageError
@@ -32,6 +32,8 @@ from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
 from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
+from tenfold.metrics import METRICS
+from tenfold.metrics.answers import Answers
 from tenfold.metrics.classification import classification_findings
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
@@ -99,6 +101,38 @@ def test_the_model_that_looks_best_of_250_is_covered(accuracy: float) -> None:
     assert np.mean(np.diff(ends[right])) <= 2 * np.mean(np.diff(plain[right]))
 
 
+@pytest.mark.parametrize(("accuracy", "sharpness"), [(0.8, 1.0), (0.9, 1.0), (0.9, 2.0)])
+@pytest.mark.parametrize("name", ["log_loss", "brier", "roc_auc"])
+def test_figures_that_are_no_proportions_hold_nearly_so_often(name: str, accuracy: float, sharpness: float) -> None:
+    """The best of 250 toys, calibrated or twice as sure; with the added image counted once, 86 % were held."""
+    rng, skill = np.random.default_rng(7), math.sqrt(2) * norm.ppf(accuracy)
+    metric, level, held, rounds = METRICS[name], level_of_each(0.95, 250), 0, 100
+
+    def drawn(models: int, images: int) -> tuple[np.ndarray, np.ndarray]:
+        margin = skill + math.sqrt(2) * rng.standard_normal((models, images))
+        return rng.integers(0, 2, (models, images)), 1 / (1 + np.exp(-sharpness * skill * margin))
+
+    def answers(truth: np.ndarray, right: np.ndarray) -> Answers:
+        probability = np.where(np.arange(2) == truth[:, None], right[:, None], 1 - right[:, None])
+        return Answers(truth, probability, probability.argmax(1), units_of(None, len(truth), exact=True), positive=1)
+
+    def rank(truth: np.ndarray, right: np.ndarray) -> np.ndarray:
+        order = np.argsort(-np.where(truth == 1, right, 1 - right), axis=1)
+        positive = np.take_along_axis(truth, order, axis=1)
+        return -((1 - positive) * np.cumsum(positive, axis=1)).sum(1) / (truth.sum(1) * (1 - truth).sum(1))
+
+    worth = {"log_loss": lambda truth, right: -np.log(right).mean(1), "roc_auc": rank}
+    loss = worth.get(name, lambda truth, right: ((1 - right) ** 2).mean(1))
+    true = metric.interval(metric, answers(*(part[0] for part in drawn(1, 400_000))), 0.95).value
+    for _ in range(rounds):
+        truth, right = drawn(250, 200)
+        best = int(loss(truth, right).argmin())
+        figure = metric.interval(metric, answers(truth[best], right[best]), level)
+        assert abs(figure.value) == pytest.approx(abs(loss(truth, right)[best]))
+        held += figure.low <= true <= figure.high
+    assert held >= 0.91 * rounds
+
+
 def problem(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(5)
     truth = rng.integers(0, 3, count)
@@ -160,6 +194,7 @@ def test_later_looks_widen_what_was_found_before() -> None:
     other = replace(figure, method="bootstrap over images")
     wide = for_looks(other, 1, 9)
     assert (wide.low, wide.high) == pytest.approx(clopper_pearson(400, 500, 1 - 0.05 / 9), abs=0.006)
+    assert wide.method == for_looks(wide, 9, 20).method == "bootstrap over images, approximate"
     perfect = for_looks(Estimate(1.0, 0.9, 1.0, 0.95, 30, "bootstrap over images"), 1, 5)
     assert perfect.low < 0.9
     assert perfect.high == 1

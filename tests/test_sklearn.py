@@ -183,7 +183,7 @@ def test_every_check_of_scikit_learn_is_run_or_has_its_reason():
 def test_it_learns_and_gives_what_the_run_gives():
     images, names = shapes(20)
     test, labels = shapes(40)[0][60:], shapes(40)[1][60:]
-    classifier = ImageClassifier(epochs=20, lr=0.02, random_state=3, recipe=SMALL).fit(images, names)
+    classifier = ImageClassifier(epochs=20, lr=0.08, random_state=3, recipe=SMALL).fit(images, names)
     assert classifier.score(test, labels) > 0.8
     expected = [prediction["probability"] for prediction in classifier.run_.predict(test)]
     np.testing.assert_array_equal(classifier.predict_proba(test), expected)

@@ -81,8 +81,9 @@ def unsplit(table: Table) -> Table:
 
 def slow_blocks(table: Table) -> list[set[int]]:
     """The oracle: merge sets of rows with a hash, group or origin in common until nothing changes."""
-    rows = enumerate(table.samples[["hash", "origin", "group"]].to_numpy(object))
-    kinds = ("hash", "hash", "group")
+    alike = [table.alike.get(text) for text in table.samples["hash"]]
+    rows = enumerate(table.samples[["hash", "origin", "group"]].assign(alike=alike).to_numpy(object))
+    kinds = ("hash", "hash", "group", "alike")
     blocks = [({i}, {tie for tie in zip(kinds, row, strict=True) if isinstance(tie[1], str)}) for i, row in rows]
     merged: list[tuple[set[int], set[tuple[str, str]]]] = []
     for members, ties in blocks:
@@ -273,9 +274,9 @@ def test_what_is_tied_to_a_given_part_joins_it_or_is_reported() -> None:
     split = split_table(table)
     assert parts_of(split)[:6] == ["test", "test", "test", "train", "test", None]
     assert (
-        "The data give images of one group to more than one part, which flatters the result (2): a/3.png, a/4.png."
+        "The data give images that belong together to several parts, which flatters the result (2): a/3.png, a/4.png."
     ) in split.notes
-    assert "Left out, as a group or a copy ties each to more than one part (1): a/5.png." in split.notes
+    assert "Left out, as a group, a copy or a row of shots ties each to more than one part (1): a/5.png." in split.notes
 
 
 def test_a_copy_of_a_test_image_counts_as_test_wherever_it_lies() -> None:
@@ -392,6 +393,99 @@ def test_adding_removing_and_renaming_move_no_old_image(seed: int, tmp_path: Pat
     assert by_hash(apply_split(table, path)) == by_hash(split)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_with_sets_of_what_is_alike_too_no_old_image_moves(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    table, path = random_table(seed), tmp_path / "s.csv"
+    table = with_sets(table, table.samples["hash"].tolist(), rng, "old")
+    split = split_table(table, seed=seed)
+    assert torn_blocks(split) == []
+    write_split(split, path)
+    old = by_hash(split)
+    for turn in range(3):
+        kept = table.take(np.flatnonzero(rng.random(len(table)) < 0.7))
+        kept = kept.assign(source=[f"/moved/{turn}/{i}" for i in rng.permutation(len(kept))])
+        fresh = random_table(1000 + 100 * seed + turn)
+        now = with_sets(joined(kept, fresh), fresh.samples["hash"].tolist(), rng, f"turn {turn}")
+        found = [text for text in kept.samples["hash"] if rng.random() < 0.2]  # each is in one set with some new images
+        extra = {text: f"found {turn} {place}" for place, text in enumerate(found)}
+        some = rng.choice(fresh.samples["hash"].tolist(), (len(found), 2), replace=True)
+        extra |= {str(text): f"found {turn} {place}" for place, pair in enumerate(some) for text in pair}
+        if turn == 1:
+            extra = {}  # a turn without a check of what is old
+        now = replace(now, alike=now.alike | extra)
+        now = apply_split(now.take(rng.permutation(len(now))), path, seed=turn)
+        parts = by_hash(now)
+        assert all(parts[image] == part for image, part in old.items() if image in parts)
+        fresh_rows = [row for row, text in enumerate(now.samples["hash"]) if text not in old]
+        for block in torn_blocks(now):  # only what was apart when it came together
+            assert not block & set(fresh_rows)
+        write_split(now, path)
+        old |= parts
+    assert by_hash(apply_split(replace(table, alike={}), path)) == by_hash(split)
+
+
+def with_sets(table: Table, hashes: list[str], rng: np.random.Generator, tag: str) -> Table:
+    """The table with a third of these images in sets of two to four."""
+    chosen = rng.permutation(sorted(set(hashes)))[: len(hashes) // 3].tolist()
+    alike, place = {}, 0
+    while place < len(chosen) - 1:
+        size = int(rng.integers(2, 5))
+        alike |= dict.fromkeys(chosen[place : place + size], f"{tag} {place}")
+        place += size
+    return replace(table, alike=table.alike | alike)
+
+
+def test_sets_are_written_beside_groups_and_keep_their_names(tmp_path: Path) -> None:
+    path, group = tmp_path / "s.csv", ["p", "p", "q", None, None, None]
+    old = table_of(["a"] * 6, "old", group=group, part=["train", "train", "test", "test", "validation", "train"])
+    one, two, three = digest("old 1"), digest("old 3"), digest("old 5")
+    write_split(old, path)
+    assert path.read_text().splitlines()[0] == "hash,part,label,group,path"
+    write_split(replace(old, alike={one: "first", three: "first"}), path)
+    assert path.read_text().splitlines()[0] == "hash,part,label,group,path,alike"
+    assert {entry.hash: (entry.group, entry.alike) for entry in read_split(path) if entry.alike} == {
+        one: ("p", "first"),
+        three: ("", "first"),
+    }
+    # One member is gone; a new image is like the other, in a set that has another name now, and has no group to go by.
+    new = joined(unsplit(old).take([0, 1, 2, 3, 4]), table_of(["a"] * 2, "new", group=["r", "s"]))
+    now = apply_split(replace(new, alike={one: "0", digest("new 0"): "0", digest("new 1"): "1", two: "1"}), path)
+    assert parts_of(now)[5:] == ["train", "test"]
+    assert now.alike[digest("new 0")] == now.alike[one] == now.alike[three] == "first"
+    assert (
+        "New images, not yet in s.csv: 1 to train, 1 to test; 2 of them with what they belong to, by group, as copies "
+        "or as shots in a row."
+    ) in now.notes
+    assert now.samples["group"].fillna("").tolist() == ["p", "p", "q", "", "", "r", "s"]
+
+
+def test_an_image_that_is_like_two_parts_is_left_out_and_ties_nothing(tmp_path: Path) -> None:
+    old, path = table_of(["a"] * 4, "old", part=["train", "test", "train", "validation"]), tmp_path / "s.csv"
+    write_split(old, path)
+    new = table_of(["a"] * 3, "new", group=["g", "g", None])
+    alike = {digest("old 0"): "x", digest("old 1"): "x", digest("new 2"): "x", digest("new 0"): "y"}
+    now = apply_split(replace(joined(unsplit(old), new), alike=alike | {digest("old 3"): "y"}), path)
+    assert parts_of(now)[:4] == parts_of(old)
+    assert parts_of(now)[4:] == ["validation", "validation", None]
+    assert (
+        "Left out, as a group, a copy or a row of shots ties each to more than one part (1): a/new2.png." in now.notes
+    )
+    assert any(note.startswith("s.csv gives images that belong together to several parts") for note in now.notes)
+
+
+def test_folds_and_few_images_respect_what_is_alike() -> None:
+    table = table_of(["a"] * 40)
+    table = replace(table, alike={digest(f" {i}"): f"set {i // 4}" for i in range(20)})
+    for fold in fold_tables(table, 5):
+        assert torn_blocks(fold) == []
+    few = limit_table(table.assign(part=["train"] * 40), 25).part("train")
+    assert len({few.alike.get(text, text) for text in few.samples["hash"]}) == 25
+    split = split_table(table)
+    assert torn_blocks(split) == []
+    assert "20 images belong to 5 groups, sets of copies or rows of shots, each kept in one part." in split.notes
+
+
 def test_a_new_image_fills_the_part_in_which_its_class_falls_shortest(tmp_path: Path) -> None:
     table = table_of(["a", "b"] * 40)
     split = split_table(table)
@@ -445,7 +539,9 @@ def test_new_images_join_their_block_or_are_left_out_and_named(tmp_path: Path) -
     assert got[11] is not None
     assert got[11] == got[12]
     assert got[13:] == ["test", None]
-    assert "Left out, as a group or a copy ties each to more than one part (1): a/new3.png." in now.notes
+    assert (
+        "Left out, as a group, a copy or a row of shots ties each to more than one part (1): a/new3.png." in now.notes
+    )
     assert "s.csv leaves out 2 images: they have an empty part in it." in now.notes
 
 
@@ -469,7 +565,7 @@ def test_groups_that_were_not_known_when_the_split_was_written_are_named(tmp_pat
     (note,) = now.notes
     assert (
         note
-        == "s.csv gives images of one group to more than one part, which flatters the result (2): a/0.png, a/2.png."
+        == "s.csv gives images that belong together to several parts, which flatters the result (2): a/0.png, a/2.png."
     )
 
 
@@ -669,7 +765,7 @@ def test_missing_hashes_are_computed_from_the_files(tmp_path: Path) -> None:
     split = split_table(table_of(["a"] * 24, source=sources, hash=[None] * 24))
     assert split.samples["hash"].nunique() == 12
     assert parts_of(split)[::2] == parts_of(split)[1::2]
-    assert "24 images belong to 12 groups or sets of copies, each kept in one part." in split.notes
+    assert "24 images belong to 12 groups, sets of copies or rows of shots, each kept in one part." in split.notes
 
 
 def test_an_image_that_cannot_be_read_is_left_out_of_a_split_and_keeps_its_line(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class StopAt:
 
 
 def test_it_learns_and_leaves_a_whole_run(table, tmp_path):
-    run = train_model(table, quick_recipe(train={"epochs": 14, "lr": 0.01}, augment={"mix_share": 0}), tmp_path / "run")
+    run = train_model(table, quick_recipe(train={"epochs": 14, "lr": 0.04}, augment={"mix_share": 0}), tmp_path / "run")
     history = run.history
     assert history["epoch"].tolist() == list(range(1, 15))
     assert history["train_loss"].iloc[-1] < 0.7 * history["train_loss"].iloc[0]
@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_with_what_to_do(table, tmp_path):
 
 
 def test_early_stopping_keeps_the_best_weights(table, tmp_path):
-    recipe = quick_recipe(train={"epochs": 39, "patience": 2, "lr": 0.02}, augment={"mix_share": 0})
+    recipe = quick_recipe(train={"epochs": 39, "patience": 2, "lr": 0.08}, augment={"mix_share": 0})
     run = train_model(table, recipe, tmp_path / "run")
     losses = run.history["validation_loss"].tolist()
     assert len(losses) < 39
@@ -282,7 +282,7 @@ def test_settings_left_open_are_chosen_and_written(table, tmp_path):
     assert recipe.image.size == 24 or recipe.image.size == 16
     assert recipe.image.channels == "rgb"
     assert recipe.train.batch_size == 8
-    assert recipe.train.lr == 0.005
+    assert recipe.train.lr == 0.04
     assert len(recipe.image.mean) == 3
     assert recipe.augment.flip == "on"
 

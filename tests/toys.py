@@ -1,6 +1,7 @@
 """Small image sets that tests draw themselves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,6 +12,31 @@ from tenfold.recipe import Recipe
 from tenfold.split import split_table
 
 SHAPES = ("bar", "disc", "ring")
+
+
+def scene(seed: int, width: int = 120, height: int = 90) -> np.ndarray:
+    """A picture like no other: 60 bright and dark discs and boxes, and noise as a camera has it; uint8 [H, W, 3]."""
+    draw = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    image = np.full((height, width, 3), draw.uniform(60, 180, 3))
+    for _ in range(60):
+        at, reach = draw.uniform(0, (width, height)), draw.uniform(4, 25)
+        inside = np.maximum(abs(x - at[0]), abs(y - at[1])) if draw.random() < 0.5 else np.hypot(x - at[0], y - at[1])
+        image[inside < reach] = draw.uniform(0, 255, 3)
+    return (image + draw.normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def save(path: Path, image: np.ndarray, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+def write_scenes(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), each: int = 8) -> Path:
+    for number, name in enumerate(classes):
+        for index in range(each):
+            save(folder / name / f"{index}.png", scene(100 * number + index))
+    return folder
 
 
 def draw_shape(name: str, generator: np.random.Generator, size: int = 20) -> np.ndarray:

@@ -37,6 +37,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tenfold.check import check_table
     from tenfold.estimate import Estimate
     from tenfold.evaluate import evaluate_run
     from tenfold.images.readers import read_table
@@ -53,6 +54,7 @@ __all__ = [
     "Recipe",
     "Run",
     "Table",
+    "check_table",
     "evaluate_run",
     "load_run",
     "read_table",
@@ -65,6 +67,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Run": "run",
     "Table": "images.table",
+    "check_table": "check",
     "evaluate_run": "evaluate",
     "load_run": "run",
     "read_table": "images.readers",

@@ -16,13 +16,19 @@ independent images would be as informative as those at hand:
   for a binomial proportion", 2001, https://doi.org/10.1214/ss/1009213286). For a proportion of independent images
   this changes nothing: the effective number stays the number of images exactly. Between groups of m images the added
   one counts sqrt(m) times: one image would say that groups do not differ, a whole group that they differ wholly.
+- What is rare says little, however many images there are: a variance that rests on three images of a class, or on
+  three groups with such images, is as good as unknown. Where a figure's parts can be told apart (areas), Student's t
+  has the degrees of freedom of Welch (1947, https://doi.org/10.1093/biomet/34.1-2.28) and Satterthwaite (1946).
 - Of several looks at the same images, by k models, the luckiest is remembered. So that all k intervals hold together,
   each is made for 1 - (1 - level) / k (Bonferroni; Dunn 1961, https://doi.org/10.1080/01621459.1961.10482090). So far
   out in the tails score intervals are too short; there the exact interval takes their place: Clopper and Pearson
   (1934, https://doi.org/10.1093/biomet/26.4.404), with the effective number of images as Korn and Graubard do, and
-  where the range is open above its limit, Garwood's for a Poisson count (1936, https://doi.org/10.2307/2333958). What
-  no interval covers is a model made because of what an earlier look showed (adaptive re-use: Dwork et al. 2015,
-  https://doi.org/10.1126/science.aaa9375).
+  where the range is open above its limit, Garwood's for a Poisson count (1936, https://doi.org/10.2307/2333958). Exact
+  it is for proportions of independent images. Of any other figure the variance is estimated, and the luckiest model is
+  one whose variance came out small too; against that the added image counts quantile^2 / 1.96^2 times, as the z^2 of
+  Agresti and Coull (1998, https://doi.org/10.2307/2685469) grows with the level. How often that holds is simulated in
+  benchmarks/intervals.py. What no interval covers is a model made because of what an earlier look showed (adaptive
+  re-use: Dwork et al. 2015, https://doi.org/10.1126/science.aaa9375).
 
 Shapes: N images, U units (images or groups).
 """
@@ -84,6 +90,10 @@ class Units:
         """How many images the added half-right, half-wrong one counts for: the root of the mean size of a unit."""
         return math.sqrt(len(self.index) / self.count)
 
+    def added(self, level: float) -> float:
+        """How often the added image counts: once, and more often at the levels that several looks need."""
+        return (standard_errors(level, None) / standard_errors(0.95, None)) ** 2 if self.exact else 1.0
+
     @property
     def df(self) -> int | None:
         """Degrees of freedom for Student's t; None, which is the normal distribution, where units are images."""
@@ -118,7 +128,7 @@ def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False
     return Units(index, len(place), True, f"over {len(place)} groups", exact)
 
 
-def wilson(successes: float, n: float, level: float = 0.95, df: int | None = None) -> tuple[float, float]:
+def wilson(successes: float, n: float, level: float = 0.95, df: float | None = None) -> tuple[float, float]:
     """Wilson's score interval for a proportion: (low, high), 0 <= low < high <= 1.
 
     `n` > 0 trials, of which 0 <= `successes` <= `n`; neither has to be whole. With `df`, Student's t takes the place
@@ -133,7 +143,7 @@ def wilson(successes: float, n: float, level: float = 0.95, df: int | None = Non
     return max(min(center - half, share), 0.0), min(max(center + half, share), 1.0)
 
 
-def clopper_pearson(successes: float, n: float, level: float = 0.95, df: int | None = None) -> tuple[float, float]:
+def clopper_pearson(successes: float, n: float, level: float = 0.95, df: float | None = None) -> tuple[float, float]:
     """The exact interval for a proportion: (low, high), 0 <= low < high <= 1; arguments as for `wilson`.
 
     It holds the truth at least so often as `level` says, for every number of trials. With `df` there are fewer trials,
@@ -150,10 +160,16 @@ def clopper_pearson(successes: float, n: float, level: float = 0.95, df: int | N
     return low, high
 
 
-def trials_interval(successes: float, n: float, units: Units, level: float = 0.95) -> tuple[float, float]:
-    """The interval for a proportion that varies as one of `n` images does: (low, high), exact where units are so."""
+def trials_interval(
+    successes: float, n: float, units: Units, level: float = 0.95, df: float | None = None
+) -> tuple[float, float]:
+    """The interval for a proportion that varies as one of `n` images does: (low, high), exact where units are so.
+
+    `df` are the degrees of freedom of its variance, where there are fewer than the units have.
+    """
     interval = clopper_pearson if units.exact else wilson
-    return interval(min(max(successes, 0.0), n), n, level, units.df)
+    known = [freedom for freedom in (df, units.df) if freedom is not None]
+    return interval(min(max(successes, 0.0), n), n, level, min(known, default=None))
 
 
 def level_of_each(level: float, looks: int) -> float:
@@ -194,20 +210,27 @@ def score_interval(
 
 
 def mean_moments(
-    scores: NDArray[np.float64], units: Units, right: NDArray[np.float64], wrong: NDArray[np.float64]
+    scores: NDArray[np.float64],
+    units: Units,
+    right: NDArray[np.float64],
+    wrong: NDArray[np.float64],
+    chance: NDArray[np.float64] | None = None,
+    added: float = 1.0,
 ) -> tuple[float, float]:
     """Mean and variance of the mean of `scores` float64 [N] over units drawn anew, with the added image.
 
-    `right` and `wrong` hold the scores that the added image may have, any number of each, all equally likely. This is
-    what infinitely many bootstrap resamples would give.
+    `right` and `wrong` hold the scores that the added image may have, any number of each, all equally likely unless
+    `chance` says how likely each of the wrong ones is (sum 1). It counts `added` times. This is what infinitely many
+    bootstrap resamples would give.
     """
+    chance = np.full(len(wrong), 1 / len(wrong)) if chance is None else chance
     sums = np.bincount(units.index, scores, units.count)
     sizes = np.bincount(units.index, minlength=units.count)
-    total = len(scores) + units.extra
-    mean = (scores.sum() + units.extra * (right.mean() + wrong.mean()) / 2) / total
-    added = (np.mean((right - mean) ** 2) + np.mean((wrong - mean) ** 2)) / 2
-    squares = np.sum((sums - mean * sizes) ** 2) + units.extra**2 * added
-    return float(mean), float(squares / total**2 * (units.count + 1) / units.count)
+    total = len(scores) + added * units.extra
+    mean = (scores.sum() + added * units.extra * (right.mean() + chance @ wrong) / 2) / total
+    square = (np.mean((right - mean) ** 2) + chance @ (wrong - mean) ** 2) / 2
+    squares = np.sum((sums - mean * sizes) ** 2) + added * units.extra**2 * square
+    return float(mean), float(squares / total**2 * (units.count + added) / units.count)
 
 
 def resamples(units: Units, seed: int = 0, count: int = RESAMPLES) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -259,7 +282,7 @@ def from_json(value: Any) -> Any:
     return [from_json(item) for item in value] if isinstance(value, list) else value
 
 
-def _open_wilson(value: float, spread: float, level: float, df: int | None) -> tuple[float, float]:
+def _open_wilson(value: float, spread: float, level: float, df: float | None) -> tuple[float, float]:
     """The limit of `wilson` where the range is open above: the variance is `value` times `spread`."""
     z = standard_errors(level, df)
     shift = z * z * spread / 2
@@ -267,7 +290,7 @@ def _open_wilson(value: float, spread: float, level: float, df: int | None) -> t
     return max(value + min(shift - half, 0.0), 0.0), value + shift + half
 
 
-def _garwood(value: float, spread: float, level: float, df: int | None) -> tuple[float, float]:
+def _garwood(value: float, spread: float, level: float, df: float | None) -> tuple[float, float]:
     """The limit of `clopper_pearson`: `value` is a count of Poisson times `spread`."""
     from scipy.special import gammainccinv, gammaincinv
 
@@ -282,7 +305,7 @@ def _check_trials(name: str, successes: float, n: float) -> None:
         raise UsageError(f"{name} needs 0 <= successes <= n and n > 0, not {successes:g} of {n:g}.")
 
 
-def standard_errors(level: float, df: int | None) -> float:
+def standard_errors(level: float, df: float | None) -> float:
     """How many standard errors an interval at `level` reaches to each side."""
     check_level(level)
     upper = (1 + level) / 2

@@ -29,6 +29,7 @@ DIGITS = 16
 """Hexadecimal digits of a hash that the ledger keeps: two images of a million share them once in 37 million ledgers."""
 
 _PROPORTIONS = ("Wilson over images", "Clopper-Pearson over images")
+_APPROXIMATE = ", approximate"
 
 
 def ledger_path(run: Path) -> Path:
@@ -67,7 +68,8 @@ def count_looks(path: Path, hashes: list[str]) -> int:
 def for_looks(figure: Estimate, before: int, looks: int) -> Estimate:
     """The interval after `looks` looks of a figure whose own interval allows for `before` of them.
 
-    That of a proportion of images is exact; any other is stretched by the ratio of the normal quantiles.
+    That of a proportion of images is exact; any other is stretched by the ratio of the normal quantiles, and its
+    method says that it is approximate: a new evaluation, which is no further look, makes the one that was simulated.
     """
     if looks <= before:
         return figure
@@ -81,4 +83,5 @@ def for_looks(figure: Estimate, before: int, looks: int) -> Estimate:
     high = figure.value + stretch * (figure.high - figure.value)
     if figure.low >= 0 and figure.high <= 1:
         low, high = max(low, 0.0), min(high, 1.0)
-    return Estimate(figure.value, low, high, level, figure.n, figure.method)
+    method = figure.method.removesuffix(_APPROXIMATE) + _APPROXIMATE
+    return Estimate(figure.value, low, high, level, figure.n, method)

@@ -28,6 +28,8 @@ class DataSettings:
     """Accept files that end too early, the missing rows grey in JPEG and black elsewhere."""
     unreadable: Literal["skip", "refuse"] = "skip"
     """What to do with an image that cannot be read: leave it out and name it, or refuse to train."""
+    check: bool = True
+    """Check the images first: near copies and shots in a row then stay in one part, and what was found is reported."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +124,15 @@ class TrainSettings:
     minutes: float = 0.0
     """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts."""
     batch_size: int = 0
-    """Images a step; 0: chosen from the number of training images, at most 32."""
+    """Images a step; 0: chosen from the number of training images, at most 64."""
     lr: float = 0.0
-    """Peak learning rate; 0: the optimizer's default here, 0.005 for AdamW and 0.1 for SGD."""
+    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD."""
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter 2019)."""
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    """Muon (Jordan et al. 2024), AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum."""
     momentum: float = 0.9
-    """Nesterov momentum of SGD, beta1 of AdamW."""
+    """Nesterov momentum of Muon and SGD, beta1 of AdamW."""
     weight_decay: float = 0.05
     """Never on biases and normalization."""
     schedule: Literal["onecycle", "cosine"] = "onecycle"
@@ -143,7 +145,7 @@ class TrainSettings:
     """Against imbalance: class weights in the loss, or drawing all classes equally; auto: weights from 3 to 1 on."""
     clip: float = 1.0
     """Largest norm of the gradient; 0: no clipping."""
-    ema: float = 0.02
+    ema: float = 0.04
     """Over which share of all steps the weights that are evaluated and kept are averaged; 0: off."""
     grow: Literal["auto", "on", "off"] = "auto"
     """Train on smaller images first, the size growing to `image.size`."""

@@ -7,6 +7,7 @@
     history.csv         a row an epoch
     diagnosis.json      what the training says about itself, in words
     environment.json    versions, machine, time
+    findings.json       what a check found of the images before training, if there was one
     checkpoint/         while training
     predictions.parquet, evaluation.json, report.html, README.md    what comes after
 
@@ -133,7 +134,9 @@ class Run:
         """What was fitted to the finished model on the validation part; empty where there was none.
 
         {"part": "validation", "n": images, "temperature": what logits are divided by, "steps": [[confidence, answered,
-        wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it.
+        wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it. With "others"
+        the temperature was fitted on so many images of the other folds of a cross-validation instead, none of them of
+        this run's validation part.
         """
         calibration: dict[str, Any] = self.card.get("calibration", {})
         return calibration
@@ -183,6 +186,11 @@ class Run:
         if not isinstance(found, list) or not all(isinstance(one, dict) and one.keys() >= _FOUND for one in found):
             raise _damaged(path, TypeError("not a list of findings"))
         return found
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What a check found of the images before training, as tenfold.check.Findings.to_json gives it; else empty."""
+        return _read_json(self.path / "findings.json") if (self.path / "findings.json").exists() else {}
 
     @property
     def evaluations(self) -> dict[str, Any]:

@@ -61,9 +61,10 @@ class Task:
     """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
     blocks: tuple[str, ...] = ()
     """The task's blocks of the report, names in tenfold.report.BLOCKS, in order."""
-    calibrate: Callable[[dict[str, NDArray[np.generic]], Table], dict[str, Any]] | None = None
+    calibrate: Callable[..., dict[str, Any]] | None = None
     """The finished model's outputs on the validation part and that part's Table -> what `Run.calibration` holds of it,
-    JSON values; None: nothing is fitted."""
+    JSON values; None: nothing is fitted. A third argument, outputs and Table of the other folds of a cross-validation,
+    is what probabilities are fitted on instead."""
     scores: Callable[[list[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]], Scores] | None = None
     """Predictions of N images and their targets -> how each came out, by which training is diagnosed; None: it is not.
     """
@@ -104,14 +105,23 @@ def class_scores(predictions: list[dict[str, NDArray[np.generic]]], targets: dic
     return Scores(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)), truth, probability.argmax(1))
 
 
-def class_calibration(outputs: dict[str, NDArray[np.generic]], table: Table) -> dict[str, Any]:
-    """{"temperature", "steps"}: what makes probabilities right, and what answering only from a confidence on gives."""
+def class_calibration(
+    outputs: dict[str, NDArray[np.generic]],
+    table: Table,
+    others: tuple[dict[str, NDArray[np.generic]], Table] | None = None,
+) -> dict[str, Any]:
+    """{"temperature", "steps"}: what makes probabilities right, and what answering only from a confidence on gives.
+
+    The temperature is fitted on the outputs for `others` where they are given, the steps are those of `table`.
+    """
     from tenfold.metrics.abstention import answer_steps
     from tenfold.metrics.calibration import fit_temperature, probabilities
 
     logits, truth = outputs["logits"].astype(np.float64), table.labels()
     groups = table.samples["group"].to_numpy(object)
-    temperature = fit_temperature(logits, truth, groups)
+    fitted, seen = others or (outputs, table)
+    kin = seen.samples["group"].to_numpy(object)
+    temperature = fit_temperature(fitted["logits"].astype(np.float64), seen.labels(), kin)
     probability = probabilities(logits, temperature)
     steps = answer_steps(probability.max(1), probability.argmax(1) == truth, groups)
     return {"temperature": temperature, "steps": [list(step) for step in steps]}

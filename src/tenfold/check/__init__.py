@@ -4,8 +4,11 @@ measures.py    what one image says of itself: header, sharpness, brightness, con
 signature.py   the small part of an image by which its copies are found
 survey.py      one pass over all images, kept in the cache
 candidates.py  signatures -> pairs that may be copies
+cells.py       the index that candidates of many images are found by
 alignment.py   a pair's pixels -> whether one is made from the other
 duplicates.py  signatures -> copies
+pairs.py       the copies among images, from the cache where they were compared before
+stored.py      arrays in the cache
 bursts.py      signatures, names, times -> shots in a row
 findings.py    what a finding is
 sets.py        which images of a table belong together
@@ -29,7 +32,7 @@ from tenfold.check.leaks import against_finding, parts_of, set_findings
 from tenfold.check.price import LeakPrice, leaked_hashes, price_leak
 from tenfold.check.quality import quality_findings
 from tenfold.check.repair import write_repaired
-from tenfold.check.sets import Surveyed, blocks_of, burst_sets, copy_sets, shared_sets
+from tenfold.check.sets import Looked, Surveyed, blocks_of, burst_sets, copy_sets, shared_sets
 from tenfold.check.survey import Progress, survey_table
 from tenfold.errors import DataError
 
@@ -42,9 +45,12 @@ __all__ = [
     "Finding",
     "Findings",
     "LeakPrice",
+    "Looked",
     "Sample",
     "check_table",
+    "findings_of",
     "leaked_hashes",
+    "look_at_table",
     "parts_of",
     "price_leak",
     "write_repaired",
@@ -77,33 +83,40 @@ def check_table(
     >>> findings.images, len(findings.decisions)
     (1797, 0)
     """
-    data = _surveyed(table, parts, allow_truncated, progress)
-    copies, bursts = copy_sets(data), burst_sets(data)
-    found = [
-        *quality_findings(data.survey),
-        *set_findings(data.table, copies, bursts),
-        *class_findings(data.table, blocks_of(data.table, copies)),
-    ]
-    other = None
+    looked = look_at_table(table, allow_truncated=allow_truncated, progress=progress)
+    data = looked.data if parts is None else looked.data.in_parts(parts(looked.data.table))
+    found, other = _found(data, looked), None
     if against is not None:
-        other = _surveyed(against, None, allow_truncated, progress)
+        other = _surveyed(against, allow_truncated, progress)
         found.append(against_finding(data.table, shared_sets(data, other), len(against)))
     if runs:
         found.append(label_finding(data.table, held_out_predictions(runs), runs[0].classes))
     return gather(data.table, found, other.table if other else None)
 
 
-def _surveyed(
-    table: Table,
-    parts: Callable[[Table], Sequence[str | None]] | None,
-    allow_truncated: bool,
-    progress: Progress | None,
-) -> Surveyed:
+def look_at_table(table: Table, *, allow_truncated: bool = False, progress: Progress | None = None) -> Looked:
+    """The part of a check that takes time; whatever parts the images are in then, `findings_of` says what is amiss."""
+    data = _surveyed(table, allow_truncated, progress)
+    return Looked(data, copy_sets(data), burst_sets(data))
+
+
+def findings_of(looked: Looked, parts: Sequence[str | None] | None = None) -> Findings:
+    """The findings on images that were looked at, in these parts [N], by default in those that they had then."""
+    data = looked.data if parts is None else looked.data.in_parts(parts)
+    return gather(data.table, _found(data, looked))
+
+
+def _found(data: Surveyed, looked: Looked) -> list[Finding | None]:
+    return [
+        *quality_findings(data.survey),
+        *set_findings(data.table, looked.copies, looked.bursts),
+        *class_findings(data.table, blocks_of(data.table, looked.copies)),
+    ]
+
+
+def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None) -> Surveyed:
     survey = survey_table(table, allow_truncated=allow_truncated, progress=progress)
     if not len(survey.rows):
         first = next(iter(survey.unreadable.values()), "there is none")
         raise DataError(f"None of the {len(table)} images can be read; the first: {first}")
-    table = table.assign(hash=list(survey.hashes))
-    if parts is not None:
-        table = table.assign(part=list(parts(table)))
-    return Surveyed(table, survey, allow_truncated)
+    return Surveyed(table.assign(hash=list(survey.hashes)), survey, allow_truncated)

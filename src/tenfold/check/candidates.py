@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from tenfold.check.cells import build_cells, search_cells
 from tenfold.check.threads import in_threads
 
 FREQUENCIES, TURNS = 8, 8
@@ -29,9 +30,14 @@ FREQUENCIES, TURNS = 8, 8
 PARTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 """Where the parts lie: rows and columns, 0 at the beginning, 1 at the end."""
 
+ALL_PAIRS = 10**9
+"""Up to so many pairs all are compared."""
+
 _SIDE, _PART = 32, 29  # pixels that the transform is taken from, and of a part of it: 0.906 of the side
 _BLOCK = 256  # images that are described at a time
 _ROWS = 64  # images that are compared with all others at a time
+_PAIRS = 4096  # pairs that are looked at again at a time
+_DEEPER = 8  # descriptors that are looked for in place of one image, which has up to 13 alike
 
 Floats = NDArray[np.float32]
 
@@ -113,30 +119,61 @@ def all_turns(whole: Floats) -> Floats:
     return turned.reshape(len(whole), TURNS, FREQUENCIES**2)
 
 
-def find_candidates(queries: Described, against: Described | None, *, nearest: int, likeness: float) -> Candidates:
+def find_candidates(
+    queries: Described, against: Described | None, *, nearest: int, likeness: float, limit: int = ALL_PAIRS
+) -> Candidates:
     """The `nearest` most alike of each image where the cosine is at least `likeness`.
 
-    Without `against`, the pairs of the N images themselves, first < second.
+    Without `against`, the pairs of the N images themselves, first < second. Up to `limit` pairs all are compared; of
+    more, those that lie in cells near one another (cells.py), which loses few.
     """
     base = queries if against is None else against
-    own = torch.from_numpy(np.concatenate([all_turns(queries.whole), queries.parts], 1))
-    whole, parts = torch.from_numpy(base.whole), torch.from_numpy(base.parts)
+    whole = torch.from_numpy(base.whole)
+    if len(queries.whole) * len(whole) <= limit:
+        return _begun(queries, base, *_by_product(queries, base, against is None, nearest, likeness))
+    deep = _DEEPER * nearest
+    first, second = search_cells(build_cells(_kinds(queries)), whole, nearest=deep, likeness=likeness)
+    if against is None:
+        other = first != second
+        first, second = torch.minimum(first, second)[other], torch.maximum(first, second)[other]
+    else:
+        cells, own = build_cells(torch.from_numpy(base.parts)), torch.from_numpy(queries.whole)
+        of_part, cropped = search_cells(cells, own, nearest=deep, likeness=likeness)
+        first, second = torch.cat([first, cropped]), torch.cat([second, of_part])
+    keys = torch.unique(first * len(whole) + second)
+    return _likest_of_each(_begun(queries, base, keys // len(whole), keys % len(whole)), nearest)
+
+
+def _kinds(described: Described) -> torch.Tensor:
+    """All turns and all parts of the images: [N, T + Q, D]."""
+    return torch.from_numpy(np.concatenate([all_turns(described.whole), described.parts], 1))
+
+
+def _likest_of_each(pairs: Candidates, nearest: int) -> Candidates:
+    """Of each first image the `nearest` pairs that are most alike."""
+    order = np.lexsort((-pairs.likeness, pairs.first))
+    first = pairs.first[order]
+    rank = np.arange(len(first)) - np.searchsorted(first, first)
+    return pairs.take(order[rank < nearest])
+
+
+def _by_product(queries: Described, base: Described, same: bool, nearest: int, likeness: float) -> torch.Tensor:
+    """First and second of each pair, [2, P], by the cosines of all; `same` where an image must not find itself."""
+    own, whole, parts = _kinds(queries), torch.from_numpy(base.whole), torch.from_numpy(base.parts)
 
     def search(start: int) -> torch.Tensor:
-        skipped = start + 1 if against is None else 0
+        skipped = start + 1 if same else 0
         if skipped >= len(whole):
             return torch.zeros(2, 0, dtype=torch.int64)
         best = _likest(own[start : start + _ROWS], whole[skipped:], parts[skipped:])
-        if against is None:  # within the block, a later image must not find an earlier one
+        if same:  # within the block, a later image must not find an earlier one
             own_columns = best[:, :_ROWS]
             own_columns.masked_fill_(torch.ones_like(own_columns, dtype=torch.bool).tril(-1), -1)
         values, places = best.topk(min(nearest, best.shape[1]))
         rows, columns = torch.nonzero(values >= likeness, as_tuple=True)
         return torch.stack([rows + start, places[rows, columns] + skipped])
 
-    found = in_threads(search, range(0, len(own), _ROWS))
-    first, second = torch.cat([torch.zeros(2, 0, dtype=torch.int64), *found], 1)
-    return _begun(own, whole, parts, first, second)
+    return torch.cat([torch.zeros(2, 0, dtype=torch.int64), *in_threads(search, range(0, len(own), _ROWS))], 1)
 
 
 def _likest(own: torch.Tensor, whole: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
@@ -149,22 +186,24 @@ def _likest(own: torch.Tensor, whole: torch.Tensor, parts: torch.Tensor) -> torc
     return best
 
 
-def _begun(
-    own: torch.Tensor, whole: torch.Tensor, parts: torch.Tensor, first: torch.Tensor, second: torch.Tensor
-) -> Candidates:
+def _begun(queries: Described, base: Described, first: torch.Tensor, second: torch.Tensor) -> Candidates:
     """Each pair with the turn or the part that made it alike."""
-    cosines = torch.cat(
-        [
-            torch.einsum("pkd,pd->pk", own[first], whole[second]),
-            torch.einsum("pd,pkd->pk", own[first, 0], parts[second]),
-        ],
-        1,
-    )
-    likeness, kind = cosines.max(1)
+    ones, others = first.numpy(), second.numpy()
+
+    def look(start: int) -> tuple[NDArray[np.int64], Floats]:
+        one, other = ones[start : start + _PAIRS], others[start : start + _PAIRS]
+        kinds = _kinds(Described(queries.whole[one], queries.parts[one])).numpy()
+        turned = np.einsum("pkd,pd->pk", kinds, base.whole[other])
+        cropped = np.einsum("pd,pkd->pk", queries.whole[one], base.parts[other])
+        cosines = np.concatenate([turned, cropped], 1)
+        return cosines.argmax(1), cosines.max(1)
+
+    found = in_threads(look, range(0, len(ones), _PAIRS))
+    kind = np.concatenate([np.zeros(0, np.int64), *(kinds for kinds, _ in found)])
+    likeness = np.concatenate([np.zeros(0, np.float32), *(cosines for _, cosines in found)])
     count, ratio = len(PARTS), _PART / _SIDE
     middles = np.array(PARTS, np.float32) * (1 - ratio) + ratio / 2 - 0.5
     turn = np.concatenate([np.arange(TURNS), np.zeros(2 * count, np.int64)])
     scale = np.repeat([1, 1 / ratio, ratio], [TURNS, count, count]).astype(np.float32)
     shift = np.concatenate([np.zeros((TURNS, 2), np.float32), -middles / ratio, middles])
-    chosen = kind.numpy()
-    return Candidates(first.numpy(), second.numpy(), turn[chosen], scale[chosen], shift[chosen], likeness.numpy())
+    return Candidates(ones, others, turn[kind], scale[kind], shift[kind], likeness)

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from tenfold.check.candidates import describe, find_candidates
 from tenfold.check.judge import Judged, Pixels, judge_pairs
-from tenfold.check.signature import Signatures
-
-SAME_PIXELS = "the same pixels"
+from tenfold.check.signature import SAME_PIXELS, Signatures
 
 TURNED = {
     1: "mirrored",

@@ -7,11 +7,12 @@ nothing were done. Everything else is a note: Tenfold copes with it by itself, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.errors import DataError
 from tenfold.split.fill import short_name
+from tenfold.split.ties import join
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -30,6 +31,7 @@ TITLES = {
     "blurred": "Blurred images",
     "copies": "Copies",
     "bursts": "Shots in a row",
+    "series": "Long rows of shots",
     "unlabeled": "Images without a label",
     "imbalance": "Classes of very different size",
     "mode": "Rare color modes",
@@ -116,9 +118,33 @@ class Findings:
         return (" = ".join(named[:2]) + more) or first.words
 
     def groups(self) -> list[tuple[int, ...]]:
-        """Rows that must stay in one part: the sets of copies and of shots in a row; a row may be in several."""
+        """Rows that must stay in one part: the sets of copies and of shots in a row; a row may be in several.
+
+        Rows of shots that are too long for that are not among them.
+        """
         kinds = ("two_labels", "leak", "copies", "bursts")
         return [item.rows for kind in kinds if (found := self.find(kind)) for item in found.sets]
+
+    def keep_together(self, table: Table) -> Table:
+        """The table with a note, in `alike`, of which images belong together, so that no split tears these apart.
+
+        The images are known by their content, so it may be any table of them. A set is named after the smallest hash
+        in it. Groups that the table has stay as they are, and tie too.
+
+        >>> import tenfold
+        >>> table = tenfold.read_table("digits")
+        >>> table = tenfold.split_table(tenfold.check_table(table).keep_together(table))
+        """
+        ties: dict[str, list[str]] = {}
+        for place, rows in enumerate(self.groups()):
+            for row in rows:
+                ties.setdefault(self.samples[row].hash, []).append(f"{place}")
+        sets: dict[int, list[str]] = {}
+        hashes = sorted(ties)
+        for digest, block in zip(hashes, join(ties[digest] for digest in hashes).tolist(), strict=True):
+            sets.setdefault(block, []).append(digest)
+        named = {digest: f"alike-{members[0][:12]}" for members in sets.values() for digest in members if members[1:]}
+        return replace(table, alike=table.alike | named)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `samples` and `others` say which images the rows are."""

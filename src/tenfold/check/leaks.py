@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
 
 
+LONGEST = 1 / 3
+"""Largest share of a class that a row of shots has and is kept together by itself: three parts can then have some."""
+
+
 def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evidence]) -> list[Finding | None]:
     """The findings on images of one table that belong together."""
     labels, parts, groups = (texts(table, name) for name in ("label", "part", "group"))
@@ -23,13 +28,17 @@ def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evid
     plain = [item for item in copies if item.rows not in told]
     united = blocks_of(table, copies)
     new = [item for item in bursts if len(set(united[list(item.rows)].tolist())) > 1]
+    counts = Counter(labels)
+    long = [item for item in new if _is_long(item, labels, counts)]
+    short = [item for item in new if not _is_long(item, labels, counts)]
     members: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         if group:
             members.setdefault(group, []).append(row)
     torn = [Evidence(tuple(rows), f"group {name}") for name, rows in members.items()]
     torn = [item for item in torn if len(_values(parts, item)) > 1]
-    return [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain), _bursts(new, parts)]
+    alone = [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain)]
+    return [*alone, _bursts(short, parts), _series(long, parts)]
 
 
 def parts_of(table: Table, known: Table) -> list[str | None]:
@@ -90,8 +99,8 @@ def _leak(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
         evidence=f"{count(len(sets), 'picture')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
         price="What was seen in training can be answered from memory, which flatters the result; --price RUN says by "
         "how much.",
-        remedy="--fix writes a group for each set (and keeps the later copy where the data give the parts): split that "
-        "anew. By itself tenfold split keeps only identical files together.",
+        remedy="Remove the written split, and tenfold split keeps each set in one part; where the data give the parts, "
+        "--fix keeps the later copy of each.",
         sets=tuple(sets),
     )
 
@@ -122,8 +131,7 @@ def _copies(sets: Sequence[Evidence]) -> Finding | None:
         evidence=f"{count(number, 'image')} {are(number)} copies or near copies of one another, in "
         f"{count(len(sets), 'set')}.",
         price=f"The data hold {number - len(sets):,} images fewer than it seems; in two parts they would leak.",
-        remedy="Identical files stay in one part by themselves; --fix writes a group for each set, which keeps the "
-        "others together too.",
+        remedy="Nothing to do: tenfold split and train keep each set in one part; --fix writes a group for each.",
         sets=tuple(sets),
     )
 
@@ -140,8 +148,31 @@ def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
         images=number,
         evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}{across}.",
         price="They show one thing in one light; in two parts the second is half known, which flatters the result.",
-        remedy="Look at some; if they show one thing, --fix gives each set a group, which no split tears apart.",
+        remedy="Remove the written split, and tenfold split keeps each set in one part; --fix gives each a group."
+        if torn
+        else "Nothing to do: tenfold split and train keep each set in one part; --fix gives each a group.",
         sets=tuple(sorted(sets, key=lambda item: len(_values(parts, item)) < 2)),
+    )
+
+
+def _is_long(item: Evidence, labels: Sequence[str | None], counts: Counter[str | None]) -> bool:
+    held = Counter(labels[row] for row in item.rows)
+    return any(number > LONGEST * counts[label] for label, number in held.items())
+
+
+def _series(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
+    if not sets:
+        return None
+    number, torn = _images(sets), sum(len(_values(parts, item)) > 1 for item in sets)
+    return Finding(
+        kind="series",
+        needs_decision=bool(torn),
+        images=number,
+        evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}, each more than a "
+        "third of a class: too many for every part to have others, so no split keeps them together by itself.",
+        price="They show one thing in one light; in two parts the second is half known, which flatters the result.",
+        remedy="Take images at other times and places too; or name what belongs together with --groups-from.",
+        sets=tuple(sets),
     )
 
 

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.check.bursts import find_bursts
-from tenfold.check.duplicates import find_duplicates
+from tenfold.check.bursts import VERSION as BURSTS_VERSION
+from tenfold.check.bursts import find_bursts, series_of
 from tenfold.check.findings import Evidence
+from tenfold.check.pairs import Pair, near_pairs
+from tenfold.check.signature import SAME_PIXELS
+from tenfold.check.signature import VERSION as SIGNATURE_VERSION
+from tenfold.check.stored import read_arrays, store_folder, stored_files, text_key, write_arrays
 from tenfold.check.survey import Survey, read_pixels
 from tenfold.split.ties import join, texts
 
@@ -31,17 +35,36 @@ class Surveyed(NamedTuple):
     survey: Survey
     allow_truncated: bool = False
 
+    def in_parts(self, parts: Sequence[str | None]) -> Surveyed:
+        """The same images in other parts."""
+        return self._replace(table=self.table.assign(part=list(parts)))
+
+
+class Looked(NamedTuple):
+    """What was seen of images, and of what they are to one another, before anything is said of it."""
+
+    data: Surveyed
+    copies: list[Evidence]
+    bursts: list[Evidence]
+
 
 def copy_sets(data: Surveyed) -> list[Evidence]:
     """The sets of images that are copies of one another, byte by byte or by looks."""
     firsts = _firsts(data.survey.hashes)
-    near = find_duplicates(_signatures(data, firsts), pixels=_pixels(data, firsts))
-    pairs = [(firsts[pair.first], firsts[pair.second], pair.relation) for pair in near]
-    return _joined(data.survey.hashes, pairs)
+    signatures = _signatures(data, firsts)
+    digests = np.ascontiguousarray(signatures.digest).view("V16").ravel()
+    _, different, equal = np.unique(digests, return_index=True, return_inverse=True)
+    rows = [firsts[place] for place in different]
+    near = near_pairs(signatures.take(different), _pixels(data, rows), allow_truncated=data.allow_truncated)
+    pairs = [Pair(rows[first], rows[second], relation).ordered() for first, second, relation in near]
+    same = ((rows[number], row) for number, row in zip(equal.tolist(), firsts, strict=True))
+    return _joined(data.survey.hashes, [*pairs, *((one, row, SAME_PIXELS) for one, row in same if one != row)])
 
 
 def shared_sets(data: Surveyed, other: Surveyed) -> list[Evidence]:
     """The sets of copies that reach from one data set into another: `rows` here and `others` there."""
+    from tenfold.check.duplicates import find_duplicates  # PyTorch takes seconds to import
+
     firsts, theirs = _firsts(data.survey.hashes), _firsts(other.survey.hashes)
     near = find_duplicates(
         _signatures(data, firsts),
@@ -70,8 +93,27 @@ def burst_sets(data: Surveyed) -> list[Evidence]:
     names = [f"{source}#{place}".rstrip("#") for source, place in zip(frame["source"], places, strict=True)]
     facts = data.survey.facts[rows]
     cameras = [camera or None for camera in facts["camera"].tolist()]
-    bursts = find_bursts(names, data.survey.signatures, facts["time"], cameras)
+
+    def find() -> list[tuple[int, ...]]:
+        return find_bursts(names, data.survey.signatures, facts["time"], cameras)
+
+    hashes = [data.survey.hashes[row] or "" for row in rows]
+    known = zip(names, hashes, facts["time"].tolist(), cameras, strict=True)
+    bursts = _remembered(hashes, str(list(known)), find) if any(series_of(names)) else find()
     return [Evidence(tuple(sorted(int(rows[place]) for place in burst)), "taken in a row") for burst in bursts]
+
+
+def _remembered(hashes: list[str], known: str, find: Callable[[], list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
+    """The bursts of these images, from the cache where they were found before, with all that was `known` the same."""
+    path = store_folder(f"bursts {BURSTS_VERSION} {SIGNATURE_VERSION}") / f"bursts-{text_key(known)}.npz"
+    if path in stored_files(path.parent, "bursts") and (arrays := read_arrays(path, "members", "ends")):
+        parts = np.split(arrays["members"], arrays["ends"])
+        return [tuple(part.tolist()) for part in parts[:-1]]
+    bursts = find()
+    members = np.array([place for burst in bursts for place in burst], np.int64)
+    ends = np.cumsum([len(burst) for burst in bursts], dtype=np.int64)
+    write_arrays(path, {"hashes": np.array(hashes, "S32"), "members": members, "ends": ends})
+    return bursts
 
 
 def blocks_of(table: Table, sets: Iterable[Evidence]) -> NDArray[np.int64]:

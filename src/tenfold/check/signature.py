@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import DataError, UsageError
-from tenfold.images.resize import resize
 
 VERSION = 1
 """Goes up whenever the same image would give another signature; part of the key of stored signatures."""
 
 VIEW, COLORS = 64, 16
 """Sides of the two views, pixels. What JPEG and resizing change is mostly finer than 64 pixels to a side can show."""
+
+SAME_PIXELS = "the same pixels"
+"""What is said of two images of one digest."""
 
 _LUMA = np.array([19595, 38470, 7471])  # ITU-R 601 times 65,536, as decode.py has it
 
@@ -91,6 +93,8 @@ def sign_image(image: NDArray[np.uint8]) -> Signature:
 
     Raises UsageError for anything else.
     """
+    from tenfold.images.resize import resize  # PyTorch takes seconds to import, and a check from the cache needs none
+
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise UsageError(f"sign_image needs an image uint8 [H, W, 3], not {image.dtype} {list(image.shape)}.")
     small = resize(image, VIEW, VIEW)

@@ -23,12 +23,11 @@ from numpy.typing import NDArray
 from tenfold.check.measures import SIDE, measure, read_facts
 from tenfold.check.signature import VERSION as SIGNATURE_VERSION
 from tenfold.check.signature import Signature, Signatures, sign_image, stack_signatures
+from tenfold.check.stored import store_folder, write_arrays
 from tenfold.errors import DataError
-from tenfold.files import write_file
-from tenfold.images.cache import cache_folder, cache_limit
+from tenfold.images.cache import cache_limit
 from tenfold.images.content import Content, content_hash, encoded
 from tenfold.images.decode import decode_image
-from tenfold.images.prepared import cut_region
 from tenfold.split.ties import texts
 
 if TYPE_CHECKING:
@@ -92,7 +91,9 @@ def survey_table(
     """Read, decode and measure every image of the table, or take from the cache what was found of it before."""
     reader, folder = _Reader(table, allow_truncated), _folder(allow_truncated)
     with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-check") as pool:
-        hashes = list(pool.map(reader.hash, range(len(table))))
+        hashes: list[str | DataError] = [text for text in reader.hashes if text]
+        if len(hashes) < len(table):
+            hashes = list(pool.map(reader.hash, range(len(table))))
         first: dict[str | DataError, int] = {}
         for row, text in enumerate(hashes):
             first.setdefault(text, row)
@@ -181,7 +182,11 @@ class _Reader:
 
 def _pixels(content: Content, region: Region, name: str, allow_truncated: bool) -> NDArray[np.uint8]:
     image = decode_image(content, channels="rgb", allow_truncated=allow_truncated, name=name)
-    return image if region is None else cut_region(image, region, name)
+    if region is None:
+        return image
+    from tenfold.images.prepared import cut_region  # which imports PyTorch
+
+    return cut_region(image, region, name)
 
 
 def _assemble(hashes: list[str | DataError], pages: list[_Pages]) -> Survey:
@@ -201,8 +206,7 @@ def _assemble(hashes: list[str | DataError], pages: list[_Pages]) -> Survey:
 
 def _folder(allow_truncated: bool) -> Path:
     """One folder for all that would find the same; beside the decoded images, which are cleared with it."""
-    key = f"check {VERSION} {SIGNATURE_VERSION} {SIDE} {allow_truncated}"
-    return cache_folder() / "images" / f"check-{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}"
+    return store_folder(f"check {VERSION} {SIGNATURE_VERSION} {SIDE} {allow_truncated}")
 
 
 def _known(folder: Path, wanted: set[str]) -> list[_Pages]:
@@ -239,14 +243,12 @@ def _load(path: Path, wanted: set[str]) -> _Pages | None:
 
 
 def _store(folder: Path, made: dict[str, _Found]) -> _Pages:
-    """Write what was found into a file of its own. A cache that cannot be written costs time the next time, no more."""
+    """Write what was found into a file of its own."""
     hashes = np.array(list(made), "U32")
     facts = np.array([found.facts for found in made.values()], FACTS)
     signatures = stack_signatures([found.signature for found in made.values()]).to_arrays()
     name = hashlib.blake2b("".join(made).encode(), digest_size=8).hexdigest()
     arrays: dict[str, Any] = {"hashes": hashes, "facts": facts}
     arrays |= {f"{_PREFIX}{key}": array for key, array in signatures.items()}
-    if cache_limit() > 0:
-        with suppress(OSError):
-            write_file(folder / f"{name}.npz", lambda path: np.savez(path, **arrays))
+    write_arrays(folder / f"{name}.npz", arrays)
     return _Pages(hashes, facts, signatures)

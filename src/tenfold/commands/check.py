@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.output import console, next_command, say, show_json, show_table
+from tenfold.commands.look import watched
+from tenfold.commands.output import next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def check(
     for note in (*table.notes, *(other.notes if other else ())):
         say(note)
     parts = _parts(data, split, priced or (runs[0] if len(runs) == 1 else None))
-    with _watched(f"Checking {data}") as progress:
+    with watched(f"Checking {data}") as progress:
         findings = check_table(table, against=other, parts=parts, runs=runs, progress=progress)
         worth = _worth(priced, findings) if priced else None
     made: dict[str, Any] = {}
@@ -106,17 +105,19 @@ def check(
 
 
 def _priced(path: Path | None) -> Run | None:
+    if path is None:  # and then PyTorch, which a run needs, is not imported
+        return None
     from tenfold.run import load_run
 
-    return load_run(path) if path is not None else None
+    return load_run(path)
 
 
 def _runs(path: Path | None) -> list[Run]:
     """The run, or the runs of the folds in a folder."""
-    from tenfold.run import load_run
-
     if path is None:
         return []
+    from tenfold.run import load_run
+
     if (path / "model.json").exists():
         return [load_run(path)]
     folds = sorted(card.parent for card in path.glob("*-fold*/model.json"))
@@ -185,13 +186,3 @@ def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> 
         print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")
     if "page" in made:
         print(f"Page: {made['page']}")
-
-
-@contextmanager
-def _watched(message: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show on a terminal how many images have been read."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with console(sys.stderr).status(message, spinner="line") as status:
-        yield lambda done, of: status.update(f"{message}: {done:,} of {of:,} images")

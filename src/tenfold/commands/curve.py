@@ -25,9 +25,10 @@ def curve(
     """Train on growing shares of the training images and say what twice as many would bring.
 
     Each step doubles the images, the last one takes all. With one seed the images
-    of a step are among those of the next, and all are judged on one validation
-    part. A curve is fitted through the errors, with a band. Give the settings that
-    you train with: what more images bring depends on them.
+    of a step are among those of the next, an image's copies and its group come
+    with it, and all are judged on one validation part. A curve is fitted through
+    the errors, with a band. Give the settings that you train with: what more
+    images bring depends on them.
 
     For example:
 

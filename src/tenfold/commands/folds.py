@@ -11,12 +11,19 @@ from tenfold.commands.output import command_line, is_first, next_command, say, s
 from tenfold.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from tenfold.check import Looked
     from tenfold.images.table import Table
     from tenfold.recipe import Recipe
 
 
-def cross_validate(table: Table, recipe: Recipe, out: Path, wanted: tuple[int, int], json: bool) -> int:
-    """Train and evaluate all folds, `wanted` (folds, repeats), and write folds.json beside their runs."""
+def cross_validate(
+    table: Table, recipe: Recipe, out: Path, wanted: tuple[int, int], json: bool, looked: Looked | None = None
+) -> int:
+    """Train and evaluate all folds, `wanted` (folds, repeats), and write folds.json beside their runs.
+
+    What was seen of the images is written into each run, as findings on its own parts.
+    """
+    from tenfold.check import findings_of, parts_of
     from tenfold.evaluate import evaluate_folds
     from tenfold.run import write_json
     from tenfold.train import train_folds
@@ -33,6 +40,10 @@ def cross_validate(table: Table, recipe: Recipe, out: Path, wanted: tuple[int, i
     with waiting("Evaluating the folds"):
         found = evaluate_folds(runs, folds)
     write_json(out / "folds.json", found.to_json())
+    if looked:
+        for run in runs:
+            findings = findings_of(looked, parts_of(looked.data.table, run.table))
+            write_json(run.path / "findings.json", findings.to_json())
     if json:
         show_json({"out": out, "runs": [run.path for run in runs], **found.to_json()})
         return 0

@@ -36,6 +36,7 @@ SHORT = {
     "train.device": "--device",
     "train.minutes": "--minutes",
     "split.file": "--split",
+    "data.check": "--check",
 }
 """Settings that have a short name too; they stand first in the help."""
 
@@ -75,6 +76,7 @@ def _options() -> list[inspect.Parameter]:
                 name=[*names, short] if short else names,
                 help=texts.get(name),
                 group=usual if short else group,
+                negative=f"--no-{(short or names[0]).removeprefix('--')}" if default is True else (),
                 consume_multiple=isinstance(default, tuple),
             )
             options.append(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tenfold.commands.look import look_over
 from tenfold.commands.options import Whole
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
 from tenfold.errors import UsageError
@@ -31,13 +32,15 @@ def split(
     repeats: Whole = 1,
     seed: Whole = 0,
     reader: str = "auto",
+    check: Annotated[bool, Parameter(negative="--no-check")] = True,
     json: bool = False,
 ) -> int:
     """Divide images into train, validation and test parts.
 
     The parts are written to a CSV file keyed by the images' content, which you
-    may edit and which every other command follows. Identical images, and images
-    of one group, stay together; each class is spread as evenly as that allows.
+    may edit and which every other command follows. Identical images, images of
+    one group, and what a check finds to be near copies or shots in a row, stay
+    together; each class is spread as evenly as that allows.
     Where the file stands already it is followed: no old image moves, new ones
     fill the part that their class lacks most, and --validation, --test and --seed
     hold for those alone; remove the file to split anew. Shares that are not given
@@ -76,9 +79,12 @@ def split(
         Another seed deals the images in another way.
     reader
         How to read the data; auto looks at the path.
+    check
+        Look for near copies and shots in a row; the first time all images are decoded, and compared in pairs.
     json
         Print one JSON object.
     """
+    from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
     from tenfold.recipe import SplitSettings
     from tenfold.split import find_split, limit_table, split_path, write_split
@@ -95,7 +101,10 @@ def split(
     )
     before = path.read_bytes() if path.exists() else None
     with waiting(f"Reading {data}"):
-        table = read_table(data, reader, group_pattern=groups_from)
+        table = hashed(read_table(data, reader, group_pattern=groups_from))
+    if check:
+        _, table = look_over(table, data)
+    with waiting(f"Splitting {data}"):
         settings, advice = settled(table, asked, expect)
         table = parted(table, settings, seed)
         if per_class:
@@ -116,7 +125,7 @@ def split(
         print(f"{'Followed' if before == path.read_bytes() else 'Written to'} {path}")
     here = [] if not (out or folds) else ["--split", files[0]]
     groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
-    next_command("tenfold", "train", data, *here, *groups)
+    next_command("tenfold", "train", data, *here, *groups, *([] if check else ["--no-check"]))
     return 0
 
 

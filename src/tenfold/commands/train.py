@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.live import Watch
+from tenfold.commands.look import findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.commands.split import counts, parted, settled, standing_note
@@ -19,6 +21,7 @@ from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
+    from tenfold.check import Findings, Looked
     from tenfold.images.table import Table
     from tenfold.recipe import Recipe
     from tenfold.run import Run
@@ -43,7 +46,9 @@ def train(
     What is not set is chosen from the images and by measurement on this machine;
     the run's recipe.toml holds what was chosen, so that training on that file
     repeats the run. Options count before the recipe, the recipe before defaults.
-    The test part is not looked at. Ctrl-C saves and says how to go on.
+    The images are checked first, which takes a while the first time; what is found
+    stands in the run's report and stops nothing. The test part is not trained on,
+    and not measured. Ctrl-C saves and says how to go on.
 
     For example:
 
@@ -77,12 +82,13 @@ def train(
             run = resume_training(resume, progress=watch)
         return _finish(run, json)
     wanted = read_folds(folds) if folds else None
-    recipe, table = read_parted(source, settings)
+    recipe, table, looked = read_checked(source, settings)
     folder = out or free_folder(Path(recipe.data.path))
     if wanted is not None:
-        return cross_validate(table, recipe, folder, wanted, json)
+        return cross_validate(table, recipe, folder, wanted, json, looked)
+    findings = found_in(looked, table).to_json() if looked else None
     with _stop_told(folder), Watch() as watch:
-        run = train_model(table, recipe, folder, progress=watch)
+        run = train_model(table, recipe, folder, progress=watch, findings=findings)
     return _finish(run, json)
 
 
@@ -101,6 +107,11 @@ def _stop_told(folder: Path) -> Iterator[None]:
 
 def read_parted(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     """The recipe with its data and split named in full, and the table with its parts."""
+    return read_checked(source, settings)[:2]
+
+
+def read_checked(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table, Looked | None]:
+    """The same, and what a check saw of the table's images, if the recipe wants one."""
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
     from tenfold.models import find_model
@@ -124,6 +135,11 @@ def read_parted(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
     with waiting(f"Reading {data.path}"):
         table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
         table = hashed(table, unreadable=data.unreadable)
+    began, looked = time.monotonic(), None
+    if data.check:
+        looked, table = look_over(table, data.path, allow_truncated=data.allow_truncated)
+    seconds = time.monotonic() - began
+    with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
         recipe = dataclasses.replace(recipe, split=shares_chosen)
         table = parted(table, recipe.split, recipe.train.seed)
@@ -133,7 +149,16 @@ def read_parted(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
         say(note)
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
-    return recipe, table
+    if looked:
+        say(findings_line(found_in(looked, table), recipe, seconds, settings.get("data__path", data.path)))
+    return recipe, table, looked
+
+
+def found_in(looked: Looked, table: Table) -> Findings:
+    """The findings on the images of a table, or on those of which it has some, in the parts that it gives them."""
+    from tenfold.check import findings_of, parts_of
+
+    return findings_of(looked, parts_of(looked.data.table, table))
 
 
 def _wanted_shares(recipe: Recipe, settings: dict[str, Any]) -> list[str]:

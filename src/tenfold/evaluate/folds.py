@@ -2,9 +2,13 @@ r"""Folds: the runs of a repeated cross-validation -> figures of the procedure t
 
 What is estimated is the procedure: this recipe, trained on as many images as the folds leave, and not one of the
 models. Accuracy and figures of counts (F1 and its kin) are taken over all images of a repeat at once, for a fold may
-hold none of a rare class. Areas and the means of probabilities are averaged over folds: scores of different models
-have no common scale (Forman and Scholz, "Apples-to-apples in cross-validation studies", 2010,
-https://doi.org/10.1145/1882471.1882479).
+hold none of a rare class; so is the calibration error, which in a fold of few images is mostly chance cut off at 0.
+Areas and the means of probabilities are averaged over folds: scores of different models have no common scale (Forman
+and Scholz, "Apples-to-apples in cross-validation studies", 2010, https://doi.org/10.1145/1882471.1882479).
+
+Each fold's probabilities are calibrated by a temperature that `train_folds` fitted on the other folds, so that log
+loss, Brier score and calibration error are those of images that had no say in it. One say is left to a fold's images:
+each training keeps the epoch that did best on them.
 
 Every image is tested once a repeat, but the training sets overlap, so that the folds' errors are not independent and
 the interval of so many independent images would be too narrow. Nadeau and Bengio (2003,
@@ -39,7 +43,7 @@ from tenfold.metrics import METRICS
 from tenfold.run import Run
 from tenfold.tasks import Findings
 
-AVERAGED = ("log_loss", "brier", "roc_auc", "average_precision", "calibration_error")
+AVERAGED = ("log_loss", "brier", "roc_auc", "average_precision")
 """Figures that are averaged over folds; all others are of the images of a repeat together."""
 
 

@@ -7,7 +7,8 @@ The error of a classifier falls with the number n of its training images about a
 (Hestness et al. 2017, https://arxiv.org/abs/1712.00409; Mahmood et al. 2022, https://arxiv.org/abs/2207.01725, on how
 uncertain extrapolations of it are). A handful of points does not settle three parameters, so all curves of a grid are
 weighed by how well they fit, with the exponents that such studies report taken as more likely before; the band and the
-expected gain are those of the weighed curves together, not of the best one.
+expected gain are those of the weighed curves together, not of the best one. benchmarks/learning_curve.py holds what
+half of the images predict against what all of them gave.
 
 Shapes: M trainings, G curves.
 """
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, check_level, to_json, wilson
+from tenfold.estimate import Estimate, check_level, standard_errors, to_json, wilson
 from tenfold.evaluate.evaluation import evaluate_run
 from tenfold.run import Run
 
@@ -51,12 +52,20 @@ class Point:
     n: int
     """Validation images."""
     seed: int
+    worth: float = 0.0
+    """How many independent validation images would say as much: fewer than n where they are in groups; 0 is n."""
+
+    @property
+    def trials(self) -> float:
+        """As many independent images as the validation part is worth."""
+        return self.worth or float(self.n)
 
     @property
     def accuracy(self) -> Estimate:
-        """The share of hits, as of independent images."""
-        low, high = wilson(self.hits, self.n)
-        return Estimate(self.hits / self.n, low, high, 0.95, self.n, "Wilson over images")
+        """The share of hits."""
+        share = self.hits / self.n
+        low, high = wilson(share * self.trials, self.trials)
+        return Estimate(share, low, high, 0.95, self.n, f"Wilson over {self.trials:.0f} images' worth")
 
     @property
     def error(self) -> float:
@@ -141,15 +150,18 @@ class LearningCurve:
     def _variances(self, errors: Floats) -> Floats:
         """Of each error: chance among validation images, and chance in training as far as seeds show it.
 
+        Seeds differ in proportion to the error: at 40 training images by tens of points, at 300 by tenths. One spread
+        for all sizes would let the curve pass by the last points, which matter most.
+
         The validation images are the same for all points, so that errors at two sizes vary less against each other
         than two independent ones; how much is not known from counts, and independence is the cautious choice.
         """
-        sampling = errors * (1 - errors) / np.array([point.n + 1 for point in self.points])
+        sampling = errors * (1 - errors) / np.array([point.trials + 1 for point in self.points])
         sizes = np.array([point.images for point in self.points])
         groups = [errors[sizes == size] for size in np.unique(sizes)]
         repeated = [group for group in groups if len(group) > 1]
-        between = float(np.mean([group.var(ddof=1) for group in repeated])) if repeated else 0.0
-        variances: Floats = sampling + between + (MISFIT * errors) ** 2
+        between = float(np.mean([group.var(ddof=1) / group.mean() ** 2 for group in repeated])) if repeated else 0.0
+        variances: Floats = sampling + (between + MISFIT**2) * errors**2
         return variances
 
 
@@ -182,8 +194,15 @@ def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCur
         evaluation = evaluate_run(run, "validation", level=level)
         accuracy = next(iter(evaluation.figures.values()))
         hits = round(accuracy.value * evaluation.n)
-        points.append(Point(len(run.table.part("train")), hits, evaluation.n, run.recipe.train.seed))
+        worth = min(images_worth(accuracy), float(evaluation.n))
+        points.append(Point(len(run.table.part("train")), hits, evaluation.n, run.recipe.train.seed, worth))
     return fit_learning_curve(points, level=level)
+
+
+def images_worth(share: Estimate) -> float:
+    """Of how many independent images Wilson's interval would end where that of a proportion does."""
+    end = share.low if share.low < share.value else share.high
+    return standard_errors(share.level, None) ** 2 * end * (1 - end) / (share.value - end) ** 2
 
 
 def say_gain(curve: LearningCurve) -> str:

@@ -57,6 +57,9 @@ class Table:
     """Images in memory: name -> uint8 [N, H, W], [N, H, W, C], or a list of [H, W] and [H, W, C]."""
     notes: tuple[str, ...] = ()
     """What the reader saw and left out, a sentence each (hidden files, files that are no images)."""
+    alike: dict[str, str] = field(default_factory=dict)
+    """Content hash -> name of the set of near copies or shots in a row that the image is in, where it is in one: what
+    a check found. Such images stay in one part, as those of a group do."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -116,6 +119,7 @@ def stack_tables(tables: Sequence[Table]) -> Table:
         samples=pd.concat([table.samples for table in tables], ignore_index=True),
         boxes=pd.concat(boxes, ignore_index=True) if boxes else None,
         arrays={name: images for table in tables for name, images in table.arrays.items()},
+        alike={digest: name for table in tables for digest, name in table.alike.items()},
     )
 
 

@@ -1,7 +1,7 @@
 """Areas under curves, and the curves: how well a score ranks the images of a class above all others.
 
-An area comes with each image's influence on it, from which its variance follows without resampling: the
-infinitesimal jackknife (Efron 1982, chapter 6), which for the ROC area is the method of DeLong et al. (1988,
+An area comes with each image's influence on it, from which its variance follows without resampling: the jackknife
+(Efron 1982, chapters 3 and 6), whose infinitesimal form is for the ROC area the method of DeLong et al. (1988,
 https://doi.org/10.2307/2531595).
 
 Shapes: N images, P of them positive, Q = N - P negative, T different scores.
@@ -9,7 +9,7 @@ Shapes: N images, P of them positive, Q = N - P negative, T different scores.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,14 @@ class Area(NamedTuple):
     value: float
     """0 to 1."""
     influence: NDArray[np.float64]
-    """float64 [N], sum 0: how the area moves per unit of additional weight of each image."""
+    """float64 [N], sum 0: how the area moves per unit of weight of each image."""
     trials: float
     """The area is in its kind a proportion of so many images: what one more of them can tell."""
-    cautious: bool = False
-    """Whether influences may find far too little variance, so that the area never counts as of more than `trials`."""
+    strata: NDArray[Any]
+    """[N]: images with equal values are of one kind, whose number says how well its part of the variance is known."""
+    rough: bool = False
+    """Whether the luckiest of many models is further off than influences say, so that after several looks half of the
+    trials are counted, and the interval even then only holds nearly so often as it says."""
 
 
 def ranked(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> Ranked:
@@ -66,26 +69,34 @@ def roc_auc(order: Ranked) -> Area:
     influence = np.where(
         order.positive, (outranked[order.step] - value) / positives, (outranking[order.step] - value) / negatives
     )
-    return Area(value, influence, float(4 * positives * negatives / (positives + negatives)))
+    return Area(value, influence, float(4 * positives * negatives / (positives + negatives)), order.positive)
 
 
 def average_precision(order: Ranked) -> Area:
     """Mean over the positive images of the precision among all that score at least as high (no interpolation).
 
-    With weights w, positive i has precision A_i / B_i (A: weight of the positives that score at least as high, B: of
-    all images); the influences are the derivatives of sum_i w_i A_i / B_i / sum_i w_i. Each positive counts as one
-    trial, as in the intervals of Boyd, Eng and Page, "Area under the precision-recall curve" (ECML PKDD 2013), and
-    never as more: by influences alone 90 % of the intervals of 30 images hold the truth at an accuracy of 60 %.
+    A positive has precision A / B (A: positives that score at least as high, B: all such images). The influences say
+    by how much the area falls when an image is left out (the jackknife): derivatives find too little variance where a
+    few images at the top decide. A single positive cannot be left out and has no influence. At most two trials a
+    positive are counted, so many as the ROC area has with equally many negatives; Boyd, Eng and Page, "Area under the
+    precision-recall curve" (ECML PKDD 2013), count one, which near 1 is too wide by far.
     """
-    seen = np.cumsum(order.images)
-    precision = np.cumsum(order.hits) / seen
-    positives = order.hits.sum()
-    value = float((order.hits * precision).sum() / positives)
-    # An image adds to A and B of every positive that scores no higher than itself, hence sums from the far end.
-    gain = np.cumsum((order.hits / seen)[::-1])[::-1]
-    loss = np.cumsum((order.hits * precision / seen)[::-1])[::-1]
-    own = np.where(order.positive, (precision - value + gain)[order.step], 0.0)
-    return Area(value, (own - loss[order.step]) / positives, float(positives), cautious=True)
+    hits, true, seen = order.hits, np.cumsum(order.hits), np.cumsum(order.images)
+    count, positives = seen[-1], true[-1]
+    terms = hits * true / seen
+    value = float(terms.sum() / positives)
+    above = np.cumsum(terms) - terms
+    fewer = np.maximum(seen - 1, 1)
+    # What is left when one image of a step is left out: of the steps above it all, of its own and those below less.
+    without_negative = (above + _from_the_end(hits * true / fewer)) / positives
+    kept = hits * (true - 1) / fewer
+    own = (hits - 1) * (true - 1) / fewer
+    below = _from_the_end(kept) - kept
+    without_positive = (above + own + below) / (positives - 1) if positives > 1 else np.full(len(hits), value)
+    left = np.where(order.positive, without_positive[order.step], without_negative[order.step])
+    influence = (count - 1) / count * (left.mean() - left)
+    trials = 2 * positives * min(1.0, 2 * (count - positives) / count)
+    return Area(value, influence, float(trials), order.positive, rough=True)
 
 
 def roc_curve(order: Ranked) -> dict[str, list[float]]:
@@ -102,6 +113,12 @@ def precision_recall_curve(order: Ranked) -> dict[str, list[float]]:
     true = np.cumsum(order.hits)
     recall = np.append(0.0, true / true[-1])
     return {"recall": _thinned(recall), "precision": _thinned(np.append(1.0, true / np.cumsum(order.images)))}
+
+
+def _from_the_end(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each value and all after it, summed."""
+    sums: NDArray[np.float64] = np.cumsum(values[::-1])[::-1]
+    return sums
 
 
 def _thinned(values: NDArray[np.float64]) -> list[float]:

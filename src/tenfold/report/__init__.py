@@ -5,6 +5,7 @@
     figures.py     what each figure is called and how it is written
     diagnosis.py   what the training said about itself
     training.py    the curves of training
+    findings.py    what a check found of the images before training
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
     page.py        the sections in their order, into report.html.j2 and report.css

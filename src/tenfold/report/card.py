@@ -51,8 +51,11 @@ def card(run: Run) -> str:
     evaluated = [name for name in ("test", "validation") if name in evaluations]
     context = Context(run, evaluations[evaluated[0]], Thumbnails(run.table)) if evaluated else None
     figures = figure_rows(evaluations)
+    fitted: dict[str, Any] = run.card.get("calibration", {})
+    calibrated = "the other folds" if "others" in fitted else "its validation part" if "temperature" in fitted else ""
     return render_file(
         "card.md.j2",
+        calibrated=calibrated,
         md=markdown,
         name=run.path.resolve().name,
         headline=headline(run, context),

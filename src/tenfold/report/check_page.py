@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tenfold.check.findings import Evidence, Finding, Findings, Sample, are, count
@@ -16,6 +17,9 @@ SHOWN = 24
 
 ABREAST = 6
 """Images that it shows of one set."""
+
+Look = Callable[[int], Thumbnail]
+"""Place in the table that was checked -> the image there."""
 
 
 class Picture(NamedTuple):
@@ -43,14 +47,15 @@ class Shown(NamedTuple):
 
 def check_page(name: str, findings: Findings, table: Table, other: Table | None = None, price: str = "") -> str:
     """The page on the data called `name`; `price` is the sentence on what a leak was worth to a run."""
-    here, there = Thumbnails(table), Thumbnails(other) if other is not None else None
+    here = Thumbnails(table).__getitem__
+    there = None if other is None else Thumbnails(other).__getitem__
     return render_file(
         "check_page.html.j2",
         css=stylesheet(),
         name=name,
         headline=headline(findings),
         price=price,
-        findings=[(finding, shown_sets(finding, findings, here, there)) for finding in findings.found],
+        findings=[(finding, shown_sets(finding, findings, here, there, SHOWN)) for finding in findings.found],
         limit=SHOWN,
     )
 
@@ -64,13 +69,13 @@ def headline(findings: Findings) -> str:
     return f"{first} in {count(findings.images, 'image')}{more}."
 
 
-def shown_sets(finding: Finding, findings: Findings, here: Thumbnails, there: Thumbnails | None) -> list[Shown]:
+def shown_sets(finding: Finding, findings: Findings, here: Look, there: Look | None, limit: int) -> list[Shown]:
     """The first sets of a finding with their pictures."""
-    return [_shown(item, findings, here, there) for item in finding.sets[:SHOWN]]
+    return [_shown(item, findings, here, there) for item in finding.sets[:limit]]
 
 
-def _shown(item: Evidence, findings: Findings, here: Thumbnails, there: Thumbnails | None) -> Shown:
-    pictures = [Picture(here[row], findings.samples[row], False) for row in item.rows[:ABREAST]]
+def _shown(item: Evidence, findings: Findings, here: Look, there: Look | None) -> Shown:
+    pictures = [Picture(here(row), findings.samples[row], False) for row in item.rows[:ABREAST]]
     if there is not None:
-        pictures += [Picture(there[row], findings.others[row], True) for row in item.others[:ABREAST]]
+        pictures += [Picture(there(row), findings.others[row], True) for row in item.others[:ABREAST]]
     return Shown(pictures, item.words, len(item.rows) + len(item.others) - len(pictures))

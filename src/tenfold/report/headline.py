@@ -133,8 +133,9 @@ def _method(figure: Estimate) -> str:
 
 def _few_groups(run: Run, context: Context) -> list[str]:
     """Images of one group are alike; with few groups no interval over images can tell how much."""
-    count = run.table.part(context.part).samples["group"].nunique()
-    if not 0 < count < FEWEST_GROUPS:
+    groups = run.table.part(context.part).samples["group"]
+    count = groups.nunique() + int(groups.isna().sum())
+    if groups.isna().all() or count >= FEWEST_GROUPS:
         return []
     noun = "one group" if count == 1 else f"only {count} groups"
     return [

@@ -16,6 +16,7 @@ from tenfold.recipe import recipe_dict
 from tenfold.report.context import Context, Section, render_file, stylesheet
 from tenfold.report.diagnosis import diagnosis
 from tenfold.report.figures import figure_label, write_level
+from tenfold.report.findings import findings
 from tenfold.report.headline import headline
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
@@ -29,11 +30,13 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     evaluations: dict[str, Any] = from_json(run.evaluations)
     evaluated = [name for name in ("test", "validation") if name in evaluations]
     part = evaluated[0] if evaluated else None
-    context = Context(run, evaluations[part], Thumbnails(run.table)) if part else None
-    found = diagnosis(run)
+    thumbnails = Thumbnails(run.table)
+    context = Context(run, evaluations[part], thumbnails) if part else None
+    found, checked = diagnosis(run), findings(run, thumbnails)
     sections = ({"diagnosis": found} if found else {}) | {"training": training(run)}
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
+    sections |= {"check": checked} if checked else {}
     environment = dict(run.environment)
     return render_file(
         "report.html.j2",

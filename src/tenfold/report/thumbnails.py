@@ -30,11 +30,13 @@ TINY = 48
 
 
 class Thumbnail(NamedTuple):
-    """One image of the page; `address` is empty where the image cannot be read."""
+    """One image of the page; `address` is empty where it cannot be shown."""
 
     name: str
     address: str = ""
     tiny: bool = False
+    why: str = "cannot be read"
+    """What is said of it where there is no address."""
 
 
 class Thumbnails:

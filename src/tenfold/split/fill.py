@@ -132,7 +132,8 @@ def torn_note(table: Table, torn: NDArray[np.int64]) -> str:
     """The sentence about samples that were left out as they tie two parts together; empty where there are none."""
     if len(torn) == 0:
         return ""
-    return f"Left out, as a group or a copy ties each to more than one part ({len(torn)}): {named(table, torn)}."
+    tie = "a group, a copy or a row of shots"
+    return f"Left out, as {tie} ties each to more than one part ({len(torn)}): {named(table, torn)}."
 
 
 def spread_note(table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str | None], what: str) -> str:
@@ -145,4 +146,4 @@ def spread_note(table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str
     if not rows:
         return ""
     names = named(table, np.array(rows, np.int64))
-    return f"{what} images of one group to more than one part, which flatters the result ({len(rows)}): {names}."
+    return f"{what} images that belong together to several parts, which flatters the result ({len(rows)}): {names}."

@@ -2,7 +2,8 @@
 
 A line says which part an image has: `hash,part,label,group,path`. The hash alone says which image is meant, so neither
 a new name nor a new place moves it. An empty part leaves the image out on purpose. `group` ties new images to old ones,
-and fills the groups that the reader does not know; `label` and `path` are there for the reader of the file.
+and fills the groups that the reader does not know; `label` and `path` are there for the reader of the file. Where a
+check found near copies or shots in a row, a column `alike` names the set that an image is in, and ties like a group.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Set
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +39,7 @@ from tenfold.split.fill import (
     tied_parts,
     torn_note,
 )
-from tenfold.split.ties import bond, bonds, texts
+from tenfold.split.ties import bond, bonds, join, texts
 
 
 class Entry(NamedTuple):
@@ -51,6 +53,8 @@ class Entry(NamedTuple):
     group: str = ""
     path: str = ""
     """From the folder of the file where the image lies in it; then, after a #, the row of a file of several images."""
+    alike: str = ""
+    """The set of near copies or shots in a row that the image is in."""
 
 
 def split_path(source: Path) -> Path:
@@ -65,7 +69,7 @@ def find_split(source: Path) -> Path | None:
 
 
 def read_split(path: Path) -> list[Entry]:
-    """The lines of a written split, comma, semicolon or tab between columns; `label`, `group`, `path` may be missing.
+    """The lines of a written split, comma, semicolon or tab between columns; all but `hash` and `part` may be missing.
 
     Raises DataError, with the line, for what is no content hash, an unknown part, or two parts of one image.
     """
@@ -80,7 +84,7 @@ def read_split(path: Path) -> list[Entry]:
     if not {"hash", "part"} <= set(names) <= set(Entry._fields) or len(set(names)) < len(names):
         raise DataError(
             f"The first line of the split {path} must name the columns hash and part, and of the others only label, "
-            f"group and path, not {', '.join(names) or 'nothing'}; repair it, or remove the file to split anew."
+            f"group, path and alike, not {', '.join(names) or 'nothing'}; repair it, or remove the file to split anew."
         )
     entries = [_entry(names, row, f"line {line} of {path}") for line, row in rows[1:]]
     _check_agreement(entries, [line for line, _ in rows[1:]], path)
@@ -101,27 +105,30 @@ def write_split(table: Table, path: Path) -> None:
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
-    entries = [Entry(*cells) for cells in zip(*columns, _paths(table, path), strict=True)]
+    columns += [_paths(table, path), [table.alike.get(digest, "") for digest in columns[0]]]
+    entries = [Entry(*cells) for cells in zip(*columns, strict=True)]
     if path.exists():
         old, here = read_split(path), set(columns[0])
         known = {entry.hash for entry in old}
         entries = [entry for entry in entries if entry.part or entry.hash in known]
         entries += [entry for entry in old if entry.hash not in here]
+    width = len(Entry._fields) if any(entry.alike for entry in entries) else Entry._fields.index("alike")
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Entry._fields)
+    writer.writerow(Entry._fields[:width])
     entries.sort(key=lambda entry: (natural_key(entry.path), entry.hash))
-    writer.writerows(entries)
+    writer.writerows(entry[:width] for entry in entries)
     write_file(path, text.getvalue())
 
 
 def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: float = 0.15, seed: int = 0) -> Table:
     """Give each image the part that the written split says; place those that are not in it.
 
-    An old image never moves. A new one joins the part of its group or of what it was made from; if that ties it to more
-    than one part it is left out; else it fills the part in which its class falls shortest of the wanted shares. What
-    the reader says of a new image's part holds. A new image without a group is left out, for its group may be in any
-    part, where every image of the file has one, or some have and the reader found none at all.
+    An old image never moves. A new one joins the part of its group, of what it was made from or of what it is alike
+    (`table.alike`); if that ties it to more than one part it is left out; else it fills the part in which its class
+    falls shortest of the wanted shares. What the reader says of a new image's part holds. A new image without a group
+    is left out, for its group may be in any part, where every image of the file has one, or some have and the reader
+    found none at all.
 
     The caller writes the result back, with `write_split`, before limiting the training part, so that what was new is
     old the next time. `notes` tell what was new, gone or left out.
@@ -131,11 +138,11 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     entries = read_split(path)
     table = hashed(table)
     needed = _groups_needed([entry.group for entry in entries], any(texts(table, "group")))
-    table = _with_groups(table, entries)
+    table = _with_ties(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
     hashes, given = texts(table, "hash"), texts(table, "part")
     left = open_shares(given, shares)
-    ties = bonds(table) + [bond(entry.hash, entry.group) for entry in entries]
+    ties = bonds(table) + [bond(entry.hash, entry.group, entry.alike) for entry in entries]
     # A new image in the reader's training part may have a group whose images went to validation.
     fixed = [known.get(digest, None if part == "train" else part) for digest, part in zip(hashes, given, strict=True)]
     fixed += [entry.part for entry in entries]
@@ -150,9 +157,10 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     absent = len(known.keys() - set(hashes))
     added = Counter(part for part, digest in zip(parts, hashes, strict=True) if part and digest not in known)
     silent = sum(known.get(digest) == LEFT_OUT for digest in hashes)
+    kept = [row for row, digest in enumerate(hashes) if parts[row] and digest not in known]
     return noted(
         assigned(table, parts),
-        _new_note(added, path),
+        _new_note(added, _count_tied(ties, kept), path),
         f"{path.name} has {absent} images that are not here; they keep their parts." if absent else "",
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
         spread_note(table, ties, fixed, f"{path.name} gives"),
@@ -212,11 +220,20 @@ def _paths(table: Table, path: Path) -> list[str]:
     return names
 
 
-def _with_groups(table: Table, entries: list[Entry]) -> Table:
-    """The table with the groups of the file where the reader knows none."""
+def _with_ties(table: Table, entries: list[Entry]) -> Table:
+    """The table with the groups of the file where the reader knows none, and with its sets of what is alike.
+
+    A set that was found again keeps the name that it has in the file, as members that are not here have it too.
+    """
     groups = {entry.hash: entry.group or None for entry in entries}
     pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
-    return table.assign(group=[group or groups.get(digest or "") for group, digest in pairs])
+    old = {entry.hash: entry.alike for entry in entries if entry.alike}
+    names: dict[str, str] = {}
+    for digest, name in table.alike.items():
+        if digest in old:
+            names[name] = min(old[digest], names.get(name, old[digest]))
+    alike = old | {digest: names.get(name, name) for digest, name in table.alike.items()}
+    return replace(table.assign(group=[group or groups.get(digest or "") for group, digest in pairs]), alike=alike)
 
 
 def _groups_needed(groups: list[str], found: bool) -> bool:
@@ -253,8 +270,15 @@ def _clashes(
     return np.array(sorted(clash), np.int64)
 
 
-def _new_note(added: Counter[str], path: Path) -> str:
+def _count_tied(ties: list[list[str]], rows: list[int]) -> int:
+    """How many of the samples at these rows share a block with another member."""
+    blocks = join(ties)
+    return int((np.bincount(blocks)[blocks[rows]] > 1).sum()) if rows else 0
+
+
+def _new_note(added: Counter[str], tied: int, path: Path) -> str:
     if not added:
         return ""
     counts = ", ".join(f"{added[part]} to {part}" for part in PARTS if added[part])
-    return f"New images, not yet in {path.name}: {counts}."
+    kept = f"; {tied} of them with what they belong to, by group, as copies or as shots in a row" if tied else ""
+    return f"New images, not yet in {path.name}: {counts}{kept}."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError, UsageError
+from tenfold.errors import DataError
 from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
@@ -43,10 +43,12 @@ def split_table(
 ) -> Table:
     """Fill `part`: train, validation and test, stratified by class as well as blocks of samples allow.
 
-    Byte-identical images and images of one group stay in one part. A class of images that stand alone is split to
-    within one image of its shares, and a class with three or more separate images or groups is in all three parts.
-    Parts that the reader found are kept; those that it did not are taken from the rest, of which `validation` and
-    `test` then are the shares. The result depends on `seed` and the images' contents, not on their order or names.
+    Byte-identical images, images of one group and those of one set in `table.alike` (near copies and shots in a row,
+    which `tenfold.check_table(table).keep_together(table)` notes there) stay in one part. A class of images that stand
+    alone is split to within one image of its shares, and a class with three or more separate images or groups is in all
+    three parts. Parts that the reader found are kept; those that it did not are taken from the rest, of which
+    `validation` and `test` then are the shares. The result depends on `seed` and the images' contents, not on their
+    order or names.
 
     `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why, and which
     images are left out as they cannot be read.
@@ -87,23 +89,14 @@ def split_table(
 def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
     """Keep `per_class` training images of each class, drawn by `seed`; the other training images are left out.
 
-    The draw is nested: with one seed the images kept for 10 are among those kept for 20. Copies of an image are drawn
-    only when no other image is left. Samples of unknown class, validation and test are as before.
+    The draw is nested: with one seed the images kept for 10 are among those kept for 20. Copies of an image and what is
+    alike are drawn only when no other image is left. Samples of unknown class, validation and test are as before.
     """
     check_range("per_class", per_class, 1, 2**31)
     limited, drawn = _limited(table, [per_class] * len(table.classes), seed)
     short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
     sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
     return noted(limited, sentence)
-
-
-def shrink_table(table: Table, share: float, *, seed: int = 0) -> Table:
-    """Keep a share, above 0 and at most 1, of each class's training images, at least one, drawn as in `limit_table`."""
-    if not 0 < share <= 1:
-        raise UsageError(f"share must be above 0 and at most 1, not {share:g}.")
-    labels = table.part("train").labels()
-    counts = np.bincount(labels[labels >= 0], minlength=len(table.classes))
-    return _limited(table, np.ceil(share * counts - 1e-9).astype(int).tolist(), seed)[0]
 
 
 def _limited(table: Table, limits: list[int], seed: int) -> tuple[Table, list[int]]:
@@ -123,11 +116,13 @@ def _limit_order(table: Table, seed: int) -> list[int]:
     """The rows in the order in which they are drawn: by random number, further copies of an image at the end."""
     keys = sample_keys(table, seed, _LIMIT).tolist()
     hashes, sources = texts(table, "hash"), texts(table, "source")
-    seen: Counter[str | None] = Counter()
+    seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
     for row in sorted(range(len(table)), key=lambda row: (keys[row], hashes[row], sources[row])):
-        ranked.append((seen[hashes[row]], len(ranked), row))
-        seen[hashes[row]] += 1
+        digest = hashes[row] or ""
+        shown = table.alike.get(digest, digest)
+        ranked.append((seen[shown], len(ranked), row))
+        seen[shown] += 1
     return [row for _, _, row in sorted(ranked)]
 
 
@@ -210,7 +205,8 @@ def _block_note(blocks: NDArray[np.int64]) -> str:
     shared = sizes[sizes > 1]
     if len(shared) == 0:
         return ""
-    return f"{shared.sum()} images belong to {len(shared)} groups or sets of copies, each kept in one part."
+    sets = "groups, sets of copies or rows of shots"
+    return f"{shared.sum()} images belong to {len(shared)} {sets}, each kept in one part."
 
 
 def _absence_note(table: Table, shares: dict[str, float]) -> str:

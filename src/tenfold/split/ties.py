@@ -30,14 +30,26 @@ def bonds(table: Table) -> list[list[str]]:
     columns = ("hash", "origin", "group", "source")
     rows = table.samples["row"].astype(object)
     return [
-        bond(digest, group) + ([f"hash {origin}"] if origin else []) + [f"image {source} {row}"]
+        bond(digest, group, table.alike.get(digest or ""))
+        + ([f"hash {origin}"] if origin else [])
+        + [f"image {source} {row}"]
         for digest, origin, group, source, row in zip(*(texts(table, name) for name in columns), rows, strict=True)
     ]
 
 
-def bond(digest: str | None, group: str | None) -> list[str]:
-    """The ties by content hash and by group."""
-    return [f"hash {digest}"] + ([f"group {group}"] if group else [])
+def grouped(table: Table) -> Table:
+    """The table with the set of near copies or shots in a row as the group of each sample that has none of its own."""
+    pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
+    return (
+        table.assign(group=[group or table.alike.get(digest or "") for group, digest in pairs])
+        if table.alike
+        else table
+    )
+
+
+def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
+    """The ties by content hash, by group and by a set of near copies or shots in a row."""
+    return [f"hash {digest}"] + ([f"group {group}"] if group else []) + ([f"alike {alike}"] if alike else [])
 
 
 def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:

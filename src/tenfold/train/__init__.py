@@ -8,11 +8,13 @@ choose.py      what a recipe leaves open, chosen from the images
 measure.py     precision, speed and learning rate, measured on this machine
 loop.py        the one training loop
 schedule.py    learning rate and image size over the training
-optimizer.py   optimizers, clipping, averaged weights
+optimizer.py   which optimizer steps which weights; clipping, averaged weights
+muon.py        the default optimizer
+light.py       optimizers that start without PyTorch's compiler
 calibrate.py   what is fitted to the finished model: its temperature
 events.py      TensorBoard's events
 evidence.py    how images as they are came out with the weights of several epochs
-diagnosis.py   what a training says about itself, in words
+diagnosis/     what a training says about itself, in words
 checkpoint.py  going on after a stop
 ranks.py       several processes
 interrupt.py   Ctrl-C

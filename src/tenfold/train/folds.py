@@ -3,7 +3,8 @@
     OUT/recipe.toml           the recipe that was asked for
     OUT/repeat1-fold1/ ...    a run each, with the fold as its validation part; the test part is in none of them
 
-What is there already is kept: the same call goes on where an interrupted one stopped.
+What is there already is kept: the same call goes on where an interrupted one stopped. When all folds of a repeat are
+trained, the temperature of each run is fitted anew, on the folds of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from tenfold.images.table import Table
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run
 from tenfold.split import fold_tables
+from tenfold.train.calibrate import calibrate_folds
+from tenfold.train.choose import choose_device
 from tenfold.train.progress import Progress, Report, no_report
+from tenfold.train.ranks import join_ranks
 from tenfold.train.start import resume_training, train_model
 
 
@@ -33,7 +37,9 @@ def train_folds(
     """Train the recipe `repeats` x `folds` times, each on all but one fold of what is not in the test part.
 
     Blocks of images that belong together stay whole. Each run has a seed of its own, counted up from the recipe's, so
-    that the spread over runs holds what chance in training does too. The runs come repeat by repeat.
+    that the spread over runs holds what chance in training does too. Each run's probabilities are calibrated by what
+    the other folds of its repeat say, so that the figures of its own fold do not flatter them. The runs come repeat by
+    repeat.
     Raises UsageError where `out` holds something else or there are fewer separate images than folds, and what
     `train_model` raises.
     """
@@ -46,6 +52,8 @@ def train_folds(
         progress(Progress("note", f"Fold {count + 1} of {len(numbers)}: {name}"))
         seeded = recipe.change(train={"seed": recipe.train.seed + count})
         runs.append(train_or_resume(part, seeded, folder / name, task, progress))
+        if fold == folds and join_ranks(choose_device(recipe.train.device)).is_first:
+            runs[-folds:] = calibrate_folds(runs[-folds:])
     return runs
 
 

@@ -29,7 +29,7 @@ from tenfold.train.checkpoint import Row, State, save_checkpoint
 from tenfold.train.diagnosis import say_diverged
 from tenfold.train.interrupt import catch_interrupt
 from tenfold.train.measure import precision_context, torch_threads
-from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer
+from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer, set_rate
 from tenfold.train.progress import Progress, Report, several
 from tenfold.train.ranks import Ranks
 from tenfold.train.schedule import GROWN, Schedule
@@ -159,8 +159,7 @@ class Loop:
         batch = batch.to(self.device)
         every = Losses({}, {})
         for step, loss_pass, optimizer in zip(self.steps, self.passes, self.optimizers, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate)
             with self.context():
                 losses: Losses = loss_pass(batch)
             self._refuse_infinite(losses, rate)

@@ -14,7 +14,7 @@ import torch
 from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
-from tenfold.train.optimizer import clip_gradients, make_optimizer
+from tenfold.train.optimizer import clip_gradients, make_optimizer, set_rate
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -44,16 +44,24 @@ def measure_pace(model: Model, batch: Batch, recipe: Recipe, device: torch.devic
 
     A copy of the model is trained for a few steps; the model is left as it was. Two threads beside another program
     can be fifty times slower than one (they wait for each other inside each convolution), so half the threads are
-    tried too. bfloat16, and fewer threads, must be at least a tenth faster to be taken.
+    tried too, and precisions with that many. bfloat16, and fewer threads, must be at least a tenth faster to be taken.
     """
-    given = recipe.train
-    best = Pace("", 0, math.inf)
-    for precision in PRECISIONS if given.precision == "auto" else (given.precision,):
-        for threads in _thread_counts(given.threads, device):
-            with torch_threads(threads):
-                seconds = _step_seconds(model, batch, recipe, precision, device)
-            if seconds < 0.9 * best.seconds:
-                best = Pace(precision, threads, seconds)
+    given, counts = recipe.train, _thread_counts(recipe.train.threads, device)
+
+    def pace(precision: str, threads: int) -> Pace:
+        with torch_threads(threads):
+            return Pace(precision, threads, _step_seconds(model, batch, recipe, precision, device))
+
+    precisions = PRECISIONS if given.precision == "auto" else (given.precision,)
+    fewest = _quickest([pace(precision, counts[-1]) for precision in precisions])
+    return _quickest([*(pace(fewest.precision, threads) for threads in counts[:-1]), fewest])
+
+
+def _quickest(paces: list[Pace]) -> Pace:
+    """The first, or a later one that is at least a tenth faster."""
+    best = paces[0]
+    for later in paces[1:]:
+        best = later if later.seconds < 0.9 * best.seconds else best
     return best
 
 
@@ -91,8 +99,7 @@ def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, d
         rate = 10 ** (-6 + 6 * index / 99)
         total = 0.0
         for step, optimizer in zip(steps, optimizers, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate)
             loss = torch.stack(list(step.losses(batch.to(device)).minimize.values())).sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -109,14 +116,14 @@ def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, d
 
 
 def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, device: torch.device) -> float:
-    """Seconds of one training step on `batch`: the least of two, after one that warms up."""
+    """Seconds of one training step on `batch`, after one that warms up."""
     trial = copy.deepcopy(model).to(device).train()
     steps = [step for step in trial.steps() if step.parameters]
     optimizers = [make_optimizer(step, recipe.train) for step in steps]
     context = precision_context(precision, device)
     moved = batch.to(device)
-    times = []
-    for _ in range(3):
+    seconds = 0.0
+    for _ in range(2):
         start = time.perf_counter()
         for step, optimizer in zip(steps, optimizers, strict=True):
             with context():
@@ -128,5 +135,5 @@ def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, de
             torch.cuda.synchronize(device)
         elif device.type == "mps":
             torch.mps.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+        seconds = time.perf_counter() - start
+    return seconds

@@ -9,21 +9,50 @@ from torch import Tensor, nn
 
 from tenfold.models.contract import Model, Step
 from tenfold.recipe import TrainSettings
+from tenfold.train.light import light
+from tenfold.train.muon import Muon
+
+LEARNING_RATES = {"muon": 0.04, "adamw": 0.005, "sgd": 0.1}
+"""The default peak of each optimizer."""
+
+_FEW_INPUTS = 4  # kernels over so few channels (images, or one channel each) are not of the hidden layers
+_REST = LEARNING_RATES["adamw"] / LEARNING_RATES["muon"]
+
+_SGD, _ADAMW = light(torch.optim.SGD), light(torch.optim.AdamW)
 
 
 def make_optimizer(step: Step, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimizer of one step; weights of one dimension (biases, normalization) do not decay."""
-    decayed = [parameter for parameter in step.parameters if parameter.requires_grad and parameter.ndim > 1]
-    free = [parameter for parameter in step.parameters if parameter.requires_grad and parameter.ndim <= 1]
+    """The optimizer of one step; weights of one dimension (biases, normalization) do not decay.
+
+    Muon is for the kernels of hidden convolutions; all else is stepped by AdamW, at an eighth of its rate.
+    """
+    weights = [weight for weight in step.parameters if weight.requires_grad]
+    with_muon = settings.optimizer == "muon"
+    kernels = [weight for weight in weights if with_muon and weight.ndim == 4 and weight.shape[1] > _FEW_INPUTS]
+    taken = {id(weight) for weight in kernels}
+    others = [weight for weight in weights if id(weight) not in taken]
+    factor = _REST if with_muon else 1.0
     groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        _group(kernels, settings.weight_decay, 1.0, True),
+        _group([weight for weight in others if weight.ndim > 1], settings.weight_decay, factor, False),
+        _group([weight for weight in others if weight.ndim <= 1], 0.0, factor, False),
     ]
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, foreach=True)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
+        return _SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, foreach=True)
+    made = Muon if with_muon else _ADAMW
+    return made(groups, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
+
+
+def _group(weights: list[nn.Parameter], decay: float, factor: float, orthogonal: bool) -> dict[str, object]:
+    return {"params": weights, "weight_decay": decay, "factor": factor, "orthogonal": orthogonal}
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:

@@ -44,13 +44,12 @@ class Plan:
         Where a time limit leaves too few epochs, the images are made smaller: of flowers, 120 s on 2 cores allow 19
         epochs at 96 px (77.5 % of the validation part right) or 28 at 72 px (80.0 %).
         """
-        before = self.recipe
         self._measure(training)
         settings = self.recipe.train
         if not self.epoch_seconds or not may_shrink or self.recipe.image.size < _SHRUNK_FROM:
             return
         if self._epochs_left() < min(_ENOUGH_EPOCHS, settings.epochs or _ENOUGH_EPOCHS):
-            self.recipe = shrink_images(before)
+            self.recipe = shrink_images(self.recipe)
             self._measure(training)
 
     def settle_epochs(self) -> None:

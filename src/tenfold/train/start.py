@@ -29,6 +29,7 @@ from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run, read_card, resume_command, write_json, write_weights
+from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
 from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, load_checkpoint
@@ -54,12 +55,13 @@ def train_model(
     *,
     task: str = "classification",
     progress: Report = no_report,
+    findings: dict[str, Any] | None = None,
 ) -> Run:
     """Train the recipe's model on the table's training part and leave a run in the folder `out`.
 
     The table needs its parts (`split_table`); samples without a part are not used. The test part is only noted: its
     images are hashed where that was not done before, and never decoded. Ctrl-C saves and raises Interrupted;
-    `resume_training(out)` goes on.
+    `resume_training(out)` goes on. `findings` are those of a check, as their `to_json` gives them, for the report.
 
     Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
     images cannot be read; TrainingError where a loss is no longer finite.
@@ -81,7 +83,7 @@ def train_model(
         raise unknown("task", task, TASKS)
     find_model(recipe.model.name)
     table = table.take(np.flatnonzero(table.samples["part"].notna()))
-    table = hashed(table, unreadable=recipe.data.unreadable)
+    table = grouped(hashed(table, unreadable=recipe.data.unreadable))
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
@@ -102,7 +104,7 @@ def train_model(
     recipe = plan.recipe
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
-        _begin(folder, table, environment, card, recipe)
+        _begin(folder, table, environment, card, recipe, findings)
     state = State(epochs=recipe.train.epochs, most=given.train.epochs if recipe.train.minutes else 0)
     state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
@@ -110,15 +112,24 @@ def train_model(
     return Run(folder, table)
 
 
-def _begin(folder: Path, table: Table, environment: dict[str, Any], card: dict[str, Any], recipe: Recipe) -> None:
+def _begin(
+    folder: Path,
+    table: Table,
+    environment: dict[str, Any],
+    card: dict[str, Any],
+    recipe: Recipe,
+    findings: dict[str, Any] | None,
+) -> None:
     """Write what a run begins with; recipe.toml comes last, and nothing stays where it cannot be written."""
     try:
         write_table(table, folder / "table.parquet")
         write_json(folder / "environment.json", environment)
         write_json(folder / "model.json", card)
+        if findings is not None:
+            write_json(folder / "findings.json", findings)
         write_recipe(recipe, folder / "recipe.toml")
     except OSError as error:
-        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json"):
+        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json", "findings.json"):
             with suppress(OSError):
                 (folder / name).unlink()
         raise DataError(

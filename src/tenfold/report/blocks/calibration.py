@@ -101,7 +101,9 @@ def _temperature(context: Context) -> str:
     fitted: dict[str, Any] = context.run.card.get("calibration", {})
     if "temperature" not in fitted:
         return "The probabilities are as the network gives them: this run has no validation part to fit them to."
-    images = f"{fitted['n']:,} validation image{'s' if fitted['n'] != 1 else ''}"
+    others = fitted.get("others", 0)
+    count, kind = (others, "of the other folds") if others else (fitted["n"], "of the validation part")
+    images = f"{count:,} image{'s' if count != 1 else ''} {kind}"
     if fitted["temperature"] == 1:
         done = f"The probabilities are as the network gives them: {images} gave no reason to change them."
     else:
@@ -110,7 +112,7 @@ def _temperature(context: Context) -> str:
             f"The probabilities are calibrated: {images} said that the network should be {way} sure, so its logits are "
             f"divided by {fitted['temperature']:.3g}."
         )
-    if context.part == "validation":
+    if context.part == "validation" and not others:
         return f"{done} The figures here are of the very images that this was fitted on, and flatter it a little."
     return f"{done} The images here had no say in that."
 

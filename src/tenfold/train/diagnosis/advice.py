@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
-from tenfold.train.choose import LEARNING_RATES
 from tenfold.train.diagnosis.case import FAR
 from tenfold.train.evidence import Facts
+from tenfold.train.optimizer import LEARNING_RATES
 
 
 def calm(recipe: Recipe) -> str:

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.estimate import Estimate, to_json
-from tenfold.train.choose import LEARNING_RATES
 from tenfold.train.diagnosis.curves import Curve, blind_loss, read_curve
 from tenfold.train.evidence import Facts
+from tenfold.train.optimizer import LEARNING_RATES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,9 @@ import numpy as np
 
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
-from tenfold.train.choose import LEARNING_RATES
 from tenfold.train.diagnosis.advice import calm, hurry
 from tenfold.train.diagnosis.case import FAR, Case, Diagnosis
+from tenfold.train.optimizer import LEARNING_RATES
 
 _ABOVE = 1.5  # of the blind loss: no training ends there that has not run away
 _ROSE = 0.4  # of the blind loss: a rise of the training loss that chance does not make
