@@ -253,8 +253,8 @@ def test_what_a_limit_on_errors_leaves(tmp_path, part):
     assert "there are 120 validation images (one of each group)" in page.text
     assert "5 % not supported at any confidence" in page.text
     assert (
-        "150 images of the validation part said that the network should be less sure, so its logits are divided by 1.25."
-        in page.text
+        "150 images of the validation part said that the network should be less sure, "
+        "so its logits are divided by 1.25." in page.text
     )
     assert ("The images here had no say in that." in page.text) == (part == "test")
     assert ("of the very images that this was fitted on, and flatter it a little." in page.text) == (part != "test")

@@ -78,7 +78,7 @@ def search_cells(cells: Cells, queries: Tensor, *, nearest: int, likeness: float
         rows = order[start : start + _QUERIES]
         values, images = _look(cells, queries[rows], nearest)
         which, column = torch.nonzero(values >= likeness, as_tuple=True)
-        pairs = (images[which, column] << 32 | rows[which]).unique()
+        pairs = torch.unique(images[which, column] << 32 | rows[which])
         return torch.stack([pairs >> 32, pairs & 0xFFFFFFFF])
 
     return torch.cat([torch.zeros(2, 0, dtype=torch.int64), *in_threads(look, range(0, len(order), _QUERIES))], 1)
