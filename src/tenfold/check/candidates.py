@@ -6,9 +6,9 @@ Brightness and contrast drop out and fine detail never enters. Turning or mirror
 its numbers, so all eight turns of an image are had for nothing. A tenth cut off moves what is left by up to a tenth,
 which is more than such a descriptor bears; so each image has five more, of parts of it, and a crop resembles one.
 
-Cost: a product of matrices in blocks, 18 cosines a pair of images, without approximation. 50,000 images among
-themselves took 43 s of processor time, so 100,000 take about 170 s: 1.5 minutes on two cores that nobody else uses.
-Memory is 5 KB an image, and what comes back grows with the number of images only.
+Cost: up to ALL_PAIRS pairs a product of matrices in blocks, 18 cosines a pair, without approximation. Beyond, the
+search by cells (cells.py), whose time grows with N ** 1.5: 100,000 images took 69 s of processor time instead of 173,
+and 98.9 % of the copies remained (benchmarks/scale.py). Memory is 10 KB an image.
 
 Shapes: N images, M images to search, T = 8 turns, Q = 5 parts, D numbers of a descriptor, F * F = D, P pairs.
 """
@@ -31,7 +31,7 @@ PARTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 """Where the parts lie: rows and columns, 0 at the beginning, 1 at the end."""
 
 ALL_PAIRS = 10**9
-"""Up to so many pairs all are compared."""
+"""Up to so many pairs all are compared: 31,000 images among themselves, from where on cells are quicker."""
 
 _SIDE, _PART = 32, 29  # pixels that the transform is taken from, and of a part of it: 0.906 of the side
 _BLOCK = 256  # images that are described at a time
