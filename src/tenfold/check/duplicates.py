@@ -63,8 +63,7 @@ def find_duplicates(
     among N; so sets of copies hang together, but not every two of a set are a pair. A blank image (white, black, one
     color) tells nothing of where it came from: only equal pixels make it a copy.
 
-    Time grows with N * N (or N * M), memory with N. 10,000 images against 50,000 took 37 s on two busy cores; for
-    100,000 among themselves three to five minutes are to be expected, half of it for the comparison of pixels.
+    Memory grows with N, time with N * N (or N * M) up to 31,000 images, with N ** 1.5 beyond; see candidates.py.
     """
     own, theirs = _Firsts(signatures), None if against is None else _Firsts(against)
     other, other_pixels = (own, pixels) if theirs is None else (theirs, against_pixels)
