@@ -93,23 +93,17 @@ def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
     alike are drawn only when no other image is left. Samples of unknown class, validation and test are as before.
     """
     check_range("per_class", per_class, 1, 2**31)
-    limited, drawn = _limited(table, [per_class] * len(table.classes), seed)
-    short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
-    sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
-    return noted(limited, sentence)
-
-
-def _limited(table: Table, limits: list[int], seed: int) -> tuple[Table, list[int]]:
-    """The table with at most so many training images of each class, and how many there are."""
     table = hashed(table)
     parts = texts(table, "part")
     labels = table.labels().tolist()
     drawn = [0] * len(table.classes)
     for row in _limit_order(table, seed):
         if parts[row] == "train" and labels[row] >= 0:
-            parts[row] = "train" if drawn[labels[row]] < limits[labels[row]] else LEFT_OUT
+            parts[row] = "train" if drawn[labels[row]] < per_class else LEFT_OUT
             drawn[labels[row]] += 1
-    return assigned(table, parts), drawn
+    short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
+    sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
+    return noted(assigned(table, parts), sentence)
 
 
 def _limit_order(table: Table, seed: int) -> list[int]:

@@ -39,12 +39,10 @@ def bonds(table: Table) -> list[list[str]]:
 
 def grouped(table: Table) -> Table:
     """The table with the set of near copies or shots in a row as the group of each sample that has none of its own."""
+    if not table.alike:
+        return table
     pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
-    return (
-        table.assign(group=[group or table.alike.get(digest or "") for group, digest in pairs])
-        if table.alike
-        else table
-    )
+    return table.assign(group=[group or table.alike.get(digest or "") for group, digest in pairs])
 
 
 def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
