@@ -15,7 +15,7 @@ points too high (0.31 without sign) and lies in the band, 0.9 wide, in 9 of 12; 
 by 0.92. The first eight splits also settled that the spread over seeds is taken in proportion to the error: with one
 spread for all sizes accuracy was off by 1.06 there and gain by 0.95, no better than no change. So these eight flatter
 the curve a little; of the other four, accuracy was off by 0.16 and gain by 0.30 without sign. The flowers, which had no
-say in it either, have not been run yet. All were trained by Muon at rate 0.003, since the recipe did not yet name AdamW.
+say in it either, have not been run yet. All were trained by Muon at rate 0.003; the recipe now names AdamW.
 
 A case is a split (digits) or a choice of three of the five classes (flowers). As `tenfold curve` does, an eighth, a
 quarter, a half and all of half of the training images are trained on, with each seed, and a curve is fitted to the
