@@ -92,6 +92,9 @@ class Benchmark:
         self.options = options
         self.pythons = {"fastai": options.fastai_python, "keras": options.keras_python}
         self.peers = [name for name, python in self.pythons.items() if python]
+        self.recipes = {
+            peer: [name for name in RECIPES[peer] if name in options.recipes] or RECIPES[peer] for peer in self.peers
+        }
         self.split = hashlib.sha256(options.split.read_bytes()).hexdigest()[:12]
         self.file: Path = options.results / "results.jsonl"
         self.entries: list[Entry] = []
@@ -216,8 +219,8 @@ def calibrate(bench: Benchmark) -> None:
     """What an epoch costs each peer, in the precision that is the faster one for its first recipe."""
     bench.run(Plan("calibrate", "tenfold", minutes=0.5))
     for contender in bench.peers:
-        first, *others = RECIPES[contender]
-        for precision in PRECISIONS:
+        first, *others = bench.recipes[contender]
+        for precision in bench.options.precisions:
             bench.run(Plan("calibrate", contender, recipe=first, precision=precision, epochs=2))
         for recipe in others:
             precision = bench.fastest("calibrate", contender=contender, recipe=first)
@@ -227,7 +230,7 @@ def calibrate(bench: Benchmark) -> None:
 def tune(bench: Benchmark) -> None:
     """Each peer's recipes for the same time, judged by the validation part."""
     for contender in bench.peers:
-        for recipe in RECIPES[contender]:
+        for recipe in bench.recipes[contender]:
             precision = bench.fastest("calibrate", contender=contender, recipe=recipe)
             bench.run(Plan("tune", contender, recipe=recipe, precision=precision, minutes=bench.options.tune_minutes))
 
@@ -237,8 +240,8 @@ def same(bench: Benchmark) -> None:
     for seed in range(bench.options.seeds):
         bench.run(Plan("same", "tenfold", seed, "plain", epochs=bench.options.same_epochs))
         for contender in bench.peers:
-            precisions = PRECISIONS if seed == 0 else (bench.fastest("same", contender=contender, seed=0),)
-            for precision in precisions:
+            faster = [bench.fastest("same", contender=contender, seed=0)] if seed else bench.options.precisions
+            for precision in faster:
                 bench.run(Plan("same", contender, seed, "plain", precision, epochs=bench.options.same_epochs))
     counts = {entry["parameters"] for entry in bench.done("same")}
     if len(counts) > 1:
@@ -251,11 +254,15 @@ def curve(bench: Benchmark) -> None:
         for minutes in bench.options.minutes:
             bench.run(Plan("curve", "tenfold", seed, minutes=minutes))
             for contender in bench.peers:
-                tuned = bench.done("tune", contender=contender)
-                if not tuned:
-                    raise SystemExit(f"{contender} is not tuned; run the stages calibrate and tune first.")
-                best = max(tuned, key=lambda entry: float(entry["validation_accuracy"]))
-                bench.run(Plan("curve", contender, seed, best["recipe"], best["precision"], minutes=minutes))
+                recipe, *others = bench.recipes[contender]
+                precision = bench.fastest("calibrate", contender=contender, recipe=recipe)
+                if others:
+                    tuned = bench.done("tune", contender=contender)
+                    if not tuned:
+                        raise SystemExit(f"{contender} is not tuned; run the stages calibrate and tune first.")
+                    best = max(tuned, key=lambda entry: float(entry["validation_accuracy"]))
+                    recipe, precision = best["recipe"], best["precision"]
+                bench.run(Plan("curve", contender, seed, recipe, precision, minutes=minutes))
 
 
 def main() -> int:
@@ -268,6 +275,8 @@ def main() -> int:
     parser.add_argument("--tenfold-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", nargs="+", type=float, default=[1, 3, 6, 12], help="budgets of the stage curve")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="those worth a try")
+    parser.add_argument("--recipes", nargs="+", default=[], help="one for each peer: what an earlier stage tune found")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of the stages same and curve")
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--tune-minutes", type=float, default=3)
