@@ -220,6 +220,15 @@ def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
         assert torch.get_num_threads() == 2
 
 
+@pytest.mark.parametrize(("gain", "tried"), [(0.1, {"float32"}), (3.0, {"float32", "bfloat16"})])
+def test_a_processor_without_units_for_bfloat16_makes_no_such_step(monkeypatch, gain, tried):
+    made = set()
+    monkeypatch.setattr(measure, "_step_seconds", lambda model, batch, recipe, kind, device: made.add(kind) or 1.0)
+    monkeypatch.setattr(measure, "convolution_speed", lambda kind: gain if kind == "bfloat16" else 1.0)
+    assert measure.measure_pace(None, None, Recipe(), torch.device("cpu")).precision == "float32"
+    assert made == tried
+
+
 def test_threads_are_halved_where_training_becomes_many_times_slower():
     said = []
     loop = SimpleNamespace(state=State(threads=2), _latest=deque(maxlen=8), _quickest=math.inf, report=said.append)

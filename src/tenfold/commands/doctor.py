@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -239,28 +238,9 @@ def _torch_devices() -> dict[str, Any]:
 
 def _speed() -> dict[str, float]:
     """GFLOP/s of a small convolution on this processor, in float32 and in bfloat16."""
-    import torch
+    from tenfold.train.measure import PRECISIONS, convolution_speed
 
-    images = torch.randn(8, 64, 32, 32).contiguous(memory_format=torch.channels_last)
-    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
-    work = 2 * 8 * 64 * 64 * 9 * 32 * 32 / 1e9
-    speed = {}
-    with torch.inference_mode():
-        for kind in (torch.float32, torch.bfloat16):
-            seconds = _seconds(layer.to(kind), images.to(kind))
-            speed[str(kind).removeprefix("torch.")] = round(work / seconds, 1)
-    return speed
-
-
-def _seconds(layer: torch.nn.Module, images: torch.Tensor) -> float:
-    """The shortest of the calls that fit into a third of a second, after one to warm up."""
-    layer(images)
-    times: list[float] = []
-    while sum(times) < 0.3:
-        start = time.perf_counter()
-        layer(images)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return {precision: round(convolution_speed(precision), 1) for precision in PRECISIONS}
 
 
 def _caches() -> list[dict[str, Any]]:
