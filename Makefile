@@ -59,4 +59,5 @@ $(READY): requirements.txt pyproject.toml | $(UV)
 	@echo "Setting up .venv; the first time this fetches PyTorch, several GB on Linux (README.md says how to take less)."
 	@$(UV) pip install --python .venv --requirement requirements.txt
 	@$(UV) pip install --python .venv --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c "from tenfold.augment.kernel import compile_passes; compile_passes()"
 	@touch $@

@@ -49,7 +49,7 @@ from tenfold.recipe import Recipe, read_recipe
 from tenfold.split import split_table
 from tenfold.train import train_model
 
-STILL = {"rotate": 0, "shift": 0, "scale": 1, "aspect": 1, "color": 0, "flip": "off", "mix_share": 0}
+STILL = {"policy": "none"}
 DIGITS = read_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml").change(
     model={"width": 16}, train={"epochs": 12, "precision": "float32", "threads": 1, "device": "cpu"}
 )

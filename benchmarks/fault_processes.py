@@ -182,11 +182,12 @@ def kill_evaluation(stage: Stage, number: int) -> str:
         child.kill()
     written = [name for name, content in contents(run.parent).items() if before.get(name[4:]) != content]
     check_kept(before, run, "predictions.parquet", "evaluation.json", "README.md")
+    for lock in (run.parent / "ledger.lock", run / "evaluation.lock"):
+        if lock.exists():
+            with patch.object(ledger, "PATIENCE", 0.1):
+                refused(command("evaluate", run, "--part", "test"), "one was killed: remove that file")
+            lock.unlink()
     check_whole(run)
-    if (run.parent / "ledger.lock").exists():
-        with patch.object(ledger, "PATIENCE", 0.1):
-            refused(command("evaluate", run, "--part", "test"), "one was killed: remove that file")
-        (run.parent / "ledger.lock").unlink()
     done(command("evaluate", run, "--part", "test"))
     check(json.dumps(Run(run).evaluations["test"]) == expected, "other figures, or another look")
     check_whole(run.parent)

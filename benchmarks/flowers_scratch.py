@@ -59,8 +59,7 @@ HERE = Path(__file__).resolve().parent
 STAGES = ("calibrate", "tune", "same", "curve", "show")
 PRECISIONS = ("float32", "bfloat16")
 RECIPES = {"fastai": ("onecycle", "imagenette", "growing"), "keras": ("example", "cosine", "narrow")}
-PLAIN = "--train.grow off --augment.flip off --augment.rotate 0 --augment.shift 0 --augment.scale 1 --augment.aspect 1"
-PLAIN += " --augment.color 0 --augment.mixup 0 --augment.cutmix 0 --augment.mix-share 0 --image.margin 1"
+PLAIN = "--policy none --train.grow off --image.margin 1"
 PLAIN += " --train.optimizer adamw"
 
 Entry = dict[str, Any]

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from tenfold.augment.plain import PlainInput
+from tenfold.augment.feed import PlainInput
 from tenfold.environment import processor_name
 from tenfold.images.cache import Canvases
 from tenfold.images.loader import Loader, shuffled
@@ -34,7 +34,7 @@ from tenfold.train.loop import Loop
 from tenfold.train.progress import no_report
 from tenfold.train.schedule import Schedule
 
-STILL = AugmentSettings("off", rotate=0, shift=0, scale=1, aspect=1, color=0, mix_share=0)
+STILL = AugmentSettings("none")
 IMAGES, SIZE, BATCH, CLASSES, ROUNDS = 768, 64, 64, 5, 7
 
 

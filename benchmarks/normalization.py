@@ -45,7 +45,7 @@ from tenfold.train import train_model
 NORMS, SIZES, RATES, SEEDS = ("none", "batch", "group"), (2, 8, 32, 128), (0.0005, 0.002, 0.008, 0.03), range(5)
 STAGES = ("digits", "flowers", "drift", "show")
 TARGETS = {"digits": 0.9, "flowers": 0.5}
-STILL = {"flip": "off", "rotate": 0.0, "shift": 0.0, "scale": 1.0, "aspect": 1.0, "color": 0.0, "mix_share": 0.0}
+STILL = {"policy": "none"}
 SAME = {"precision": "float32", "grow": "off", "label_smoothing": 0.0, "device": "cpu"}
 RECIPES = {
     "digits": Recipe().change(

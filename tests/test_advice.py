@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from tenfold.errors import UsageError
 from tenfold.estimate import wilson
 from tenfold.images.table import Table, make_samples
-from tenfold.split import advise_split
+from tenfold.split import advise_split, fold_tables, split_table
 from tenfold.split.advice import half_width, images_needed
 
 
@@ -57,6 +59,46 @@ def test_few_groups_are_told_of_and_do_not_change_the_shares():
     many = advise_split(made([500, 500], group_size=4))
     assert not many.folds
     assert "These images are 250 groups" in many.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("table", "here"),
+    [
+        (made([30, 30], group_size=60), "here is 1:"),
+        (made([30, 30], group_size=30), "here are 2:"),
+        (made([1, 1]), "here are 2:"),
+        (made([1]), "here is 1:"),
+    ],
+)
+def test_too_few_separate_images_for_three_parts_are_all_that_is_said(table, here):
+    advice = advise_split(table)
+    [reason] = advice.reasons
+    assert reason.startswith(f"Training, validation and test need 3 separate images or groups, and {here} no split")
+    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, False)
+
+
+@pytest.mark.parametrize("table", [made([1, 1, 1]), made([2] * 7), made([20, 20, 20], group_size=10)])
+def test_classes_that_cannot_be_in_three_parts_are_all_that_is_said(table):
+    [reason] = advise_split(table).reasons
+    assert reason.startswith("No class has 3 separate images or groups, so none can be in training, validation and")
+    assert "no split gives a test figure" in reason
+
+
+@pytest.mark.parametrize("table", [made([3, 3]), made([3]), made([40, 40], group_size=16), made([4, 2, 1]), made([10])])
+def test_the_folds_that_are_advised_can_be_dealt(table):
+    advice = advise_split(table)
+    folds, repeats = map(int, re.search(r"--folds (\d)x(\d)$", advice.reasons[-1]).groups())
+    split = split_table(table, validation=advice.validation, test=advice.test)
+    assert len(list(fold_tables(split, folds, repeats=repeats))) == folds * repeats
+    if folds < 5:
+        with pytest.raises(UsageError, match="the number of folds"):
+            fold_tables(split, folds + 1)
+
+
+def test_one_of_a_kind_is_said_in_the_singular():
+    reasons = " ".join(advise_split(made([4, 2, 1])).reasons)
+    assert "to each side (1 image)" in reasons
+    assert "keeps 1 to 3 training images" in reasons
 
 
 def test_the_width_said_is_that_of_the_interval():

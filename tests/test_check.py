@@ -32,12 +32,14 @@ from tenfold.check.sets import SAME, blocks_of
 from tenfold.check.survey import read_pixels, survey_table
 from tenfold.errors import DataError, UsageError
 from tenfold.estimate import Estimate, units_of
+from tenfold.evaluate import evaluate_run
 from tenfold.images.content import encoded
 from tenfold.images.readers import read_table
 from tenfold.images.table import PARTS, Table, make_samples
 from tenfold.looks import ledger_path
 from tenfold.metrics.intervals import share
 from tenfold.report.check_page import check_page, headline
+from tenfold.split import part_counts, split_table
 from tenfold.train import train_model
 from tests.toys import quick_recipe, save, scene, write_scenes, write_shapes
 
@@ -270,6 +272,32 @@ def test_a_class_of_too_few_separate_images_needs_a_decision() -> None:
     assert "a (2), b (2), c (2)" in found.found[0].evidence
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "evidence"),
+    [
+        (["only"] * 12, ("only",), "All images that have a label are only."),
+        (["only"] * 4 + [None], ("only",), "All images that have a label are only."),
+        ([None] * 4, (), "No image has a label."),
+    ],
+)
+def test_fewer_than_two_classes_need_a_decision(
+    labels: list[str | None], classes: tuple[str, ...], evidence: str
+) -> None:
+    table = table_of(labels, classes)
+    found = gather(table, class_findings(table, np.arange(len(labels))))
+    assert [finding.kind for finding in found.decisions] == ["one_class"]
+    assert found.decisions[0].evidence == evidence
+    assert found.decisions[0].images == len(labels)
+
+
+def test_one_class_is_told_before_train_refuses_it(tmp_path: Path, capsys: Capture) -> None:
+    folder = write_scenes(tmp_path / "data", ("cat",), 6)
+    assert main(["check", str(folder)]) == 1
+    out = capsys.readouterr().out
+    assert "Fewer than two classes" in out
+    assert "To decide: 1; notes: 0." in out
+
+
 def test_imbalance_is_a_note_with_its_price() -> None:
     table = table_of(["a"] * 30 + ["b"] * 10 + [None], ("a", "b"))
     found = gather(table, class_findings(table, np.arange(41)))
@@ -440,19 +468,62 @@ def test_sets_become_the_findings_that_they_are() -> None:
     assert sorted(found.groups()) == [(0, 1), (2, 3), (3, 7)]
 
 
-def test_a_row_of_shots_is_kept_together_up_to_a_third_of_its_class() -> None:
+@pytest.mark.parametrize(
+    ("images", "rows", "kept"),
+    [
+        (10, [(0, 1, 2, 3)], True),  # ten images a class, four of them in a row
+        (10, [(0, 1, 2, 3, 4, 5)], True),
+        (10, [(0, 1, 2, 3, 4, 5, 6)], False),  # too much of the class
+        (5, [(0, 1)], True),
+        (5, [(0, 1, 2)], True),
+        (4, [(0, 1)], True),
+        (3, [(0, 1)], False),  # no part of three could have another
+        (10, [(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)], True),
+        (10, [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)], False),
+    ],
+)
+def test_a_row_of_shots_is_kept_together_where_each_part_can_have_others(
+    images: int, rows: list[tuple[int, ...]], kept: bool
+) -> None:
+    labels = ["a"] * images + ["b"] * 10
+    table = table_of(labels, ("a", "b"), hash=[f"{row:032x}"[::-1] for row in range(len(labels))])
+    found = gather(table, set_findings(table, [], [Evidence(row) for row in rows]))
+    assert kinds(found) == ["bursts" if kept else "series"]
+    assert sorted(found.groups()) == (rows if kept else [])
+    assert found.decisions == ()
+    split = split_table(found.keep_together(table))
+    counts = part_counts(split)
+    blocks = images - sum(map(len, rows)) + len(rows) if kept else images
+    assert blocks >= 3
+    assert (counts > 0).all(axis=None), counts  # each part gets images of each class
+    parts = split.samples["part"].tolist()
+    again = gather(split, set_findings(split, [], [Evidence(row) for row in rows]))
+    if kept:
+        assert all(len({parts[place] for place in row}) == 1 for row in rows)
+        assert again.decisions == ()
+
+
+def test_rows_of_shots_in_two_parts_need_a_decision_and_have_a_price() -> None:
     table = table_of(["a"] * 9 + ["b"] * 12, ("a", "b"), part=["train", "test"] * 10 + ["test"])
-    bursts = [Evidence((0, 1, 2)), Evidence((4, 5, 6, 7)), Evidence((8, 9, 10, 11, 12)), Evidence((13, 15, 17, 19))]
+    bursts = [Evidence((0, 1, 2, 3, 4, 5)), Evidence((9, 11)), Evidence((13, 15, 17, 19)), Evidence((12, 14, 16))]
     found = gather(table, set_findings(table, [], bursts))
     short, long = found.find("bursts"), found.find("series")
     assert short is not None
     assert long is not None
-    assert [item.rows for item in short.sets] == [bursts[0].rows, bursts[2].rows, bursts[3].rows]  # torn ones first
-    assert [item.rows for item in long.sets] == [bursts[1].rows]
-    assert short.needs_decision is long.needs_decision is True
-    assert sorted(found.groups()) == [bursts[0].rows, bursts[2].rows, bursts[3].rows]
-    whole = gather(table.assign(part=[None] * 21), set_findings(table.assign(part=[None] * 21), [], bursts))
-    assert whole.decisions == ()
+    assert [item.rows for item in long.sets] == [bursts[0].rows]
+    assert short.needs_decision is False  # three rows, each in one part
+    assert long.needs_decision is True
+    assert "each so much of a class that under 40 % of it, or fewer than 2 separate images, are left" in long.evidence
+    assert long.price.endswith("--price RUN says by how much.")
+    torn = gather(table, set_findings(table, [], [Evidence((11, 12, 13))]))
+    assert [finding.kind for finding in torn.decisions] == ["bursts"]
+    assert torn.decisions[0].price.endswith("--price RUN says by how much.")
+
+
+def test_one_image_of_a_class_in_anothers_row_is_no_reason_to_tear_it() -> None:
+    table = table_of(["a"] * 10 + ["b"] * 2 + [None], ("a", "b"))
+    found = gather(table, set_findings(table, [], [Evidence((0, 1, 2, 10, 12))]))
+    assert kinds(found) == ["bursts"]
 
 
 def test_copies_are_found_across_labels_parts_and_data(tmp_path: Path) -> None:
@@ -535,7 +606,59 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_a_leak_is_priced_by_one_look(leaky: Path, tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize("kind", ["leak", "group_leak", "bursts", "series"])
+def test_what_lies_in_two_parts_is_leaked_and_what_does_not_is_not(kind: str) -> None:
+    hashes = [f"{row:032x}" for row in range(6)]
+    parts = ["train", "test", "test", "test", "validation", "test"]
+    table = table_of(["a"] * 6, ("a",), hash=hashes, part=parts)
+    found = Finding(kind, True, 6, "", "", "", (Evidence((0, 1)), Evidence((2, 3)), Evidence((4, 5))))
+    assert leaked_hashes(gather(table, [found]), "test") == {hashes[1], hashes[5]}
+    assert leaked_hashes(gather(table, [found]), "validation") == set()
+
+
+@pytest.mark.parametrize(
+    ("leaked", "said"),
+    [
+        (lambda table: set(), "no labelled test image of .* is leaked, so nothing flatters it. None was looked at."),
+        (lambda table: set(table.samples["hash"]), "all labelled test images of .* are leaked, so none is left. None"),
+    ],
+)
+def test_where_there_is_no_price_it_is_said_why(
+    leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, leaked: Any, said: str
+) -> None:
+    path = Path(shutil.copytree(leaky / "runs", tmp_path / "runs")) / "one"
+    found = leaked(check_run(path).table)
+    monkeypatch.setattr(check, "leaked_hashes", lambda findings, part: found)
+    main(["check", str(leaky / "shapes.csv"), "--price", str(path)])
+    assert re.search(f"No price: {said}", " ".join(capsys.readouterr().err.split()))
+    assert not ledger_path(path).exists()
+
+
+def test_after_an_evaluation_the_price_is_a_further_look(leaky: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(leaky / "runs", tmp_path / "runs")) / "one"
+    run = check_run(path)
+    test = run.table.part("test").samples["hash"]
+    leaked = set(test) & set(run.table.part("train").samples["hash"])
+    assert evaluate_run(run, "test").look == 1
+    price = price_leak(run, leaked, "test")
+    assert price is not None
+    assert (price.look, price.clean.level, price.clean.method) == (2, 0.975, "Clopper-Pearson over images")
+    noted = [json.loads(line) for line in ledger_path(path).read_text().splitlines()]
+    assert [line["images"] for line in noted] == [30, 18]
+    assert noted[1]["answers"].endswith(":price")
+    again = price_leak(run, leaked, "test")
+    assert again == price  # the same figures once more are no further look
+    assert evaluate_run(run, "test").look == 2
+    fewer = price_leak(run, set(sorted(leaked)[:6]), "test")
+    assert fewer is not None
+    assert fewer.look == 3  # another figure
+    free = price_leak(run, set(run.table.part("validation").samples["hash"][:3]), "validation")
+    assert free is not None
+    assert (free.look, free.clean.level) == (0, 0.95)
+    assert len(ledger_path(path).read_text().splitlines()) == 3
+
+
+def test_a_leak_is_priced_by_two_looks(leaky: Path, tmp_path: Path, capsys: Capture) -> None:
     shutil.copytree(leaky / "runs", tmp_path / "runs")
     path = tmp_path / "runs" / "one"
     run = check_run(path)
@@ -545,9 +668,9 @@ def test_a_leak_is_priced_by_one_look(leaky: Path, tmp_path: Path, capsys: Captu
     code = main(["check", str(leaky / "shapes.csv"), "--price", str(path), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert code == 1
-    assert len(ledger_path(path).read_text().splitlines()) == 1
+    assert len(ledger_path(path).read_text().splitlines()) == 2  # the figure with the leak, and that without
     price = told["price"]
-    assert (price["part"], price["images"], price["leaked"], price["look"]) == ("test", 30, 12, 1)
+    assert (price["part"], price["images"], price["leaked"], price["look"]) == ("test", 30, 12, 2)
     frame = run.predictions("test")
     hits = (frame["predicted"] == frame["label"]).to_numpy(float)
     seen = frame["hash"].isin(run.table.part("train").samples["hash"]).to_numpy()
@@ -791,6 +914,56 @@ def test_the_command_prints_a_table_and_exits_by_what_it_found(tmp_path: Path, c
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["decisions"]) == (17, 1)
     assert Findings.from_json(told).find("dark") is not None
+
+
+@pytest.mark.parametrize("option", ["--fix", "--page"])
+@pytest.mark.parametrize(
+    "taken",
+    ["data.csv", "data.split.csv", "other.csv", "a/0.png", "report.html", "a", "edited.csv", "link.csv", "against.csv"],
+)
+def test_nothing_but_its_own_is_written_over(tmp_path: Path, capsys: Capture, option: str, taken: str) -> None:
+    for name in "ab":
+        for number in range(2):
+            save(tmp_path / name / f"{number}.png", scene(10 * ord(name) + number))
+    lines = [f"{name}/{number}.png,{name},," for name in "ab" for number in range(2)]
+    own = "path,label,group,reason\n"  # all of these look like a listing that --fix wrote
+    for name in ("data.csv", "against.csv"):
+        (tmp_path / name).write_text("\n".join([own.strip(), *lines]) + "\n")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "data.csv")
+    (tmp_path / "data.split.csv").write_text("hash,part\n" + "".join(f"{n:032x},train\n" for n in range(4)))
+    (tmp_path / "other.csv").write_text("path,label\na/0.png,a\n")
+    (tmp_path / "edited.csv").write_text("path,label,group,reasons\na/0.png,a,,\n")
+    (tmp_path / "report.html").write_text("<!doctype html>\n<title>flowers · Tenfold</title>\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words = ["check", str(tmp_path / "data.csv"), "--against", str(tmp_path / "against.csv")]
+    assert main([*words, option, str(tmp_path / taken)]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    if taken in ("data.csv", "link.csv", "against.csv"):
+        other = "--against" if taken == "against.csv" else "DATA"
+        assert f"{option} must name a file of its own, not that of {other}," in told
+    else:
+        assert f"{option} writes over nothing but what {option} wrote, and" in told
+        assert "is something else; give another name, or remove it first." in told
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before  # not even a cache
+
+
+def test_what_a_check_wrote_is_written_anew(tmp_path: Path, capsys: Capture) -> None:
+    folder = write_scenes(tmp_path / "data", each=3)
+    page, listing = tmp_path / "check.html", tmp_path / "clean.csv"
+    words = ["check", str(folder), "--page", str(page), "--fix", str(listing)]
+    assert main(words) == 0
+    before = page.read_bytes(), listing.read_bytes()
+    save(folder / "cat" / "new.png", scene(500))
+    assert main(words) == 0
+    assert page.read_bytes() != before[0]
+    assert len(listing.read_bytes().splitlines()) == len(before[1].splitlines()) + 1
+    capsys.readouterr()
+    assert main(["check", str(folder), "--page", str(listing)]) == 2
+    assert main(["check", str(folder), "--fix", str(page)]) == 2
+    new = str(tmp_path / "new.csv")
+    assert main(["check", str(folder), "--fix", new, "--page", new]) == 2
+    assert "--page must name a file of its own, not that of --fix" in " ".join(capsys.readouterr().err.split())
+    assert not Path(new).exists()
 
 
 def test_the_command_follows_the_split_beside_the_data(tmp_path: Path, capsys: Capture) -> None:

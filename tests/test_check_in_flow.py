@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from PIL import Image
 
 import tenfold
 from tenfold.__main__ import main
-from tenfold.check import check_table, duplicates, findings_of, look_at_table
+from tenfold.check import check_table, duplicates, findings_of, look_at_table, stored
 from tenfold.check.duplicates import Duplicate
 from tenfold.check.findings import Evidence, Finding, Findings, gather
 from tenfold.check.pairs import Pair, near_pairs
@@ -104,6 +106,26 @@ def test_what_was_compared_is_not_compared_again(monkeypatch: pytest.MonkeyPatch
     few = both.take(range(0, 15, 2))
     assert named(few, near_pairs(few, more[::2].__getitem__)) < named(both, found)
     assert len(compared) == 3
+
+
+def test_a_cache_that_cannot_be_written_loses_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, signatures = signed([0, 1])
+    near_pairs(signatures, images.__getitem__)
+    [path] = store_folder("pairs").parent.rglob("pairs-*.npz")
+    more, both = signed([0, 1, 2])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "write_file", refuse)
+        found = near_pairs(both, more.__getitem__)
+    assert len(found) == 2
+    assert list(path.parent.glob("pairs-*.npz")) == [path]  # what was known before is known still
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert near_pairs(both, more.__getitem__) == found
+    assert len(list(path.parent.glob("pairs-*.npz"))) == 2
 
 
 def test_a_damaged_search_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:

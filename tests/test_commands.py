@@ -31,7 +31,7 @@ from tenfold.commands.output import readable_bytes, show_json, show_table
 from tenfold.commands.train import _stop_told, free_folder, read_parted
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
-from tenfold.recipe import Recipe
+from tenfold.recipe import PolicySetting, Recipe
 from tenfold.run import Run
 from tenfold.train.progress import Progress
 
@@ -60,7 +60,7 @@ def another(section: str, name: str) -> tuple[list[str], Any]:
         return [], True
     if isinstance(default, tuple):
         return ["2", "3"], tuple(map(get_args(hint)[0], (2, 3)))
-    if hint is str:
+    if hint in (str, PolicySetting):
         return ["x"], "x"
     value = next(choice for choice in get_args(hint) or (hint(0.5), hint(1), hint(2)) if choice != default)
     return [str(value)], value
@@ -99,7 +99,7 @@ def test_help_lists_the_commands_in_the_order_of_the_flow(capsys: Capture) -> No
     text = capsys.readouterr().out
     places = [text.index(f"│ {name} ") for name in COMMANDS]
     assert places == sorted(places)
-    flow = "check split train evaluate compare curve predict report cache doctor"
+    flow = "check split augment train evaluate compare curve predict report cache doctor"
     assert list(COMMANDS) == flow.split()
 
 
@@ -593,7 +593,7 @@ def test_evaluate_counts_its_looks_at_the_test_part(work: Path, capsys: Capture)
         assert all(set(figure) == ESTIMATE for figure in result["figures"].values())
     assert looks == [1, 1]  # the same answers again
     assert main(["evaluate", "runs/digits-1", "--part", "test"]) == 0
-    assert "This is look 1 at this test part: nothing was chosen by it" in capsys.readouterr().out
+    assert "This is look 1 at this test part: no other look at these images is known here" in capsys.readouterr().out
 
 
 def test_evaluate_refuses_what_it_cannot_do(work: Path) -> None:

@@ -29,7 +29,7 @@ from tenfold.train.evidence import Facts, Measured, Outcome
 from tests.report_run import make_run
 from tests.toys import quick_recipe, write_shapes
 
-STILL = {"rotate": 0.0, "shift": 0.0, "scale": 1.0, "aspect": 1.0, "color": 0.0, "flip": "off", "mix_share": 0.0}
+STILL = {"policy": "none"}
 CLASSES = ("bar", "disc", "ring")
 EPOCHS = 20
 USUAL = {"optimizer": "adamw", "lr": 0.005, "epochs": EPOCHS, "balance": "none"}
@@ -190,7 +190,7 @@ def test_overfitting_says_from_when_by_how_much_and_how_far_both_parts_are_apart
     assert "From epoch 7 on the validation loss rose by 0.3 (" in found.says
     assert "20.0 points" in found.says
     assert found.evidence["validation_loss_rise"].level == pytest.approx(1 - 0.05 / EPOCHS)
-    assert "--augment.scale 0.5" in found.next
+    assert "--policy standard" in found.next
     forgotten = Measured(7, make_outcome(1.0, 0.001), lowest)  # the training loss did not fall: something else
     assert alarms(diagnose(sound_history(), make_facts(last, forgotten))) == []
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from tenfold.errors import DataError, UsageError
-from tenfold.evaluate import Evaluation, evaluate_run, ledger
+from tenfold.evaluate import Evaluation, evaluate_run, evaluation, ledger
 from tenfold.evaluate.ledger import record_look
-from tenfold.looks import count_looks, ledger_path
+from tenfold.looks import Looks, count_looks, ledger_path
 from tenfold.run import Run
 from tenfold.train import train_model
 from tests.toys import quick_recipe, shapes_table
@@ -89,7 +89,7 @@ def test_a_full_disk_is_told_of_and_loses_no_look(path: Path, monkeypatch: pytes
 def test_looks_at_once_get_numbers_of_their_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ledger.looks_at
 
-    def slowly(path: Path, hashes: list[str]) -> set[str]:
+    def slowly(path: Path, hashes: list[str]) -> Looks:
         found = real(path, hashes)
         time.sleep(0.02)
         return found
@@ -130,7 +130,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def fresh(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The run without a look or an evaluation yet."""
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
-    for name in ("predictions.parquet", "evaluation.json"):
+    for name in ("predictions.parquet", "evaluation.json", "ledger.jsonl"):
         (run.path / name).unlink(missing_ok=True)
     ledger_path(run.path).unlink(missing_ok=True)
     return run
@@ -205,3 +205,39 @@ def test_a_part_without_any_label_is_refused_and_no_look(fresh: Run) -> None:
 def test_the_validation_part_is_free_to_look_at(fresh: Run) -> None:
     assert [evaluate_run(fresh, "validation").look for _ in range(2)] == [0, 0]
     assert not ledger_path(fresh.path).exists()
+
+
+# Two at once
+
+
+def test_two_evaluations_of_one_run_at_once_lose_nothing(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = evaluation.record_look
+
+    def meanwhile(*arguments: Any) -> int:
+        """What another process does after this one has read what the run holds."""
+        evaluate_run(Run(fresh.path, fresh.table), "validation")
+        return real(*arguments)
+
+    monkeypatch.setattr(evaluation, "record_look", meanwhile)
+    evaluate_run(fresh, "test")
+    assert set(fresh.evaluations) == {"validation", "test"}
+    assert [len(fresh.predictions(part)) for part in ("validation", "test")] == [6, 6]
+    assert not list(fresh.path.glob("*.lock"))
+
+
+def test_an_evaluation_waits_for_another_that_is_writing(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate_run(fresh, "validation")
+    before = (fresh.path / "predictions.parquet").read_bytes()
+    lock = fresh.path / "evaluation.lock"
+    lock.touch()
+    monkeypatch.setattr(ledger, "PATIENCE", 0.05)
+    with pytest.raises(DataError, match=r"holds .*evaluation\.lock; where none is running, one was killed: remove"):
+        evaluate_run(fresh, "test")
+    assert (fresh.path / "predictions.parquet").read_bytes() == before
+    assert set(fresh.evaluations) == {"validation"}
+    monkeypatch.undo()
+    removal = threading.Timer(0.2, lock.unlink)
+    removal.start()
+    assert evaluate_run(fresh, "test").look == 1  # noted before, and shown only now
+    removal.join()
+    assert Evaluation.from_json(fresh.evaluations["validation"]).figures == first.figures

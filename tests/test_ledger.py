@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from scipy.stats import beta, binomtest, chi2, norm
 from scipy.stats import t as student
 
-from tenfold.errors import UsageError
+from tenfold.errors import DataError, UsageError
 from tenfold.estimate import (
     Estimate,
     clopper_pearson,
@@ -38,7 +38,7 @@ from tenfold.metrics.classification import classification_findings
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
 from tenfold.train import train_model
-from tests.toys import quick_recipe, shapes_table
+from tests.toys import quick_recipe, shapes_table, write_shapes
 
 QUICK = {"train": {"epochs": 1}}
 
@@ -217,6 +217,71 @@ def test_the_same_answers_are_no_further_look_and_leave_no_line(tmp_path: Path) 
     assert [count_looks(path, hashes[:1]), count_looks(path, ["f" * 32]), count_looks(path, [])] == [3, 1, 0]
 
 
+def test_a_run_that_is_moved_or_copied_brings_its_looks(tmp_path: Path) -> None:
+    hashes = [f"{number * 2**70:032x}" for number in range(1, 9)]
+    runs = [tmp_path / "project" / name for name in "abc"]
+    for run in runs:
+        run.mkdir(parents=True)
+
+    def look(run: Path) -> int:
+        return record_look(ledger_path(run), run, hashes, run.name)
+
+    assert [look(run) for run in runs] == [1, 2, 3]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    runs[2].rename(elsewhere / "c")
+    path = ledger_path(elsewhere / "c")
+    assert path == elsewhere / "ledger.jsonl"
+    assert not path.exists()
+    assert count_looks(path, hashes) == 3  # the two others at home count too
+    assert look(elsewhere / "c") == 3
+    (elsewhere / "d").mkdir()
+    assert [look(elsewhere / name) for name in "dcd"] == [4, 4, 4]
+    assert [look(runs[0]), look(runs[0])] == [3, 3]
+    alone = tmp_path / "alone"
+    shutil.copytree(runs[0], alone / "a")
+    assert count_looks(ledger_path(alone / "a"), hashes) == 3  # as many as there were when it was evaluated last
+    assert count_looks(ledger_path(alone / "a"), ["f" * 32]) == 0
+
+
+def test_a_look_without_answers_counts_once_though_both_ledgers_have_it(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    path, hashes = ledger_path(tmp_path / "run"), ["e" * 32]
+    assert [record_look(path, tmp_path / "run", hashes) for _ in range(3)] == [1, 2, 3]
+    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == path.read_bytes()
+    assert count_looks(path, hashes) == 3
+
+
+def test_the_ledger_is_that_of_the_nearest_folder_that_has_one(tmp_path: Path) -> None:
+    run = tmp_path / "project" / "runs" / "deep" / "run"
+    run.mkdir(parents=True)
+    assert ledger_path(run) == run.parent / "ledger.jsonl"
+    (tmp_path / "project" / "ledger.jsonl").touch()
+    assert ledger_path(run) == tmp_path / "project" / "ledger.jsonl"
+    assert record_look(ledger_path(run), run, ["e" * 32], "a") == 1
+    assert ledger_path(run) == tmp_path / "project" / "ledger.jsonl"  # its own is none of the project
+    (tmp_path / "project" / "runs" / "ledger.jsonl").touch()
+    assert ledger_path(run) == tmp_path / "project" / "runs" / "ledger.jsonl"
+
+
+def test_what_a_killed_look_left_in_either_ledger_is_made_whole(tmp_path: Path) -> None:
+    run, hashes = tmp_path / "run", ["e" * 32]
+    run.mkdir()
+    path, own = ledger_path(run), run / "ledger.jsonl"
+    record_look(path, run, hashes, "a")
+    whole = path.read_bytes()
+    own.write_bytes(whole[:20])  # killed between the two, or within the second
+    assert count_looks(path, hashes) == 1
+    assert record_look(path, run, hashes, "a") == 1
+    assert (path.read_bytes(), len(own.read_bytes().splitlines())) == (whole, 1)
+    path.unlink()
+    assert record_look(path, run, hashes, "a") == 1
+    assert len(path.read_bytes().splitlines()) == len(own.read_bytes().splitlines()) == 1
+    own.write_bytes(b"{}\n")
+    with pytest.raises(DataError, match=r"The ledger of looks .*run.ledger\.jsonl is damaged"):
+        count_looks(path, hashes)
+
+
 def test_an_image_is_known_by_what_it_was_made_from_too(tmp_path: Path) -> None:
     table = shapes_table(tmp_path, 2)
     table = table.assign(hash=[f"{row * 2**70:032x}" for row in range(1, 7)], origin=["f" * 32, *[None] * 5])
@@ -290,6 +355,36 @@ def test_an_image_more_or_less_or_another_label_is_a_look_and_resets_nothing(run
     labels[test[0]] = "ring" if labels[test[0]] != "ring" else "disc"
     assert evaluate_run(Run(run.path, run.table.assign(label=labels)), "test").look == 4
     assert evaluate_run(run, "test").look == 4
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two classes, bar and disc."""
+    place = tmp_path_factory.mktemp("pair")
+    folder = write_shapes(place / "data", 12)
+    shutil.rmtree(folder / "ring")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENFOLD_CACHE", str(place / "cache"))
+        table = split_table(read_table(folder), validation=0.25, test=0.25)
+        return train_model(table, quick_recipe(**QUICK), place / "run")
+
+
+def test_what_is_said_as_it_is_anyway_is_no_look_and_a_new_figure_is(pair: Run) -> None:
+    def looks(**options: object) -> int:
+        return evaluate_run(pair, "test", **options).look
+
+    assert looks() == 1
+    probability = np.array([row[1] for row in pair.predictions("test")["probability"]])
+    assert not np.isin(0.5, probability)
+    assert [looks(threshold=0.5), looks(positive="disc"), looks(positive="disc", threshold=0.5, level=0.9)] == [1, 1, 1]
+    between = np.sort(probability)[:2].mean()  # all but one image are then a disc
+    assert [looks(threshold=between), looks(threshold=between, positive="disc"), looks(threshold=0.5)] == [2, 2, 2]
+    assert looks(top_k=1) == 3
+    assert looks() == 3
+
+
+def test_top_k_is_a_look_where_it_shows_another_figure(run: Run) -> None:
+    assert [evaluate_run(run, "test", **options).look for options in ({}, {"top_k": 2}, {"top_k": 1})] == [1, 1, 2]
 
 
 def test_the_second_look_has_the_exact_interval_at_the_stricter_level(run: Run) -> None:

@@ -1,15 +1,18 @@
 """What a batch holds does not depend on batch size, threads, ranks or a restart."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from tenfold.augment.plain import PlainAugmentation
+from tenfold.augment.feed import PolicyInput
+from tenfold.augment.policy import Mix
+from tenfold.augment.published import named_policy
 from tenfold.draws import hash_numbers
 from tenfold.images.cache import Canvases
 from tenfold.images.loader import Loader, balanced, shuffled
 from tenfold.images.preprocess import Preprocessing
-from tenfold.recipe import AugmentSettings
 
 COUNT = 23
 
@@ -21,7 +24,8 @@ def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None):
     canvases = Canvases([None] * COUNT, lambda row: (pixels[row], affine[row]))
     hashes = hash_numbers([f"{generator.integers(2**63):016x}" for _ in range(COUNT)])
     preprocessing = Preprocessing("rgb", 16, 20, "crop", "triangle", 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
-    augment = PlainAugmentation(AugmentSettings(mix_share=0.5), preprocessing, True, lambda epoch: 12, mixes)
+    policy = dataclasses.replace(named_policy("standard"), mix=Mix(mixup=0.4, cutmix=1.0, share=0.5))
+    augment = PolicyInput(policy, preprocessing, lambda epoch: 12, mixes)
     label = np.eye(COUNT, dtype=np.float32)
     return Loader(
         canvases,

@@ -173,7 +173,7 @@ def facts_of(run: FakeRun, **changes: object) -> list[str]:
 
 def test_the_first_look_and_unreadable_images_are_named(flowers):
     facts = facts_of(flowers, look=1, unreadable={"a.jpg": "why", "b.jpg": "why"})
-    assert facts[1].startswith("This is look 1 at this test part: nothing was chosen by it")
+    assert facts[1].startswith("This is look 1 at this test part: no other look at these images is known here")
     assert facts[2] == "2 of its images could not be read and are not in the figures."
     assert len(facts_of(flowers)) == 2
 

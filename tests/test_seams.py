@@ -122,7 +122,7 @@ def test_one_box_an_image_comes_back_in_original_pixels(monkeypatch, tmp_path):
     recipe = quick_recipe(
         image={"size": 24, "margin": 1.0},
         model={"name": "box"},
-        augment={"rotate": 0, "scale": 0.9, "color": 0},
+        augment={"policy": {"op": [{"crop": {"scale": [0.9, 1]}}, {"flip": "horizontal", "probability": 0.5}]}},
         train={"epochs": 20, "lr": 0.05},
     )
     run = train_killed_and_resumed(monkeypatch, box_table(tmp_path / "boxes"), recipe, tmp_path, "one box")

@@ -89,7 +89,7 @@ class RowClassifier(ImageClassifier):
             return np.where(np.isinf(rows), rows, rows / (1 + np.abs(rows)))[:, None, :]
 
 
-STILL = {"flip": "off", "rotate": 0.0, "shift": 0.0, "scale": 1.0, "aspect": 1.0, "color": 0.0, "mix_share": 0.0}
+STILL = {"policy": "none"}
 ROWS = SMALL.change(image={"fit": "squash"}, augment=STILL)  # a crop or a mirror image of a row is another row
 
 CHECKS: dict[str, dict[str, Any]] = {  # name -> settings that it needs
@@ -523,6 +523,13 @@ def test_without_groups_each_class_is_dealt_to_within_one():
     pairs = [f"pair {row // 2}" if row < 60 else np.nan for row in range(len(y))]
     for _, test in StratifiedGroupSplit(5).split(y, y, pairs):
         assert all((row ^ 1) in test for row in test if row < 60)
+
+
+def test_groups_of_one_name_and_several_types_are_several():
+    groups = [1, "1", np.int64(1), np.str_("1"), 2, "2", 1.5, "1.5"]
+    y = [0, 1] * 4
+    tests = [test.tolist() for _, test in StratifiedGroupSplit(6).split(y, y, groups)]
+    assert sorted(tests) == [[0, 2], [1, 3], [4], [5], [6], [7]]
 
 
 def test_a_splitter_refuses():

@@ -19,7 +19,7 @@ The files, in the order in which data flows; each imports only those above it (`
     recipe.py       every setting, as dataclasses; TOML in and out
     images/         disk -> Table -> batches: readers, decoding, resizing, preprocessing, cache, loader
     split/          Table -> Table with parts
-    augment/        random changes to a batch of training images
+    augment/        policies, the fused kernel, mixing, whitening, the lecture's views
     models/         every network: plain, residual
     tasks.py        what differs between tasks, one literal a task
     run.py          a trained model as a folder: save, load, predict
@@ -29,6 +29,7 @@ The files, in the order in which data flows; each imports only those above it (`
     check/          Table -> findings: what would spoil or flatter the result, its price and its remedy
     report/         Run -> one self-contained HTML page
     sklearn.py      training and the split behind scikit-learn's interfaces
+    keras/          ImageDataGenerator and its helpers, as Keras had them
     commands/       one thin file a command
     __main__.py     the list of commands
 """

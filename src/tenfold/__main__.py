@@ -17,6 +17,7 @@ from tenfold.errors import DataError, Interrupted, TenfoldError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("tenfold.commands.check:check", "Find what is wrong with images before training on them."),
     "split": ("tenfold.commands.split:split", "Divide images into train, validation and test parts."),
+    "augment": ("tenfold.commands.augment:augment", "Show what a policy makes of images, and which ops break labels."),
     "train": ("tenfold.commands.train:train", "Train a network on images, or go on with a run that was stopped."),
     "evaluate": ("tenfold.commands.evaluate:evaluate", "Measure a run on one part of its images, with intervals."),
     "compare": ("tenfold.commands.compare:compare", "Tell whether one run is better than another beyond chance."),

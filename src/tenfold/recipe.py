@@ -15,6 +15,9 @@ from typing import Any, Literal, get_args, get_type_hints
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
 
+PolicySetting = str | dict[str, Any]
+"""A policy by name or file, or its tables, as in its file."""
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -68,31 +71,13 @@ class ImageSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    flip: Literal["auto", "on", "off"] = "auto"
-    """Mirror left and right half of the time; auto: on, but for the built-in digits."""
-    rotate: float = 5.0
-    """Largest rotation in degrees, either way."""
-    shift: float = 0.05
-    """Largest shift as a share of the side."""
-    scale: float = 0.5
-    """Smallest share of the canvas's area that a crop keeps; 1: no crop, but the centre that evaluation sees."""
-    aspect: float = 1.33
-    """Largest stretch of a crop's aspect ratio, either way; 1: none."""
-    color: float = 0.3
-    """Largest change of brightness, contrast and saturation, as a share."""
-    mixup: float = 0.4
-    """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
-    cutmix: float = 1.0
-    """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
+    policy: PolicySetting = "auto"
+    """What is done to training images: none, light, standard, strong, randaugment, trivialaugment, autoaugment-cifar10,
+    autoaugment-imagenet, augmix, or a TOML file; auto: standard, for the built-in digits without its flip. A run's own
+    recipe has the policy itself here, as tables."""
     mix_share: float = -1.0
-    """Share of the images that are mixed, by mixup or CutMix in equal parts where both are on; -1: chosen from the
-    number of epochs, none in a short training, which it would slow down, up to half in a long one."""
-
-    @property
-    def is_off(self) -> bool:
-        """Whether an image always stays as it is."""
-        still = self.rotate == 0 and self.shift == 0 and self.scale == 1 and self.aspect == 1 and self.color == 0
-        return still and self.flip == "off" and (self.mix_share == 0 or self.mixup == self.cutmix == 0)
+    """Share of the images that are mixed, where the policy has mixup or CutMix; -1: the policy's, else chosen from the
+    number of epochs: none in a short training, which it would slow down, up to half in a long one."""
 
 
 @dataclass(frozen=True)
@@ -175,13 +160,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "image.background": (0, 255),
     "image.mean": (0, 1),
     "image.std": (1e-6, 1),
-    "augment.rotate": (0, 180),
-    "augment.shift": (0, 1),
-    "augment.scale": (0.01, 1),
-    "augment.aspect": (1, 8),
-    "augment.color": (0, 1),
-    "augment.mixup": (0, 100),
-    "augment.cutmix": (0, 100),
     "augment.mix_share": (-1, 1),
     "model.width": (1, 4096),
     "model.layers": (0, 64),
@@ -303,6 +281,10 @@ def _check_types(section: str, settings: Any) -> None:
     for name, hint in get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         allowed = get_args(hint)
+        if hint == PolicySetting:
+            if not isinstance(value, str | dict):
+                raise UsageError(f"{section}.{name} must be a name, a file or the policy's tables, not {value!r}.")
+            continue
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
             continue
         if allowed and isinstance(allowed[0], str):

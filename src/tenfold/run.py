@@ -9,7 +9,7 @@
     environment.json    versions, machine, time
     findings.json       what a check found of the images before training, if there was one
     checkpoint/         while training
-    predictions.parquet, evaluation.json, report.html, README.md    what comes after
+    predictions.parquet, evaluation.json, ledger.jsonl, report.html, README.md    what comes after
 
 Loading executes nothing from the folder. It works after being moved.
 """

@@ -276,8 +276,11 @@ def _blocks_of(groups: Sequence[Any] | None, count: int) -> NDArray[np.int64]:
     """The block of each sample, int64 [N] from 0 to B - 1, in the order of the groups' names."""
     if groups is None:
         return np.arange(count)
-    alone = [group is None or group != group for group in groups]
-    names = [f"row {row}" if alone[row] else f"group {group}" for row, group in enumerate(groups)]
+    plain = [group.item() if isinstance(group, np.generic) else group for group in groups]
+    names = [
+        f"row {row}" if group is None or group != group else f"group {type(group).__name__} {group}"  # 1 is not "1"
+        for row, group in enumerate(plain)
+    ]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 

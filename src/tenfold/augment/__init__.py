@@ -1,6 +1,18 @@
-"""Augmentation: what happens to a training image between the cache and the network.
+"""Augmentation: training images, changed.
 
-plain.py   one affine resampling, colour as one matrix, mixup and CutMix: whole batches in torch
-
-Randomness about pixels lives here alone, and each choice depends on the image's draw key only (see draws.py).
+ops/            what can be done to an image, one literal of all
+tree.py         ops with probabilities and ranges; choices, chains and blends of them
+draw.py         draw keys -> what is done to each image, geometry and color composed into matrices
+kernel/         matrices and color maps -> pixels, in one compiled pass
+apply.py        what was drawn -> pixels
+boxes.py        boxes and points that move with the image
+policy.py       an augmentation as data, TOML in and out
+published.py    policies by name
+chosen.py       the policy that a recipe asks for
+mix.py          mixup and CutMix
+feed.py         what a training's batches are made of
+save.py         augmented images as files
+standardize.py  mean and standard deviation, by sample and by feature
+whiten.py       ZCA whitening
+views.py        the lecture's views: de-colorized, de-texturized, edge-enhanced, salient edges
 """

@@ -29,9 +29,9 @@ from tenfold.check.classes import class_findings
 from tenfold.check.findings import Evidence, Finding, Findings, Sample, gather
 from tenfold.check.labels import held_out_predictions, label_finding
 from tenfold.check.leaks import against_finding, parts_of, set_findings
-from tenfold.check.price import LeakPrice, leaked_hashes, price_leak
+from tenfold.check.price import LeakPrice, labelled_leaks, leaked_hashes, price_leak
 from tenfold.check.quality import quality_findings
-from tenfold.check.repair import write_repaired
+from tenfold.check.repair import is_repaired, write_repaired
 from tenfold.check.sets import Looked, Surveyed, blocks_of, burst_sets, copy_sets, shared_sets
 from tenfold.check.survey import Progress, survey_table
 from tenfold.errors import DataError
@@ -49,6 +49,8 @@ __all__ = [
     "Sample",
     "check_table",
     "findings_of",
+    "is_repaired",
+    "labelled_leaks",
     "leaked_hashes",
     "look_at_table",
     "parts_of",

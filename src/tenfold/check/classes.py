@@ -33,7 +33,22 @@ _GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)")
 def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | None]:
     """Findings on the classes; `blocks` int64 [N] numbers what belongs together, copies and groups, from 0."""
     labels = table.labels()
-    return [_small(table.classes, labels, blocks), _uneven(table.classes, labels), _names(table), _unlabeled(labels)]
+    classes = table.classes
+    alone = _alone(classes, len(table))
+    return [alone, _small(classes, labels, blocks), _uneven(classes, labels), _names(table), _unlabeled(labels)]
+
+
+def _alone(classes: Sequence[str], images: int) -> Finding | None:
+    if len(classes) > 1:
+        return None
+    return Finding(
+        kind="one_class",
+        needs_decision=True,
+        images=images,
+        evidence=f"All images that have a label are {classes[0]}." if classes else "No image has a label.",
+        price="A classifier has nothing to tell apart, so tenfold train refuses.",
+        remedy="Add images of another class, each class in a folder of its own, or name the classes in a listing.",
+    )
 
 
 def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np.int64]) -> Finding | None:

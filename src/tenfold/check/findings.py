@@ -24,6 +24,7 @@ TITLES = {
     "group_leak": "Groups in two parts",
     "against": "Images that are in both data sets",
     "label": "Labels that are likely wrong",
+    "one_class": "Fewer than two classes",
     "names": "Classes of nearly one name",
     "small_class": "Classes too small for the split",
     "dark": "Dark images",

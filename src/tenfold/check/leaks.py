@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
 
 
-LONGEST = 1 / 3
-"""Largest share of a class that a row of shots has and is kept together by itself: three parts can then have some."""
+LONGEST = 0.6
+"""Largest share of a class that a row of shots has and is kept together by itself: the training part can then hold it,
+and the other two have something of the class too."""
+
+OTHERS = 2
+"""Fewest separate images, copies and rows of shots counted once, that a class has beside such a row: one for each of
+the two other parts."""
+
+_HALF_KNOWN = "They show one thing in one light; in two parts the second is half known, which flatters the result"
 
 
 def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evidence]) -> list[Finding | None]:
@@ -28,9 +35,10 @@ def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evid
     plain = [item for item in copies if item.rows not in told]
     united = blocks_of(table, copies)
     new = [item for item in bursts if len(set(united[list(item.rows)].tolist())) > 1]
-    counts = Counter(labels)
-    long = [item for item in new if _is_long(item, labels, counts)]
-    short = [item for item in new if not _is_long(item, labels, counts)]
+    blocks = blocks_of(table, [*copies, *bursts]).tolist()
+    too_long = _long_blocks(labels, blocks)
+    long = [item for item in new if blocks[item.rows[0]] in too_long]
+    short = [item for item in new if blocks[item.rows[0]] not in too_long]
     members: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         if group:
@@ -147,7 +155,7 @@ def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
         needs_decision=bool(torn),
         images=number,
         evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}{across}.",
-        price="They show one thing in one light; in two parts the second is half known, which flatters the result.",
+        price=f"{_HALF_KNOWN}; --price RUN says by how much." if torn else f"{_HALF_KNOWN}.",
         remedy="Remove the written split, and tenfold split keeps each set in one part; --fix gives each a group."
         if torn
         else "Nothing to do: tenfold split and train keep each set in one part; --fix gives each a group.",
@@ -155,9 +163,19 @@ def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
     )
 
 
-def _is_long(item: Evidence, labels: Sequence[str | None], counts: Counter[str | None]) -> bool:
-    held = Counter(labels[row] for row in item.rows)
-    return any(number > LONGEST * counts[label] for label, number in held.items())
+def _long_blocks(labels: Sequence[str | None], blocks: Sequence[int]) -> set[int]:
+    """The blocks, of what belongs together, that leave too little of a class to other parts.
+
+    Of a class with a single image in the block there is no more to be had by tearing it.
+    """
+    images = Counter(labels)
+    held = Counter(zip(labels, blocks, strict=True))
+    separate = Counter(label for label, _ in held)
+    return {
+        block
+        for (label, block), number in held.items()
+        if number > 1 and (number > LONGEST * images[label] or separate[label] - 1 < OTHERS)
+    }
 
 
 def _series(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
@@ -168,9 +186,10 @@ def _series(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
         kind="series",
         needs_decision=bool(torn),
         images=number,
-        evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}, each more than a "
-        "third of a class: too many for every part to have others, so no split keeps them together by itself.",
-        price="They show one thing in one light; in two parts the second is half known, which flatters the result.",
+        evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}, each so much "
+        f"of a class that under {100 * (1 - LONGEST):.0f} % of it, or fewer than {OTHERS} separate images, are left "
+        "for other parts: no split keeps them together by itself.",
+        price=f"{_HALF_KNOWN}; --price RUN says by how much." if torn else f"{_HALF_KNOWN}.",
         remedy="Take images at other times and places too; or name what belongs together with --groups-from.",
         sets=tuple(sets),
     )

@@ -13,6 +13,7 @@ Shapes: F different images.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,9 +67,9 @@ def near_pairs(
     if new:
         old = [number for digest, number in place.items() if digest in before.digests]
         pairs += _search(signatures, pixels, new, old)
-        _store(folder, digests, pairs)
-        if before.path is not None and before.digests < place.keys():
-            before.path.unlink(missing_ok=True)
+        if _store(folder, digests, pairs) and before.path is not None and before.digests < place.keys():
+            with suppress(OSError):
+                before.path.unlink()
     return sorted(pairs)
 
 
@@ -112,11 +113,11 @@ def _search(
     return [Pair(*item).ordered() for item in found]
 
 
-def _store(folder: Path, digests: list[str], pairs: list[Pair]) -> None:
+def _store(folder: Path, digests: list[str], pairs: list[Pair]) -> bool:
     arrays = {
         "hashes": np.array(digests, "S32"),
         "first": np.array([pair.first for pair in pairs], np.int32),
         "second": np.array([pair.second for pair in pairs], np.int32),
         "relations": np.array([pair.relation for pair in pairs], "U40"),
     }
-    write_arrays(folder / f"{_KIND}-{text_key(''.join(digests))}.npz", arrays)
+    return write_arrays(folder / f"{_KIND}-{text_key(''.join(digests))}.npz", arrays)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tenfold.check.findings import Findings
 from tenfold.check.leaks import leaked_rows
 from tenfold.estimate import Estimate, level_of_each, to_json, units_of
+from tenfold.looks import DIGITS, image_hashes, ledger_path
 from tenfold.metrics.intervals import share
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tenfold.run import Run
 
-_LEAKS = ("leak", "group_leak")
+_LEAKS = ("leak", "group_leak", "bursts", "series")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class LeakPrice:
 
 
 def leaked_hashes(findings: Findings, part: str) -> set[str]:
-    """The images of a part that have a copy, or one of their group, in an earlier part."""
+    """The images of a part that have a copy, or one of their group or row of shots, in an earlier part."""
     sets = [item for kind in _LEAKS if (found := findings.find(kind)) for item in found.sets]
     parts: dict[int, str | None] = {row: sample.part for row, sample in findings.samples.items()}
     width = max(parts, default=-1) + 1
@@ -59,23 +64,32 @@ def leaked_hashes(findings: Findings, part: str) -> set[str]:
     return {findings.samples[row].hash for row in rows}
 
 
+def labelled_leaks(run: Run, leaked: set[str], part: str) -> NDArray[np.bool_]:
+    """Which of the labelled images of a part are leaked, given by their hashes: bool [N]."""
+    samples = run.table.part(part).samples
+    known: NDArray[np.bool_] = samples["hash"].isin(leaked)[samples["label"].isin(run.classes)].to_numpy(bool)
+    return known
+
+
 def price_leak(run: Run, leaked: set[str], part: str, level: float = 0.95) -> LeakPrice | None:
     """Evaluate a part with and without its leaked images, given by their hashes.
 
-    This is a look at the part and counted as one; the intervals allow for all looks there have been. None, and no look,
-    where none or all of its images are leaked, so that there is nothing to compare.
+    Of the test part the figure without them is a look of its own, beside that with them, and both are counted; the
+    intervals allow for all looks there have been. None, and no look, where none or all of the labelled images are
+    leaked, so that there is nothing to compare.
     """
     from tenfold.evaluate import evaluate_run
 
-    samples = run.table.part(part).samples
-    known = samples["hash"].isin(leaked)[samples["label"].isin(run.classes)]
+    known = labelled_leaks(run, leaked, part)
     if not known.any() or known.all():
         return None
     look = evaluate_run(run, part, level=level).look
-    level = level_of_each(level, max(look, 1))
     frame = run.predictions(part)
     frame = frame[frame["label"].isin(run.classes)]
     seen = frame["hash"].isin(leaked).to_numpy(bool)
+    if part == "test":
+        look = _look_without_leak(run, frame[~seen])
+    level = level_of_each(level, max(look, 1))
     hits = np.asarray(frame["predicted"] == frame["label"], np.float64)
     groups = run.table.samples["group"].to_numpy(object)[frame["sample"].to_numpy()]
     units = units_of(groups, len(hits), exact=look > 1)
@@ -83,6 +97,16 @@ def price_leak(run: Run, leaked: set[str], part: str, level: float = 0.95) -> Le
         share(hits[rows], units.take(np.flatnonzero(rows)), level) for rows in (seen | True, ~seen, seen)
     )
     return LeakPrice(part, len(hits), int(seen.sum()), look, whole, clean, leak_worth(cheap, clean))
+
+
+def _look_without_leak(run: Run, clean: pd.DataFrame) -> int:
+    """Note the look at the images that are not leaked; gives how many there were at these."""
+    from tenfold.evaluate.ledger import record_look
+
+    hashes = image_hashes(run.table.take(clean["sample"].to_numpy(np.int64)))
+    answers = clean[["hash", "label", "predicted"]].sort_values(["hash", "label"]).to_json(orient="values")
+    shown = hashlib.sha256(answers.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+    return record_look(ledger_path(run.path), run.path, hashes, f"{shown}:price")
 
 
 def leak_worth(known: Estimate, clean: Estimate) -> Estimate:

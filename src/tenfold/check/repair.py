@@ -35,6 +35,19 @@ DOUBTFUL = {
 
 CORNERS = ("x1", "y1", "x2", "y2")
 
+HEADER = ("path", "label", "group", "reason")
+"""The first columns of a repaired listing."""
+
+
+def is_repaired(path: Path) -> bool:
+    """Whether a file is a listing that `write_repaired` wrote, by its first line."""
+    start = ",".join(HEADER).encode()
+    try:
+        with path.open("rb") as file:
+            return file.readline(len(start) + 1).rstrip(b"\n,") == start
+    except OSError:
+        return False
+
 
 def write_repaired(table: Table, findings: Findings, path: Path) -> dict[str, int]:
     """Write the repaired listing of a table of files; gives {"kept", "left_out", "grouped"}, numbers of images.
@@ -51,7 +64,7 @@ def write_repaired(table: Table, findings: Findings, path: Path) -> dict[str, in
     cells = table.samples[["source", *CORNERS]].astype(object).where(table.samples[["source", *CORNERS]].notna(), "")
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "group", "reason", *more])
+    writer.writerow([*HEADER, *more])
     for row, (source, *corners) in enumerate(cells.itertuples(index=False, name=None)):
         extra = {"part": parts[row] or "", **dict(zip(CORNERS, corners, strict=True))}
         place = _relative(source, path)

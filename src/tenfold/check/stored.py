@@ -48,8 +48,15 @@ def read_arrays(path: Path, *names: str) -> Arrays | None:
     return content
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Keep arrays, one of them `hashes`, an entry an image. A cache that cannot be written costs time, no more."""
-    if cache_limit() > 0:
-        with suppress(OSError):
-            write_file(path, lambda aside: np.savez(aside, **dict(arrays)))  # type: ignore[arg-type]
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> bool:
+    """Keep arrays, one of them `hashes`, an entry an image; whether that was possible.
+
+    A cache that cannot be written costs time, no more.
+    """
+    if cache_limit() <= 0:
+        return False
+    try:
+        write_file(path, lambda aside: np.savez(aside, **dict(arrays)))  # type: ignore[arg-type]
+    except OSError:
+        return False
+    return True

@@ -55,13 +55,14 @@ def check(
         Other data; images that are in both are found.
     price
         Evaluate this run's test part (validation, where it has none) with and without the images that leaked into
-        it, which is a look at it and counted as one.
+        it. Each of the two is a look at the test part, and counted as one.
     run
         A run on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
     fix
         Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group.
+        Of files that stand already only one that --fix wrote is written anew.
     page
-        Write an HTML page with the images side by side.
+        Write an HTML page with the images side by side; of files that stand already, only over another such page.
     split
         The split to check for leaks; by default that of --price or --run, or NAME.split.csv beside the data.
     groups_from
@@ -71,9 +72,12 @@ def check(
     json
         Print one JSON object.
     """
-    from tenfold.check import check_table, write_repaired
+    from tenfold.check import check_table, is_repaired, write_repaired
     from tenfold.images.readers import read_table
 
+    sources = {"DATA": Path(data), "--against": Path(against) if against else None}
+    _refuse_over("--fix", fix, is_repaired, sources)
+    _refuse_over("--page", page, _is_page, sources | {"--fix": fix})
     priced, runs = _priced(price), _runs(run)
     table = read_table(data, reader, group_pattern=groups_from)
     other = read_table(against) if against else None
@@ -143,15 +147,42 @@ def _parts(data: str, split: Path | None, run: Run | None) -> Callable[[Table], 
 
 def _worth(run: Run, findings: Findings) -> LeakPrice | None:
     """What the leak was worth to the run; said, where there is nothing to price."""
-    from tenfold.check import leaked_hashes, price_leak
+    from tenfold.check import labelled_leaks, leaked_hashes, price_leak
 
     part = "test" if len(run.table.part("test")) else "validation"
     if not len(run.table.part(part)):
         raise UsageError(f"--price needs a run with a test or a validation part, and {run.path} has neither.")
-    worth = price_leak(run, leaked_hashes(findings, part), part)
-    if worth is None:
-        say(f"No price: none, or all, of the labelled {part} images of {run.path} are leaked. They were not looked at.")
-    return worth
+    leaked = leaked_hashes(findings, part)
+    known = labelled_leaks(run, leaked, part)
+    if not known.any():
+        say(f"No price: no labelled {part} image of {run.path} is leaked, so nothing flatters it. None was looked at.")
+    elif known.all():
+        say(f"No price: all labelled {part} images of {run.path} are leaked, so none is left. None was looked at.")
+    return price_leak(run, leaked, part)
+
+
+def _refuse_over(option: str, path: Path | None, ours: Callable[[Path], bool], used: dict[str, Path | None]) -> None:
+    """Raise a UsageError where `path` is what another option names, or a file that is not `ours` to write anew."""
+    if path is None:
+        return
+    for other, taken in used.items():
+        both = taken is not None and path.exists() and taken.exists()
+        if taken is not None and (path.samefile(taken) if both else path.resolve() == taken.resolve()):
+            raise UsageError(f"{option} must name a file of its own, not that of {other}, {path}; give another name.")
+    if path.exists() and not ours(path):
+        raise UsageError(
+            f"{option} writes over nothing but what {option} wrote, and {path} is something else; give another name, "
+            "or remove it first."
+        )
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that `--page` wrote, by the title at its start."""
+    try:
+        with path.open("rb") as file:
+            return "· Tenfold check</title>".encode() in file.read(65_536)
+    except OSError:
+        return False
 
 
 def _write_page(

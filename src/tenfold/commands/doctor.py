@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tenfold.commands.output import readable_bytes, show_json, show_table, waiting
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 OPTIONAL = {
     "pillow-heif": "reads HEIC, the images of iPhones",
@@ -238,7 +238,7 @@ def _torch_devices() -> dict[str, Any]:
 
 def _speed() -> dict[str, float]:
     """GFLOP/s of a small convolution on this processor, in float32 and in bfloat16."""
-    from tenfold.train.measure import PRECISIONS, convolution_speed
+    from tenfold.train import PRECISIONS, convolution_speed
 
     return {precision: round(convolution_speed(precision), 1) for precision in PRECISIONS}
 

@@ -28,11 +28,12 @@ def evaluate(
 ) -> int:
     """Measure a run on one part of its images, with an interval for each figure.
 
-    Each look at the test part is counted in ledger.jsonl beside the run, by the
-    images looked at: every further look makes its intervals wider, so that those
-    of all looks hold together. The same model again is no further look. While you
-    are still choosing, look at the validation part. Images without a label are
-    predicted and counted, and are in no figure.
+    Each look at the test part is counted in ledger.jsonl beside the run and in it,
+    by the images looked at and what was shown: every further look makes its
+    intervals wider, so that those of all looks hold together. The same model again,
+    with the same figures, is no further look. While you are still choosing, look at
+    the validation part. Images without a label are predicted and counted, and are in
+    no figure.
 
     For example:
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
-from tenfold.recipe import Recipe, read_recipe
+from tenfold.recipe import PolicySetting, Recipe, read_recipe
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
@@ -36,6 +36,7 @@ SHORT = {
     "train.device": "--device",
     "train.minutes": "--minutes",
     "split.file": "--split",
+    "augment.policy": "--policy",
     "data.check": "--check",
 }
 """Settings that have a short name too; they stand first in the help."""
@@ -62,6 +63,10 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
     return recipe.change(**sections)
 
 
+_TYPED = {int: Whole, PolicySetting: str}
+"""What is typed for a setting of that type, where it is not the type itself."""
+
+
 def _options() -> list[inspect.Parameter]:
     usual = Group("Usual settings", sort_key=1)
     options = []
@@ -84,7 +89,7 @@ def _options() -> list[inspect.Parameter]:
                     f"{section}__{name}",
                     inspect.Parameter.KEYWORD_ONLY,
                     default=default,
-                    annotation=Annotated[Whole if hint is int else hint, option],
+                    annotation=Annotated[_TYPED.get(hint, hint), option],
                 )
             )
     return options

@@ -4,6 +4,7 @@ evaluation.py       what an evaluation is, and how it is made
 compare.py          two runs, or two sets of them, on the same images
 folds.py            the runs of a cross-validation -> figures of their common procedure
 learning_curve.py   errors at growing numbers of training images -> what more would bring
+safety.py           which ops turn one class into another
 ledger.py           every look at a test part, counted
 """
 

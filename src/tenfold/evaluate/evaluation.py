@@ -6,14 +6,13 @@ import hashlib
 import html
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tenfold.errors import UsageError, unknown
 from tenfold.estimate import Estimate, from_json, to_json
-from tenfold.evaluate.ledger import record_look
+from tenfold.evaluate.ledger import locked, record_look
 from tenfold.files import write_file
 from tenfold.images.prepared import PreparedTable, prepare_table
 from tenfold.looks import DIGITS, image_hashes, ledger_path
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 
 PARTS = ("validation", "test")
 
-SAME_ANSWERS = ("level", "top_k")
-"""Options that change what is said of the answers and not the answers: with others of these, a look is no new one."""
+_SAME = 12  # digits after the point to which two figures are the same
 
 
 @dataclass(frozen=True)
@@ -110,16 +108,14 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
     predictions = _predict(run, prepared)
     first = findings = run.task.findings(predictions, prepared.table, options)
-    path, evaluations = run.path / "predictions.parquet", run.evaluations
-    stored = _with_others(path, part, predictions, prepared.table, rows[prepared.rows])
-    # The last step that can refuse is behind, and nothing is shown or written yet.
+    answered = _part_rows(part, predictions, prepared.table, rows[prepared.rows])
+    _others(run, part)  # a damaged file is refused before it costs a look
     look = 0
     if part == "test":
-        answers = _fingerprint(stored[stored["part"] == part], options)
-        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), answers)
+        shown = _fingerprint(answered, first)
+        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), shown)
     if look > 1:
         findings = run.task.findings(predictions, prepared.table, options, looks=look)
-    write_file(path, lambda aside: stored.to_parquet(aside, index=False))
     evaluation = Evaluation(
         part,
         len(prepared.table) - findings.unlabeled,
@@ -130,7 +126,7 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
         findings.unlabeled,
         _width(findings) / _width(first),
     )
-    write_json(run.path / "evaluation.json", evaluations | {part: evaluation.to_json()})
+    _store(run, answered, evaluation)
     return evaluation
 
 
@@ -146,27 +142,44 @@ def _predict(run: Run, prepared: PreparedTable) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["sample", "instance"])
 
 
-def _with_others(
-    path: Path, part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]
-) -> pd.DataFrame:
-    """predictions.parquet with those of one part replaced; `rows` are the samples' places in the run's table."""
+def _part_rows(part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """The lines of predictions.parquet for one part; `rows` are the samples' places in the run's table."""
     import pandas as pd
 
     sample = predictions["sample"].to_numpy()
     seen = table.samples[["hash", "source", "row", "label"]].iloc[sample].reset_index(drop=True)
-    stored = pd.concat([predictions.assign(part=part, sample=rows[sample]), seen], axis=1)
-    if path.exists():
-        before = read_frame(path, "part")
-        stored = pd.concat([before[before["part"] != part], stored], ignore_index=True)
-    return stored
+    return pd.concat([predictions.assign(part=part, sample=rows[sample]), seen], axis=1)
 
 
-def _fingerprint(stored: pd.DataFrame, options: dict[str, Any]) -> str:
-    """A hash of what was answered to which image and of what would have been right, wherever the images lie."""
-    telling = stored.drop(columns=["part", "sample", "source", "row"])
+def _others(run: Run, part: str) -> tuple[list[pd.DataFrame], dict[str, Any]]:
+    """The predictions and evaluations that the run holds of the other parts."""
+    path = run.path / "predictions.parquet"
+    stored = read_frame(path, "part") if path.exists() else None
+    frames = [] if stored is None else [stored[stored["part"] != part]]
+    return frames, {name: found for name, found in run.evaluations.items() if name != part}
+
+
+def _store(run: Run, answered: pd.DataFrame, evaluation: Evaluation) -> None:
+    """Write the predictions and figures of one part into the run, beside those of the other."""
+    import pandas as pd
+
+    with locked(run.path / "evaluation.lock"):  # another process may be writing what it found on the other part
+        frames, evaluations = _others(run, evaluation.part)
+        stored = pd.concat([*frames, answered], ignore_index=True)
+        write_file(run.path / "predictions.parquet", lambda aside: stored.to_parquet(aside, index=False))
+        write_json(run.path / "evaluation.json", evaluations | {evaluation.part: evaluation.to_json()})
+
+
+def _fingerprint(answered: pd.DataFrame, shown: Findings) -> str:
+    """A hash of what a look shows: the answer to each image and what would have been right, the figures, the confusion.
+
+    Neither where the images lie is in it, nor the level of the intervals, nor whether an option was left out or given
+    as it is anyway.
+    """
+    telling = answered.drop(columns=["part", "sample", "source", "row"])
     ordered = telling.sort_values([name for name in ("hash", "instance", "label") if name in telling])
-    asked = {name: value for name, value in options.items() if name not in SAME_ANSWERS}
-    content = json.dumps(asked, sort_keys=True, default=str) + ordered.to_json(orient="split", double_precision=15)
+    said: dict[str, Any] = {name: round(figure.value, _SAME) for name, figure in shown.figures.items()}
+    content = json.dumps([said, shown.details.get("confusion")]) + ordered.to_json(orient="split", double_precision=15)
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
 
 

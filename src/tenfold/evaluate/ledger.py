@@ -1,6 +1,6 @@
 """The ledger of looks is written: a line in `ledger.jsonl` for each model that is measured on a test part.
 
-What counts as a look stands in tenfold.looks. A run that is moved to another folder starts a ledger there.
+What counts as a look stands in tenfold.looks. The line goes into the project's ledger and into the run's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tenfold.errors import DataError
-from tenfold.looks import DIGITS, looks_at
+from tenfold.looks import DIGITS, LEDGER, looks_at, looks_in
 
 PATIENCE = 30.0
 """Seconds to wait for another evaluation that is writing; it needs milliseconds."""
@@ -27,17 +27,20 @@ _TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsEr
 def record_look(path: Path, run: Path, hashes: list[str], answers: str = "") -> int:
     """Note a look at these images; gives how many different ones there were, this one among them.
 
-    `answers` is a hash of what the model said: a look with the same answers is no further one, and no line is written.
-    Without it the look is a further one always. The line is on the disk when this returns. Several processes may call
-    this at once: each gets its own number. Raises DataError where the ledger is damaged or cannot be written.
+    `answers` is a hash of what was shown: a look with the same answers is no further one. Without it the look is a
+    further one always. What the project's ledger, `path`, or that of the run lacks of this is on the disk when this
+    returns. Several processes may call this at once: each gets its own number. Raises DataError where a ledger is
+    damaged or cannot be written.
     """
+    own = run / LEDGER
+    ledgers = [path, own] if run.is_dir() else [path]
     try:
-        with _lock(path.with_suffix(".lock")):
-            _cut_torn_line(path)
-            earlier = looks_at(path, hashes)
-            if answers in earlier:
-                return len(earlier)
-            look = len(earlier) + 1
+        with locked(path.with_suffix(".lock")):
+            for ledger in ledgers:
+                _cut_torn_line(ledger)
+            here, brought = looks_at(path, hashes), looks_in([own], hashes)
+            known = here.answers | brought.answers
+            look = max(here.number, brought.number, len(known)) + (answers not in known)
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "run": run.name,
@@ -47,7 +50,11 @@ def record_look(path: Path, run: Path, hashes: list[str], answers: str = "") -> 
                 "hashes": sorted({text[:DIGITS] for text in hashes}),
             }
             # A name that is no Unicode has lone surrogates; as \udcxx they are legal JSON.
-            _append(path, (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
+            text = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+            for ledger in ledgers:
+                noted = looks_in([ledger], hashes)
+                if noted.number < look or answers not in noted.answers:
+                    _append(ledger, text)
     except OSError as error:
         raise DataError(
             f"The look cannot be noted in {path} ({error.strerror or error}), so its figures are not shown; see that "
@@ -77,7 +84,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold a file that only one process can make; unlike the locks of systems it works the same on every disk."""
     until = time.monotonic() + PATIENCE
     while True:

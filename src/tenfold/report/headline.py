@@ -87,7 +87,10 @@ def say_looks(looks: int, level: float, name: str, widened: float) -> str:
     The interval of the figure `name` is `widened` times as wide for it as at the first look.
     """
     if looks <= 1:
-        return "This is look 1 at this test part: nothing was chosen by it, so the interval means what it says."
+        return (
+            "This is look 1 at this test part: no other look at these images is known here, so the interval is not "
+            "widened."
+        )
     return (
         f"This test part has had {looks} looks: for the intervals of all of them to hold at {write_level(level)} "
         f"together, that of the {figure_label(name).lower()} is {widened:.1f} times as wide as at the first look. What "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
+from tenfold.augment.chosen import chosen_policy
 from tenfold.report.context import Section, render
 from tenfold.report.figures import write_seconds
 from tenfold.report.plots import DASHES, MUTED, SERIES, draw, mark_epoch, percent_axis, whole_numbers
@@ -154,7 +155,8 @@ def _harder(run: Run) -> str:
         return ""
     recipe = run.recipe
     why = []
-    if run.task.mixes and recipe.augment.mix_share and (recipe.augment.mixup or recipe.augment.cutmix):
+    mixing = chosen_policy(recipe.augment).mix
+    if run.task.mixes and mixing.is_on and mixing.share > 0:
         why.append("mixed images")
     if recipe.train.label_smoothing:
         why.append("smoothed labels")

@@ -19,7 +19,8 @@ from tenfold.estimate import FEWEST_GROUPS, wilson
 from tenfold.images.content import hashed
 from tenfold.images.table import Table
 from tenfold.recipe import check_range
-from tenfold.split.ties import bonds, class_counts, join
+from tenfold.split.parts import split_table
+from tenfold.split.ties import bonds, class_counts, join, strata
 
 USUAL, LARGEST = 0.15, 0.3
 WIDE = 0.05
@@ -28,6 +29,9 @@ TELLS_LITTLE = 0.1
 """Points to each side from which on folds are advised: two good models then look alike."""
 KEPT = 20
 """Training images that the middle class keeps when the other parts grow."""
+FEWEST = 3
+"""Separate images or groups that a class needs to be in the training, the validation and the test part."""
+FOLDS, REPEATS = 5, 2
 PLENTY, PLENTY_A_CLASS = 2_000, 10
 """Test images that are enough: an accuracy of 90 % is then known to 1.3 points."""
 
@@ -54,24 +58,28 @@ def advise_split(table: Table, *, expected: float = 0.9) -> Advice:
     """
     check_range("expected", expected, 0, 1)
     table = hashed(table)
-    blocks = int(join(bonds(table)).max(initial=-1)) + 1
+    blocks = _block_count(table)
     counts = class_counts(table, [""] * len(table), [""])[0, : len(table.classes)]
     typical = float(np.median(counts)) if len(counts) else float(len(table))
     share = _share(len(table), len(counts), typical, expected)
     width = half_width(expected, max(round(share * len(table)), 1))
+    if too_few := _too_few(table, blocks):
+        return Advice(share, share, width, False, (too_few,))
     grouped = 2 * blocks <= len(table)
     groups = share * blocks if grouped else math.inf
     folds = width > TELLS_LITTLE or groups < FEWEST_GROUPS
     reasons = [*_reasons(share, len(table), counts, expected, width)]
     if groups < FEWEST_GROUPS:
         reasons.append(
-            f"These images are {blocks} groups, of which the test part gets about {max(round(groups), 1)}: its figure "
-            "depends on which, and the interval says less than it seems to."
+            f"These images are {_many(blocks, 'group')}, of which the test part gets about {max(round(groups), 1)}: "
+            "its figure depends on which, and the interval says less than it seems to."
         )
     elif grouped:
         reasons.append(f"These images are {blocks:,} groups; images of one group say less, so it may be wider.")
     if folds:
-        reasons.append("Cross-validation on all the other images tells more: tenfold train DATA --folds 5x2")
+        rest = split_table(table, validation=share, test=share).without("test")
+        dealt = f"{min(FOLDS, _block_count(rest))}x{REPEATS}"
+        reasons.append(f"Cross-validation on all the other images tells more: tenfold train DATA --folds {dealt}")
     return Advice(share, share, width, folds, tuple(reasons))
 
 
@@ -92,6 +100,34 @@ def images_needed(accuracy: float, width: float) -> int:
     return high
 
 
+def _block_count(table: Table) -> int:
+    """How many separate images and groups there are."""
+    return int(join(bonds(table)).max(initial=-1)) + 1
+
+
+def _too_few(table: Table, blocks: int) -> str:
+    """Why no split gives a test figure, in a sentence; nothing where one does."""
+    if blocks < FEWEST:
+        verb = "is" if blocks == 1 else "are"
+        return (
+            f"Training, validation and test need {FEWEST} separate images or groups, and here {verb} {blocks}: no "
+            "split gives a test figure; add images, of other groups where there are groups."
+        )
+    samples, labels = strata(table)
+    held = np.unique(np.stack([labels, join(bonds(table))[samples]]), axis=1)[0]
+    separate = np.bincount(held, minlength=len(table.classes))[: len(table.classes)]
+    if not len(separate) or separate.max() >= FEWEST:
+        return ""
+    return (
+        f"No class has {FEWEST} separate images or groups, so none can be in training, validation and test: no split "
+        "gives a test figure; add images of each class."
+    )
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def _share(images: int, classes: int, typical: float, expected: float) -> float:
     enough = max(PLENTY, PLENTY_A_CLASS * classes)
     if USUAL * images > enough:
@@ -108,9 +144,10 @@ def _reasons(share: float, images: int, counts: NDArray[np.int64], expected: flo
     kept = np.round((1 - 2 * share) * (counts if len(counts) else np.array([images]))).astype(int)
     spread = f"{kept.min():,}" if kept.min() == kept.max() else f"{kept.min():,} to {kept.max():,}"
     return (
-        f"Advised for {images:,} images: {train} train, {part} validation, {part} test.",
+        f"Advised for {_many(images, 'image')}: {train} train, {part} validation, {part} test.",
         f"At an accuracy of {_percent(expected)} the test figure will be known to about {100 * width:.1f} points to "
-        f"each side ({max(round(share * images), 1):,} images), and a class keeps {spread} training images.",
+        f"each side ({_many(max(round(share * images), 1), 'image')}), and a class keeps {spread} training "
+        f"image{'' if spread == '1' else 's'}.",
     )
 
 

@@ -21,9 +21,22 @@ interrupt.py   Ctrl-C
 progress.py    what whoever watches is told
 """
 
+from tenfold.train.choose import choose_mixing, choose_settings, start_preprocessing
 from tenfold.train.folds import train_folds
+from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress
 from tenfold.train.start import resume_training, train_model
 from tenfold.train.subsets import train_subsets
 
-__all__ = ["Progress", "resume_training", "train_folds", "train_model", "train_subsets"]
+__all__ = [
+    "PRECISIONS",
+    "Progress",
+    "choose_mixing",
+    "choose_settings",
+    "convolution_speed",
+    "resume_training",
+    "start_preprocessing",
+    "train_folds",
+    "train_model",
+    "train_subsets",
+]

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from tenfold.augment.chosen import read_policy
+from tenfold.augment.published import named_policy
 from tenfold.errors import DataError, UsageError
 from tenfold.images.cache import cache_folder
 from tenfold.images.content import encoded
@@ -26,19 +28,22 @@ _IMAGES_SEEN = 150_000  # in a default training: five minutes for 2,569 flowers 
 
 
 def choose_settings(recipe: Recipe, training: Table) -> Recipe:
-    """Fill what does not need a measurement: sizes, channels, flips, epochs, batch size, learning rate, balance."""
+    """Fill what does not need a measurement: sizes, channels, policy, epochs, batch size, learning rate, balance."""
     count = len(training)
     sides, grey = _look(training)
     size = recipe.image.size or _default_size(statistics.median(sides))
     margin = recipe.image.margin or (1.0 if size < 48 else 1.15)
     channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
-    flip = recipe.augment.flip if recipe.augment.flip != "auto" else ("off" if _is_digits(training) else "on")
+    policy = recipe.augment.policy
+    if policy == "auto":
+        standard = named_policy("standard")
+        policy = (standard.without("flip") if _is_digits(training) else standard).to_dict()
     batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
     epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(150, max(10, _IMAGES_SEEN // count))))
     grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 else "off")
     return recipe.change(
         image={"size": size, "margin": margin, "channels": channels},
-        augment={"flip": flip},
+        augment={"policy": read_policy(policy).to_dict()},
         train={
             "batch_size": min(batch, count),
             "epochs": epochs,
@@ -56,7 +61,8 @@ def choose_mixing(recipe: Recipe) -> Recipe:
     Flowers at 72 px, validation part, AdamW, one run each: 13 epochs 74.2 % without mixing, 73.5 with a quarter; 28
     epochs 82.4 without, 82.0 with a quarter, 80.0 with half.
     """
-    if recipe.augment.mix_share >= 0:
+    mixing = read_policy(recipe.augment.policy).mix
+    if recipe.augment.mix_share >= 0 or mixing.share >= 0 or not mixing.is_on:
         return recipe
     epochs = recipe.train.epochs
     return recipe.change(augment={"mix_share": 0.0 if epochs < 20 else 0.25 if epochs < 40 else 0.5})

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.augment.plain import PlainAugmentation, PlainInput
+from tenfold.augment.chosen import chosen_policy
+from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.draws import hash_numbers
 from tenfold.errors import DataError
 from tenfold.images.batch import Batch
@@ -74,14 +75,10 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
     part = prepared.table.take(rows)
     hashes = hash_numbers(part.samples["hash"].tolist())
     augment: Augment = PlainInput(start_preprocessing(recipe))
-    if not recipe.augment.is_off or recipe.train.grow == "on":
-        augment = PlainAugmentation(
-            recipe.augment,
-            start_preprocessing(recipe),
-            flip=recipe.augment.flip == "on",
-            size=size,
-            mixes=task.mixes,
-        )
+    policy, feeders = chosen_policy(recipe.augment), _feeders(recipe, prepared)
+    if policy.ops or policy.mix.is_on or recipe.train.grow == "on":
+        threads = 1 if feeders else recipe.train.threads or torch.get_num_threads()
+        augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads)
     choose = shuffled(hashes, recipe.train.seed)
     if recipe.train.balance == "sampling":
         choose = balanced(hashes, part.labels(), recipe.train.seed)
@@ -91,7 +88,7 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
         hashes,
         augment,
         recipe.train.batch_size,
-        workers=_feeders(recipe, prepared),
+        workers=feeders,
         choose=choose,
     )
 

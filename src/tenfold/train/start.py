@@ -46,6 +46,7 @@ from tenfold.train.schedule import Schedule
 
 _BEST = Path("checkpoint") / "best.safetensors"
 _EARLIER = Path("checkpoint") / "earlier.safetensors"
+_SOON = 4.0  # seconds that loading a compiled kernel does not take
 
 
 def train_model(
@@ -73,7 +74,6 @@ def train_model(
     >>> run.history["epoch"].tolist(), (run.path / "model.safetensors").exists()
     ([1], True)
     """
-    started = time.monotonic()
     folder, recipe = Path(out), recipe or Recipe()
     if (folder / "recipe.toml").exists():
         raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
@@ -82,6 +82,8 @@ def train_model(
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     find_model(recipe.model.name)
+    _compile(recipe, progress)
+    started = time.monotonic()
     table = table.take(np.flatnonzero(table.samples["part"].notna()))
     table = grouped(hashed(table, unreadable=recipe.data.unreadable))
     if not len(table.part("train")):
@@ -110,6 +112,19 @@ def train_model(
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
+
+
+def _compile(recipe: Recipe, progress: Report) -> None:
+    """Have the kernel of augmentation ready before time counts, and say so where that was work."""
+    if recipe.augment.policy == "none":
+        return
+    from tenfold.augment.kernel import compile_passes
+
+    began = time.monotonic()
+    compile_passes()
+    took = time.monotonic() - began
+    if took > _SOON:
+        progress(Progress("note", f"compiled the kernel of augmentation, once for this machine: {took:.0f} s"))
 
 
 def _begin(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenfold.augment.chosen import chosen_policy
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
 from tenfold.train.diagnosis.case import FAR
@@ -53,8 +54,9 @@ def tighten(facts: Facts, *, useless: bool) -> str:
             "No epoch was surely better than always naming the largest class: look at whether the labels are right, "
             "and whether they can be seen in the images at all."
         )
-    options = ["--augment.scale 0.5 --augment.rotate 5"] if recipe.augment.is_off else []
-    options += ["--augment.mix-share 0.5"] if recipe.augment.mix_share <= 0 else []
+    policy = chosen_policy(recipe.augment)
+    options = [] if policy.ops else ["--policy standard"]
+    options += ["--augment.mix-share 0.5"] if recipe.augment.mix_share <= 0 and (options or policy.mix.is_on) else []
     options += ["--model.dropout 0.3"] if recipe.model.dropout < 0.2 else []
     typed = f" Without them, try {' '.join(options)}." if options else ""
     more = "More training images help most; tenfold curve DATA says how much."
@@ -89,9 +91,9 @@ LOOK_FOR_LEAKS = (
 
 def harder(recipe: Recipe) -> str:
     """On what training figures are measured, as the end of a sentence."""
-    augment = recipe.augment
-    mixed = augment.mix_share > 0 and (augment.mixup > 0 or augment.cutmix > 0)
-    kinds = " and ".join(["augmented"] * (not augment.is_off) + ["mixed"] * mixed)
+    policy = chosen_policy(recipe.augment)
+    mixed = policy.mix.share > 0 and policy.mix.is_on
+    kinds = " and ".join(["augmented"] * bool(policy.ops) + ["mixed"] * mixed)
     words = [f"on {kinds} images"] if kinds else []
     words += ["with dropout"] if recipe.model.dropout else []
     words.append("over the whole epoch" + (", by weights that were not averaged yet" if recipe.train.ema else ""))

@@ -1,0 +1,442 @@
+"""Augmented images a second, uint8 in and normalized float32 out, against OpenCV, torchvision, Albumentations, Keras.
+
+    python benchmarks/augment.py        about 5 min with all contenders
+
+Each contender that is not installed is left out, and a line says so. For all of them, in an environment of its own:
+
+    uv venv --python 3.11 /tmp/venv-augment
+    uv pip install --python /tmp/venv-augment/bin/python -e . torchvision==0.29.1 opencv-python-headless \
+        albumentations==2.0.8 keras==3.15.1
+    KERAS_BACKEND=torch /tmp/venv-augment/bin/python benchmarks/augment.py
+
+26 November 2026, AMD EPYC (virtual, family 25, AVX2, 2 cores), Python 3.11, Numba 0.68.1, OpenCV 5.0.0, 7 rounds of
+recipe 1 and 5 of recipe 2, while other programs kept both cores busy (load 5 to 10), so only ratios count, and those
+of two threads do not: images/s, and the time over that of ours and of the floor, medians of the rounds, one thread:
+
+    recipe 1                  32 px               128 px              224 px
+    tenfold                   51986  1.00  0.92   7126  1.00  0.69    2687  1.00  0.61
+    floor: bare cv2 warp      46220  1.08  1.00   4554  1.45  1.00    1793  1.64  1.00
+    tenfold, new NCHW array   48588  1.00  0.94   6445  1.14  0.78    1887  1.66  0.92
+    cv2 warp, table           33873  1.46  1.36   2959  2.78  1.55    1422  2.02  1.33
+    cv2 warp, NumPy           22441  2.38  2.18   1504  4.87  3.18     694  4.05  2.63
+    Albumentations             2586  20.4  18.8   1310  5.86  3.01     972  3.20  1.76
+    torchvision                1287  45.9  41.2    583  11.1  6.68     434  6.72  4.08
+    torchvision, one draw     19289  2.74  2.04   1040  7.90  4.39     230  11.9  7.35
+    Keras                      1436  42.8  37.8    290  20.3  15.7     145  19.8  12.0
+    recipe 2
+    tenfold                   56027  1.00  1.19  19101  1.00  1.01    7517  1.00  1.06
+    floor: cv2 resize, color  76617  0.84  1.00  19249  0.99  1.00    7701  0.95  1.00
+    Albumentations             3769  15.7  19.3   1960  9.99  10.4    1012  6.53  6.90
+    torchvision                 757  82.7   101    321  59.2  59.0     171  40.2  42.3
+    torchvision, one draw      5707  11.8  14.0    302  61.7  61.3      72  94.8   106
+
+Two threads over one, by the best rounds at 224 px: ours 1.82 in recipe 1 and 1.65 in recipe 2, on cores that others
+used; the bare warp 1.90 and the resize 1.56. To be measured again on a quiet machine.
+First batch of a second process: 0.87 to 0.92 s in three tries, when packages have their .pyc files, 2.6 to 4.6 without.
+The pass is 8 to 35 times as long as copying the bytes it must move (less when quiet), so arithmetic and the fetching of
+neighbours bound it, not memory.
+
+Recipe 1: rotation 20 degrees, shift 0.1, shear 10, zoom 0.1, horizontal flip, nearest fill, bilinear, normalized.
+Recipe 2: a random resized crop (area 0.08 to 1, aspect 3/4 to 4/3, as torchvision's) of an image of the same size,
+flip, brightness, contrast and saturation 0.4, hue 0.1, normalized. Ours turns hue in YIQ and stretches contrast about
+mid-gray, which keeps colour one matrix; torchvision and Albumentations do it in HSV and about the image's mean.
+
+In each round every contender does the same batch of 64, one after the other, so that a busy moment of the machine hits
+them alike; a ratio is the median over rounds of two times in the same round. Drawing the parameters is timed for
+all. Two threads are halves of the batch. The floors do less than the recipe: a bare uint8 warp by the same matrices;
+a bare uint8 resize and colour matrix, of the same boxes. "One draw" gives the whole batch the same parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.augment.kernel import warp_normalized
+from tenfold.draws import draw_keys, uniforms
+
+BATCH, CHANNELS = 64, 3
+MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+ROTATION, SHIFT, SHEAR, ZOOM, JITTER, HUE = 20.0, 0.1, 10.0, 0.1, 0.4, 0.1
+LUMA = np.array([0.299, 0.587, 0.114])
+YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+Images = NDArray[np.uint8]
+Contender = Callable[[Images, NDArray[np.uint64]], object]
+"""A batch uint8 [N, H, W, 3] and its draw keys uint64 [N] -> something that holds the result."""
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="images/s of augmentation")
+    options.add_argument("--sizes", type=int, nargs="*", default=[32, 128, 224])
+    options.add_argument("--rounds", type=int, default=21)
+    options.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    options.add_argument("--recipes", type=int, nargs="*", default=[1, 2])
+    asked = options.parse_args()
+    print(f"{processor()}, {os.cpu_count()} cores; batch {BATCH}; {asked.rounds} rounds")
+    first_batch()
+    for recipe in asked.recipes:
+        for size in asked.sizes:
+            contenders = {name: made for name, make in MAKERS[recipe].items() if (made := make(size)) is not None}
+            rates = measure(contenders, size, asked.threads, asked.rounds)
+            print(
+                f"\nrecipe {recipe}, {size} px: images/s, median (quartiles)   time / ours, / floor   gain of threads"
+            )
+            show(rates)
+            if recipe == 1:
+                show_floor(size, statistics.median(rates["tenfold", asked.threads[0]]))
+
+
+# The random parameters, as arrays
+
+
+def affine_matrices(keys: NDArray[np.uint64], size: int) -> NDArray[np.float64]:
+    """Recipe 1's maps, output -> input, in pixels with edges at whole numbers: [N, 3, 3]."""
+    angle, right, down, shear, zoom_x, zoom_y, mirror = uniforms(keys, 7).T * 2 - 1
+    angle, shear = np.deg2rad(ROTATION) * angle, np.deg2rad(SHEAR) * shear
+    across, along = (1 + ZOOM * zoom_x) * np.where(mirror < 0, -1, 1), 1 + ZOOM * zoom_y
+    matrices = np.zeros((len(keys), 3, 3))
+    matrices[:, 0, 0], matrices[:, 0, 1] = np.cos(angle) * across, -np.sin(angle + shear) * along
+    matrices[:, 1, 0], matrices[:, 1, 1] = np.sin(angle) * across, np.cos(angle + shear) * along
+    shifts = np.stack([right, down], 1) * SHIFT
+    matrices[:, :2, 2] = size * (0.5 + shifts - matrices[:, :2, :2].sum(2) / 2)
+    matrices[:, 2, 2] = 1
+    return matrices
+
+
+def crop_boxes(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Recipe 2's crops as shares of the image: left, top, width, height, and whether mirrored: [5, N]."""
+    area, aspect, left, top, mirror = uniforms(keys, 5).T
+    scale, stretch = np.sqrt(0.08 + 0.92 * area), np.exp((2 * aspect - 1) * np.log(4 / 3) / 2)
+    width, height = np.minimum(scale * stretch, 1), np.minimum(scale / stretch, 1)
+    return np.stack([left * (1 - width), top * (1 - height), width, height, mirror < 0.5])
+
+
+def crop_matrices(keys: NDArray[np.uint64], size: int) -> NDArray[np.float64]:
+    left, top, width, height, mirror = crop_boxes(keys)
+    matrices = np.zeros((len(keys), 3, 3))
+    matrices[:, 0, 0], matrices[:, 0, 2] = np.where(mirror, -width, width), np.where(mirror, left + width, left) * size
+    matrices[:, 1, 1], matrices[:, 1, 2], matrices[:, 2, 2] = height, top * size, 1
+    return matrices
+
+
+def color_maps(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Brightness, contrast and saturation as one matrix and offset, hue a turn in YIQ: [N, 3, 4]."""
+    brightness, contrast, saturation, hue = uniforms(keys, 4, 5).T * 2 - 1
+    strength = ((1 + JITTER * brightness) * (1 + JITTER * contrast))[:, None, None]
+    turn = np.zeros((len(keys), 3, 3))
+    turn[:, 0, 0], cos, sin = 1, np.cos(2 * np.pi * HUE * hue), np.sin(2 * np.pi * HUE * hue)
+    turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
+    turn[:, 1:] *= (1 + JITTER * saturation)[:, None, None]
+    offset = np.broadcast_to((-128 * JITTER * contrast)[:, None, None], (len(keys), 3, 1))
+    return np.concatenate([strength * (np.linalg.inv(YIQ) @ turn @ YIQ), offset], 2)
+
+
+def normalized(color: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The colour map, then the normalization, as one."""
+    color = color / STD[:, None]
+    color[..., 3] -= MEAN / STD
+    return color.astype(np.float32)
+
+
+# The contenders of recipe 1
+
+
+def ours_1(size: int) -> Contender:
+    plain = normalized(np.tile(np.eye(3, 4), (BATCH, 1, 1)))
+    space = np.empty((BATCH, size, size, CHANNELS), np.float32)
+
+    def augment(images: Images, keys: NDArray[np.uint64], threads: int = 1) -> object:
+        matrices = affine_matrices(keys, size)
+        return warp_normalized(images, matrices, (size, size), plain, fill="nearest", threads=threads, out=space)
+
+    return augment
+
+
+def ours_1_new(size: int) -> Contender:
+    plain = normalized(np.tile(np.eye(3, 4), (BATCH, 1, 1)))
+
+    def augment(images: Images, keys: NDArray[np.uint64], threads: int = 1) -> object:
+        matrices = affine_matrices(keys, size)
+        return warp_normalized(images, matrices, (size, size), plain, fill="nearest", layout="NCHW", threads=threads)
+
+    return augment
+
+
+def cv2_warps(images: Images, keys: NDArray[np.uint64]) -> list[Images]:
+    import cv2
+
+    matrices = affine_matrices(keys, images.shape[1])[:, :2]
+    matrices[:, :, 2] += matrices[:, :, :2].sum(2) / 2 - 0.5  # OpenCV's pixels have their centers at whole numbers
+    flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, images.shape[2:0:-1]
+    pairs = zip(images, matrices, strict=True)
+    return [cv2.warpAffine(image, m, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for image, m in pairs]
+
+
+def bare_warp(size: int) -> Contender | None:
+    return cv2_warps if opencv() else None
+
+
+def warp_and_numpy(size: int) -> Contender | None:
+    scale, offset = (1 / STD).astype(np.float32), (MEAN / STD).astype(np.float32)
+    return (lambda images, keys: [image * scale - offset for image in cv2_warps(images, keys)]) if opencv() else None
+
+
+def warp_and_table(size: int) -> Contender | None:
+    if not opencv():
+        return None
+    import cv2
+
+    table = ((np.arange(256)[:, None] - MEAN) / STD).astype(np.float32)[None]
+    return lambda images, keys: [cv2.LUT(image, table) for image in cv2_warps(images, keys)]
+
+
+def torchvision_1(size: int, batched: bool = False) -> Contender | None:
+    if (v2 := torchvision()) is None:
+        return None
+    affine = v2.RandomAffine(
+        ROTATION, (SHIFT, SHIFT), (1 - ZOOM, 1 + ZOOM), SHEAR, v2.InterpolationMode.BILINEAR
+    )  # fills with a constant; it has no other way
+    return torch_batches(v2, [affine, v2.RandomHorizontalFlip()], batched)
+
+
+def albumentations_1(size: int) -> Contender | None:
+    if (A := albumentations()) is None:
+        return None
+    zoom, shift = (1 - ZOOM, 1 + ZOOM), (-SHIFT, SHIFT)
+    turn, shear = (-ROTATION, ROTATION), (-SHEAR, SHEAR)
+    replicate = 1  # cv2.BORDER_REPLICATE
+    affine = A.Affine(scale=zoom, translate_percent=shift, rotate=turn, shear=shear, border_mode=replicate, p=1)
+    compose = A.Compose([affine, A.HorizontalFlip(p=0.5), A.Normalize()])
+    return lambda images, keys: [compose(image=image)["image"] for image in images]
+
+
+def keras_1(size: int) -> Contender | None:
+    try:
+        from keras.src.legacy.preprocessing.image import ImageDataGenerator
+    except (ImportError, RuntimeError) as error:
+        return absent("Keras", error)
+    generator = ImageDataGenerator(
+        rotation_range=ROTATION, width_shift_range=SHIFT, height_shift_range=SHIFT, shear_range=SHEAR, zoom_range=ZOOM,
+        horizontal_flip=True, fill_mode="nearest", featurewise_center=True, featurewise_std_normalization=True,
+    )  # fmt: skip
+    generator.mean, generator.std = MEAN.astype(np.float32), STD.astype(np.float32)
+    return lambda images, keys: [
+        generator.standardize(generator.random_transform(image.astype(np.float32))) for image in images
+    ]
+
+
+# The contenders of recipe 2
+
+
+def ours_2(size: int) -> Contender:
+    space = np.empty((BATCH, size, size, CHANNELS), np.float32)
+
+    def augment(images: Images, keys: NDArray[np.uint64], threads: int = 1) -> object:
+        matrices, color = crop_matrices(keys, size), normalized(color_maps(keys))
+        return warp_normalized(images, matrices, (size, size), color, threads=threads, out=space)
+
+    return augment
+
+
+def resize_and_color(size: int) -> Contender | None:
+    if not opencv():
+        return None
+    import cv2
+
+    def augment(images: Images, keys: NDArray[np.uint64]) -> object:
+        boxes = np.rint(crop_boxes(keys)[:4] * size).astype(int).T
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], 1)
+        results = []
+        for image, (left, top, width, height), color in zip(images, boxes, color_maps(keys), strict=True):
+            crop = cv2.resize(image[top : top + height, left : left + width], (size, size))
+            results.append(cv2.transform(crop, color))
+        return results
+
+    return augment
+
+
+def torchvision_2(size: int, batched: bool = False) -> Contender | None:
+    if (v2 := torchvision()) is None:
+        return None
+    crop = v2.RandomResizedCrop(size, antialias=False)
+    return torch_batches(v2, [crop, v2.RandomHorizontalFlip(), v2.ColorJitter(JITTER, JITTER, JITTER, HUE)], batched)
+
+
+def albumentations_2(size: int) -> Contender | None:
+    if (A := albumentations()) is None:
+        return None
+    strength = (1 - JITTER, 1 + JITTER)
+    jitter = A.ColorJitter(brightness=strength, contrast=strength, saturation=strength, hue=(-HUE, HUE), p=1)
+    crop = A.RandomResizedCrop(size=(size, size), p=1)
+    compose = A.Compose([crop, A.HorizontalFlip(p=0.5), jitter, A.Normalize()])
+    return lambda images, keys: [compose(image=image)["image"] for image in images]
+
+
+MAKERS: dict[int, dict[str, Callable[[int], Contender | None]]] = {
+    1: {
+        "tenfold": ours_1,
+        "floor: bare cv2 warp": bare_warp,
+        "tenfold, new NCHW array": ours_1_new,
+        "cv2 warp, NumPy": warp_and_numpy,
+        "cv2 warp, table": warp_and_table,
+        "Albumentations": albumentations_1,
+        "torchvision": torchvision_1,
+        "torchvision, one draw": lambda size: torchvision_1(size, batched=True),
+        "Keras": keras_1,
+    },
+    2: {
+        "tenfold": ours_2,
+        "floor: cv2 resize, color": resize_and_color,
+        "Albumentations": albumentations_2,
+        "torchvision": torchvision_2,
+        "torchvision, one draw": lambda size: torchvision_2(size, batched=True),
+    },
+}
+
+
+def opencv() -> bool:
+    try:
+        import cv2
+    except ImportError as error:
+        absent("OpenCV", error)
+        return False
+    cv2.setNumThreads(1)
+    return True
+
+
+def torchvision() -> Any:
+    try:
+        import torch
+        from torchvision.transforms import v2
+    except ImportError as error:
+        return absent("torchvision", error)
+    torch.set_num_threads(1)
+    return v2
+
+
+def torch_batches(v2: Any, changes: list[Any], batched: bool) -> Contender:
+    """torchvision on uint8 tensors, an image at a time, or with one draw for the whole batch."""
+    import torch
+
+    mean, std = (MEAN / 255).tolist(), (STD / 255).tolist()
+    compose = v2.Compose([*changes, v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+
+    def augment(images: Images, keys: NDArray[np.uint64]) -> object:
+        planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return compose(planes) if batched else [compose(image) for image in planes]
+
+    return augment
+
+
+def albumentations() -> Any:
+    try:
+        import albumentations as A
+    except ImportError as error:
+        return absent("Albumentations", error)
+    opencv()
+    return A
+
+
+def absent(name: str, error: Exception) -> None:
+    print(f"{name} is left out: {error}")
+
+
+def measure(
+    contenders: dict[str, Contender], size: int, threads: list[int], rounds: int
+) -> dict[tuple[str, int], list[float]]:
+    """Images a second of each contender on each number of threads, one number a round."""
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, size // 8 + 1, size // 8 + 1, CHANNELS), dtype=np.uint8)
+    images = np.ascontiguousarray(images.repeat(8, 1).repeat(8, 2)[:, :size, :size])
+    hashes = np.arange(BATCH, dtype=np.uint64)
+    rates: dict[tuple[str, int], list[float]] = {(name, count): [] for name in contenders for count in threads}
+    pool = ThreadPoolExecutor(max(threads))
+    for turn in range(rounds + 1):
+        keys = draw_keys(0, turn, hashes)
+        for (name, count), values in rates.items():
+            begun = time.perf_counter()
+            run(contenders[name], images, keys, count, pool)
+            if turn:  # the first one warms up
+                values.append(BATCH / (time.perf_counter() - begun))
+    return rates
+
+
+def run(contender: Any, images: Images, keys: NDArray[np.uint64], threads: int, pool: ThreadPoolExecutor) -> None:
+    if contender.__module__ == __name__ and contender.__qualname__.startswith("ours"):
+        contender(images, keys, threads)  # deals to threads by itself
+    elif threads == 1:
+        contender(images, keys)
+    else:
+        parts = np.array_split(np.arange(BATCH), threads)
+        list(pool.map(lambda part: contender(images[part[0] : part[-1] + 1], keys[part]), parts))
+
+
+def show(rates: dict[tuple[str, int], list[float]]) -> None:
+    floor = next((name for name, _ in rates if name.startswith("floor")), "tenfold")
+    single = min(threads for _, threads in rates)
+    for (name, threads), values in rates.items():
+        low, middle, high = statistics.quantiles(values, n=4)
+        to_ours, to_floor = ratios(rates["tenfold", threads], values), ratios(rates[floor, threads], values)
+        gain = ratios(values, rates[name, single]) if threads > single else ""
+        title = f"{name}, {threads} thread{'s' * (threads > 1)}"
+        print(f"{title:36s} {middle:6.0f} ({low:.0f} to {high:.0f})   {to_ours}   {to_floor}   {gain}")
+
+
+def ratios(numerator: list[float], denominator: list[float]) -> str:
+    """The median over rounds, and the ratio of the best rounds, which a busy machine disturbs least."""
+    middle = statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+    return f"{middle:.2f}, {max(numerator) / max(denominator):.2f}"
+
+
+def show_floor(size: int, rate: float) -> None:
+    """What the pass cannot do without, a pixel: 3 bytes read, 12 written, 4 neighbours fetched, its arithmetic."""
+    source, target = np.ones(BATCH * size * size * 15 // 16, np.float64), np.empty(BATCH * size * size * 15 // 16)
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        np.copyto(target, source)
+        times.append(time.perf_counter() - begun)
+    pixels = BATCH * size * size
+    copy = min(times) / pixels * 1e9
+    # On vectors of 8: place 2 x (multiply-add, clamp 2, floor, subtract), in float64 so twice; 12 bytes to floats, 3
+    # operations each; 3 means of 3 subtractions and 3 multiply-adds; 3 x 3 multiply-adds of colour.
+    operations = (2 * 5 * 2 + 12 * 3 + 3 * 6 + 9) / 8
+    print(
+        f"  floor a pixel: 3 + 12 bytes, {copy:.2f} ns where memory is copied; {operations:.1f} vector operations, 2 a "
+        f"cycle, and 4 loads; ours {1e9 / rate / size**2:.2f} ns, {1e9 / rate / size**2 / copy:.1f} times the copy"
+    )
+
+
+def first_batch() -> None:
+    """Seconds from the import to the first batch in a process of its own, when another one has compiled before."""
+    code = (
+        "import time; begun = time.perf_counter(); import numpy as np; from tenfold.augment.kernel import *; "
+        "warp_normalized(np.zeros((64, 128, 128, 3), np.uint8), np.tile(np.eye(3), (64, 1, 1)), (128, 128), "
+        "np.zeros((64, 3, 4), np.float32)); print(f'{time.perf_counter() - begun:.2f}')"
+    )
+    seconds = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in "ab"]
+    print(f"first batch of a second process: {seconds[1].stdout.strip()} s, imports of NumPy and Numba included")
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Boxes and points move with the image.
+
+Shapes: B boxes, B' of them kept; P points, P' of them kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.errors import UsageError
+
+Boxes = NDArray[np.float32]
+Points = NDArray[np.float32]
+Kept = NDArray[np.int64]
+
+
+def move_boxes(
+    boxes_xyxy: Boxes, matrix: NDArray[np.float64], size: tuple[int, int], visible: float = 0.3
+) -> tuple[Boxes, Kept]:
+    """Boxes float32 [B, 4] (pixels, x1 < x2, y1 < y2) -> the hulls of their moved corners [B', 4], and which these are.
+
+    `matrix` float64 [3, 3] takes output to input pixels, as Drawn.total does; `size` is the output's height and width.
+    Hulls are clipped to the output; one of which less than the share `visible` of its area is left, or nothing, is
+    dropped, so that `kept` int64 [B'] says which boxes are still there. What a fill repeats outside the image has no
+    box. Raises UsageError for boxes of another form.
+    """
+    if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4 or not np.isfinite(boxes_xyxy).all():
+        raise UsageError(f"The boxes must be finite numbers [B, 4] (x1, y1, x2, y2), not {list(boxes_xyxy.shape)}.")
+    if not (boxes_xyxy[:, :2] < boxes_xyxy[:, 2:]).all():
+        raise UsageError("The boxes must have x1 < x2 and y1 < y2; convert them from width and height first.")
+    corners = boxes_xyxy[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]  # [B, 4, 2]
+    moved, ahead = _forward(corners.reshape(-1, 2), matrix)
+    moved = moved.reshape(-1, 4, 2)
+    hulls = np.concatenate([moved.min(1), moved.max(1)], 1)
+    clipped = np.clip(hulls, 0, np.array([size[1], size[0], size[1], size[0]]))
+    left, whole = _areas(clipped), _areas(hulls)
+    kept = np.flatnonzero(ahead.reshape(-1, 4).all(1) & (left > 0) & (left >= visible * whole))
+    return clipped[kept].astype(np.float32), kept
+
+
+def move_points(points_xy: Points, matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[Points, Kept]:
+    """Points float32 [P, 2] -> those that still lie in the output, moved [P', 2], and which these are, int64 [P']."""
+    if points_xy.ndim != 2 or points_xy.shape[1] != 2 or not np.isfinite(points_xy).all():
+        raise UsageError(f"The points must be finite numbers [P, 2] (x, y), not {list(points_xy.shape)}.")
+    moved, ahead = _forward(points_xy, matrix)
+    inside = (moved >= 0).all(1) & (moved <= [size[1], size[0]]).all(1)
+    kept = np.flatnonzero(ahead & inside)
+    return moved[kept].astype(np.float32), kept
+
+
+def _forward(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Where points of the input lie in the output, and whether before the viewer rather than behind (perspective)."""
+    homogeneous = np.concatenate([points.astype(np.float64), np.ones((len(points), 1))], 1)
+    moved = homogeneous @ np.linalg.inv(matrix).T
+    ahead = moved[:, 2] > 0
+    return moved[:, :2] / np.where(ahead, moved[:, 2], 1.0)[:, None], ahead
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    areas: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return areas

@@ -1,0 +1,291 @@
+"""Policy: an augmentation as data; a TOML file that can be carried to another data set.
+
+    policy = Policy.from_toml(Path("mine.toml"))
+    print(policy)
+    changed = policy(image, boxes, key=draw_key)
+
+What it does to an image depends on the image's draw key only (see draws.py), not on the batch.
+
+Shapes: N images H x W, C channels (1: grey, 3: RGB); output h x w; B boxes, B' of them kept; P points, P' kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.augment.apply import Sampling, apply
+from tenfold.augment.boxes import Boxes, Kept, Points, move_boxes, move_points
+from tenfold.augment.draw import Drawn, Fill, Interpolation, Size, draw
+from tenfold.augment.ops import OPS
+from tenfold.augment.tree import Node, Op, describe_node, read_node, tidy, write_node
+from tenfold.draws import Keys
+from tenfold.errors import DataError, UsageError, unknown
+from tenfold.files import write_file
+from tenfold.images.pixels import Channels
+from tenfold.recipe import check_range
+
+
+class Augmented(NamedTuple):
+    """An image after a policy."""
+
+    image: NDArray[np.uint8]
+    """[h, w, C]"""
+    boxes: Boxes
+    """float32 [B', 4], pixels of the output, x1 < x2, y1 < y2; empty without boxes."""
+    kept: Kept
+    """int64 [B']: which boxes these are."""
+    points: Points
+    """float32 [P', 2]"""
+    kept_points: Kept
+    """int64 [P']"""
+    trace: list[tuple[str, str]]
+    """What was done, in order: the op's name and its magnitude in words."""
+
+
+class AugmentedBatch(NamedTuple):
+    """Images after a policy."""
+
+    images: NDArray[np.uint8]
+    """[N, h, w, C]"""
+    boxes: list[Boxes]
+    """One array for each image, as in Augmented; empty without boxes."""
+    kept: list[Kept]
+    drawn: Drawn
+    """What was done: `drawn.trace()` says it in words, for each image."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Mixing of neighbors in the epoch's order, with their labels. Training does it: a batch alone has no labels."""
+
+    mixup: float = 0.0
+    """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
+    cutmix: float = 0.0
+    """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
+    share: float = -1.0
+    """Share of the images that are mixed; -1: chosen by training from the number of epochs."""
+
+    def __post_init__(self) -> None:
+        check_range("mix.mixup", self.mixup, 0, 100)
+        check_range("mix.cutmix", self.cutmix, 0, 100)
+        if self.share != -1:
+            check_range("mix.share", self.share, 0, 1)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any image may be mixed."""
+        return self.share != 0 and (self.mixup > 0 or self.cutmix > 0)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """An augmentation: ops in order, each with a probability and from where its magnitude is drawn."""
+
+    name: str
+    ops: tuple[Node, ...] = ()
+    mix: Mix = Mix()
+    fill: Fill = "reflect"
+    """What lies outside an image that has moved: its nearest pixel, a constant, the image mirrored or repeated."""
+    value: tuple[float, ...] = (0.0,)
+    """The grey level of a constant fill, 0 to 255: one, or one a channel."""
+    interpolation: Interpolation = "bilinear"
+    visible: float = 0.3
+    """Share of a box's area that must still be seen, else it is dropped."""
+
+    def __post_init__(self) -> None:
+        for name, hint in (("fill", Fill), ("interpolation", Interpolation)):
+            if getattr(self, name) not in get_args(hint):
+                raise unknown(f"A policy's {name}", str(getattr(self, name)), get_args(hint))
+        if len(self.value) not in (1, 3):
+            raise UsageError(f"A policy's value must be one grey level or three, not {list(self.value)}.")
+        for level in self.value:
+            check_range("A policy's value", level, 0, 255)
+        check_range("A policy's visible", self.visible, 0, 1)
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        boxes: Boxes | None = None,
+        *,
+        key: int,
+        points: Points | None = None,
+        size: Size | None = None,
+    ) -> Augmented:
+        """One image uint8 [H, W, C] -> the image, and its boxes and points, after the policy.
+
+        `boxes` float32 [B, 4] (xyxy, pixels) and `points` float32 [P, 2] move with the geometry, but for that inside
+        a blend, whose copies have no boxes. `key`: see tenfold.draws.draw_keys. `size`: height and width of the
+        output, those of the image unless given. Raises UsageError for another form of the image or the boxes.
+        """
+        given = [np.empty((0, 4), np.float32) if boxes is None else boxes]
+        places = np.empty((0, 2), np.float32) if points is None else points
+        batch = self.batch(image[None], np.array([key], np.uint64), boxes=given, size=size)
+        moved, kept_points = move_points(places, batch.drawn.total[0], batch.drawn.size)
+        return Augmented(batch.images[0], batch.boxes[0], batch.kept[0], moved, kept_points, batch.drawn.trace()[0])
+
+    def batch(
+        self,
+        images: NDArray[np.uint8],
+        keys: Keys,
+        *,
+        boxes: Sequence[Boxes] | None = None,
+        size: Size | None = None,
+        threads: int = 1,
+    ) -> AugmentedBatch:
+        """Images uint8 [N, H, W, C] with their keys uint64 [N] -> what the policy makes of each.
+
+        `boxes`: one float32 [B, 4] for each image. The result for an image is the same alone and in any batch.
+        """
+        if images.ndim != 4 or images.shape[3] not in (1, 3):
+            raise UsageError(f"The images must be [N, H, W, C] with 1 or 3 channels, not {list(images.shape)}.")
+        if len(keys) != len(images) or (boxes is not None and len(boxes) != len(images)):
+            raise UsageError(f"{len(images)} images need as many keys and, where there are any, lists of boxes.")
+        height, width = images.shape[1:3]
+        drawn = self.draw(keys, height, width, size, "grey" if images.shape[3] == 1 else "rgb")
+        result = apply(drawn, images, self.sampling(threads))
+        moved = [
+            move_boxes(own, matrix, drawn.size, self.visible)
+            for own, matrix in zip(boxes or (), drawn.total, strict=boxes is not None)
+        ]
+        return AugmentedBatch(result, [pair[0] for pair in moved], [pair[1] for pair in moved], drawn)
+
+    def draw(
+        self, keys: Keys, height: int, width: int, out_size: Size | None = None, channels: Channels = "rgb"
+    ) -> Drawn:
+        """What is to be done to images of this size with these keys uint64 [N], before any pixel is touched.
+
+        Where `is_fused`, `matrices` float64 [N, 3, 3] and `color` float32 [N, C, C + 1] of the result say all of it.
+        """
+        return draw(self.ops, keys, (height, width), out_size or (height, width), channels)
+
+    def sampling(self, threads: int = 1) -> Sampling:
+        """How its pixels are sampled."""
+        return Sampling(self.fill, self.value, self.interpolation, threads)
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether one pass over the pixels does all of it: geometry and linear color only."""
+        return all(node.is_fused for node in self.ops)
+
+    def without(self, *names: str) -> Policy:
+        """The policy without its outermost ops of these names, as where a mirrored image has another label."""
+        for name in names:
+            if name not in OPS:
+                raise unknown("An op", name, OPS)
+        left = tuple(node for node in self.ops if not (isinstance(node, Op) and node.name in names))
+        return dataclasses.replace(self, ops=left)
+
+    @classmethod
+    def from_toml(cls, source: str | Path) -> Policy:
+        """A policy from a file (a Path, or a str without "=") or from a TOML text.
+
+        Raises DataError where it cannot be read, UsageError for an unknown or impossible setting; an unknown name
+        comes with the nearest one.
+        """
+        is_text = isinstance(source, str) and "=" in source
+        try:
+            content = tomllib.loads(str(source) if is_text else Path(source).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise DataError(f"The policy {'' if is_text else source} cannot be read: {error}.") from error
+        return cls.from_dict(content, "the policy" if is_text else Path(source).stem)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], name: str = "policy") -> Policy:
+        """A policy from the tables of its file; without a name of its own it is called `name`."""
+        allowed = [field.name if field.name != "ops" else "op" for field in dataclasses.fields(cls)]
+        for key in content:
+            if key not in allowed:
+                raise unknown("A setting of a policy", key, allowed)
+        settings: dict[str, Any] = {"name": name, **content}
+        tables, mix = settings.pop("op", []), settings.pop("mix", {})
+        if not isinstance(tables, list) or not isinstance(mix, dict):
+            raise UsageError("A policy's ops must be tables [[op]], and its mixing a table [mix].")
+        for key, value in mix.items():
+            if key not in Mix.__dataclass_fields__:
+                raise unknown("A setting of [mix]", key, Mix.__dataclass_fields__)
+            settings.setdefault("mixing", {})[key] = _float(f"mix.{key}", value)
+        if "visible" in settings:
+            settings["visible"] = _float("A policy's visible", settings["visible"])
+        if "value" in settings:
+            levels = settings["value"] if isinstance(settings["value"], list) else [settings["value"]]
+            settings["value"] = tuple(_float("A policy's value", level) for level in levels)
+        if not isinstance(settings["name"], str):
+            raise UsageError(f"A policy's name must be text, not {settings['name']!r}.")
+        nodes = tuple(read_node(table, "the policy") for table in tables)
+        return cls(ops=nodes, mix=Mix(**settings.pop("mixing", {})), **settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The tables of its file; settings at their defaults are left out, but for name, fill and interpolation."""
+        content: dict[str, Any] = {"name": self.name, "fill": self.fill}
+        if self.fill == "constant" or self.value != Policy.value:
+            content["value"] = [tidy(level) for level in self.value]
+        content["interpolation"] = self.interpolation
+        if self.visible != Policy.visible:
+            content["visible"] = tidy(self.visible)
+        if self.ops:
+            content["op"] = [write_node(node) for node in self.ops]
+        if self.mix != Mix():
+            content["mix"] = {name: tidy(value) for name, value in dataclasses.asdict(self.mix).items()}
+        return content
+
+    def to_toml(self) -> str:
+        """The text of its file: `Policy.from_toml` of it is equal to the policy."""
+        content = self.to_dict()
+        tables = [("[[op]]", table) for table in content.pop("op", [])]
+        tables += [("[mix]", content.pop("mix"))] if "mix" in content else []
+        blocks = [_toml_lines(content), *(f"{head}\n{_toml_lines(table)}" for head, table in tables)]
+        return "\n".join(blocks)
+
+    def write(self, path: Path) -> None:
+        """Write its file."""
+        write_file(path, self.to_toml())
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def describe(self) -> str:
+        """The policy in words."""
+        outside = (
+            f"grey level {', '.join(f'{level:g}' for level in self.value)}" if self.fill == "constant" else self.fill
+        )
+        lines = [f"Policy {self.name} (outside the image: {outside}; {self.interpolation} sampling)"]
+        lines += [f"  {line}" for node in self.ops for line in describe_node(node)]
+        if not self.ops:
+            lines.append("  no op: every image stays as it is")
+        if self.mix.mixup or self.mix.cutmix:
+            names = [name for name in ("mixup", "cutmix") if getattr(self.mix, name)]
+            kinds = " or ".join(f"{name} (Beta {getattr(self.mix, name):g})" for name in names)
+            share = (
+                "a share chosen by training" if self.mix.share == -1 else f"{100 * self.mix.share:g} % of the images"
+            )
+            lines.append(f"  mixed with a neighbor by {kinds}: {share}")
+        return "\n".join(lines)
+
+
+def _toml_lines(table: Mapping[str, Any]) -> str:
+    return "".join(f"{name} = {_toml_value(value, name == 'of')}\n" for name, value in table.items())
+
+
+def _toml_value(value: Any, on_lines: bool = False) -> str:
+    """A value in one line, as op after op in a file reads best; a list of ops has one a line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml_value(part)}" for name, part in value.items()) + " }"
+    if isinstance(value, list):
+        parts = [_toml_value(part) for part in value]
+        return "[\n" + "".join(f"  {part},\n" for part in parts) + "]" if on_lines else f"[{', '.join(parts)}]"
+    return json.dumps(value, ensure_ascii=False)  # text, numbers, true and false are written alike in both
+
+
+def _float(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"{name} must be a number, not {value!r}.")
+    return float(value)

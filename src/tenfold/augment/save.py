@@ -1,0 +1,227 @@
+"""Augmented images as files, with a listing that says which op made each and that `tenfold train` reads back.
+
+The listing is `augmented.csv`: `path,label,group,part` as any listing has them (and `x1,y1,x2,y2` where samples are
+regions), then `ops`, what was done to the image, and `source`, what it was made from. Copies and their source share a
+group, so no split can tear them apart, and an image of a validation or test part has no copy at all.
+
+Copy k of an image is what the k-th epoch of a training with this seed draws for it: see draws.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tenfold.augment.feed import on_canvas
+from tenfold.augment.policy import Policy
+from tenfold.draws import draw_keys, hash_numbers
+from tenfold.errors import DataError, UsageError
+from tenfold.files import write_file
+from tenfold.images.prepared import read_sample
+from tenfold.images.preprocess import Preprocessing
+from tenfold.images.readers.listing import CORNERS
+from tenfold.recipe import check_range
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+LISTING = "augmented.csv"
+COLUMNS = ("path", "label", "group", "part", *CORNERS, "ops", "source")
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What is saved."""
+
+    count: int = 1
+    """Copies of each image."""
+    seed: int = 0
+    resize: bool = False
+    """Whether copies are squares of the preprocessing's size, as training prepares them, and not as large as their
+    source."""
+    include_originals: bool = True
+    """Whether the listing has the images themselves too, those of the validation and test parts among them."""
+    allow_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("count", self.count, 1, 10_000)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written."""
+
+    listing: Path
+    copies: int
+    sources: int
+    """Images that have copies."""
+    originals: int
+    """Rows of the listing that are no copies."""
+    unreadable: list[str] = field(default_factory=list)
+    """Why an image has no copy, a sentence each."""
+
+
+class _Listed(NamedTuple):
+    """A sample of the table as the listing speaks of it."""
+
+    row: int
+    name: str
+    """Of its files, without an ending; no two samples have the same."""
+    source: str
+    """In words: its file, and which image of that."""
+    digest: str
+    cells: tuple[str, str, str]
+    """Label, group and part."""
+
+
+def save_augmented(
+    table: Table,
+    policy: Policy,
+    preprocessing: Preprocessing,
+    folder: Path,
+    saving: Saving = Saving(),
+) -> Saved:
+    """Write PNG copies of a table's training images (of all, where it has no parts) and the listing, which comes last.
+
+    The table's samples have hashes. `folder` must be new or empty. Raises UsageError for a folder that is not
+    empty, DataError where there is no image to copy or none can be read, OSError where files cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--save must be a new or an empty folder, and {folder} is not empty; name another.")
+    samples = _listed(table)
+    wanted = [sample for sample in samples if sample.cells[2] in ("", "train")]
+    if table.samples["part"].notna().any():
+        wanted = [sample for sample in wanted if sample.cells[2]]
+    if not wanted:
+        raise DataError("There is no image to copy: the training part is empty.")
+    making = _Making(table, policy, _in_rgb(preprocessing), folder, saving)
+    lines: list[list[str]] = []
+    errors: dict[int, str] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tenfold-augment") as pool:
+        for sample, made in zip(wanted, pool.map(making.copies, wanted), strict=True):
+            if isinstance(made, DataError):
+                errors[sample.row] = str(made)
+            else:
+                lines += made
+    if not lines:
+        raise DataError(f"None of the {len(wanted)} images can be read; the first: {next(iter(errors.values()))}")
+    originals = _originals(making, samples, errors) if saving.include_originals else []
+    write_file(folder / LISTING, _text([*originals, *lines]))
+    return Saved(folder / LISTING, len(lines), len(wanted) - len(errors), len(originals), list(errors.values()))
+
+
+@dataclass(frozen=True)
+class _Making:
+    """What copies are made from and how. Several threads use it at once."""
+
+    table: Table
+    policy: Policy
+    preprocessing: Preprocessing
+    folder: Path
+    saving: Saving
+
+    def copies(self, sample: _Listed) -> list[list[str]] | DataError:
+        """Write the copies of a sample and give their lines; or why it cannot be read."""
+        try:
+            image = self.image(sample.row)
+        except DataError as error:
+            return error
+        policy, size, added = self.policy, None, 0
+        if self.saving.resize:
+            image, _ = self.preprocessing.prepare(image)
+            policy = on_canvas(self.policy, self.preprocessing)
+            size, added = (self.preprocessing.size,) * 2, len(policy.ops) - len(self.policy.ops)
+        lines, digest = [], hash_numbers([sample.digest])
+        for number in range(self.saving.count):
+            key = int(draw_keys(self.saving.seed, number, digest)[0])
+            changed = policy(image, key=key, size=size)
+            name = f"{sample.name}-copy{number + 1}.png"
+            self.write(name, changed.image)
+            lines.append(_line(name, sample, ops=op_words(changed.trace[added:])))
+        return lines
+
+    def image(self, row: int) -> NDArray[np.uint8]:
+        """One sample, upright, uint8 [H, W, C]."""
+        return read_sample(self.table, row, self.preprocessing, self.saving.allow_truncated)
+
+    def write(self, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Write a PNG file."""
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        write_file(self.folder / name, lambda aside: picture.save(aside, "PNG"))
+
+
+def op_words(trace: list[tuple[str, str]]) -> str:
+    """What was done, as one line: "rotate 12°; flip horizontal"."""
+    return "; ".join(f"{name.replace('_', ' ')} {magnitude}".strip() for name, magnitude in trace)
+
+
+def _in_rgb(preprocessing: Preprocessing) -> Preprocessing:
+    """Files have red first, whatever the network wants."""
+    return replace(preprocessing, channels="rgb") if preprocessing.channels == "bgr" else preprocessing
+
+
+def _listed(table: Table) -> list[_Listed]:
+    """Every sample of the table."""
+    columns = table.samples[["source", "row", "hash", "label", "group", "part"]].astype(object)
+    cells = columns.where(columns.notna(), None).to_numpy()
+    found: list[_Listed] = []
+    taken: set[str] = set()
+    for place, (source, row, digest, label, group, part) in enumerate(cells):
+        name = PurePath(source).stem + ("" if row is None else f"-{row}")
+        if name.casefold() in taken:  # many a data set has a 1.jpg in each class
+            name = f"{name}-{digest[:8]}"
+        if name.casefold() in taken:
+            name = f"{name}-{place}"
+        taken.add(name.casefold())
+        words = source if row is None else f"{source}, row {row}"
+        found.append(_Listed(place, name, words, digest, (label or "", group or digest, part or "")))
+    return found
+
+
+def _originals(making: _Making, samples: list[_Listed], errors: dict[int, str]) -> list[list[str]]:
+    """The lines of the images themselves; those that are no files of their own are written as such."""
+    lines = []
+    parted = making.table.samples["part"].notna().any()
+    for sample in samples:
+        if sample.row in errors or (parted and not sample.cells[2]):
+            continue
+        source, row, *corners = making.table.samples[["source", "row", *CORNERS]].iloc[sample.row].astype(object)
+        if isinstance(row, int | np.integer):
+            path, region = f"{sample.name}.png", [""] * 4
+            try:
+                making.write(path, making.image(sample.row))
+            except DataError as error:
+                errors[sample.row] = str(error)
+                continue
+        else:
+            path = str(source)
+            region = [f"{corner:g}" if isinstance(corner, float) else "" for corner in corners]
+        lines.append(_line(path, sample, region))
+    return lines
+
+
+def _line(path: str, sample: _Listed, region: list[str] | None = None, ops: str = "") -> list[str]:
+    label, group, part = sample.cells
+    return [path, label, group, part, *(region or [""] * 4), ops, sample.source]
+
+
+def _text(lines: list[list[str]]) -> str:
+    """The listing; columns of regions only where there are some."""
+    first, last = COLUMNS.index(CORNERS[0]), COLUMNS.index(CORNERS[-1]) + 1
+    if not any(any(line[first:last]) for line in lines):
+        lines = [line[:first] + line[last:] for line in lines]
+    width = len(lines[0])
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS if width == len(COLUMNS) else COLUMNS[:first] + COLUMNS[last:])
+    writer.writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,169 @@
+"""The transformations of a whole batch in one pass over the pixels: one matrix an image, flips included.
+
+Shapes: N images, H x W pixels, C channels; a batch is [N, H, W, C], or [N, C, H, W] for channels first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from tenfold.keras.affine_transformations import (
+    affine_matrix,
+    apply_affine_transform,
+    apply_channel_shift,
+    as_rows_and_columns,
+    brightened,
+    flip_axis,
+    transform_matrix_offset_center,
+)
+from tenfold.keras.files import Array
+
+Parameters = Mapping[str, Any]
+"""What ImageDataGenerator.get_random_transform draws for one image; a missing one changes nothing."""
+
+_FILLS = {"nearest": "nearest", "constant": "nearest", "reflect": "reflect", "wrap": "wrap-scipy"}
+"""The kernel's fills for those of Keras; the constant, which scipy does not blend with the image, is set after."""
+
+_WORTH_A_THREAD = 8  # images
+_GEOMETRY = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pixels between and outside those of the input are made."""
+
+    channels_first: bool
+    fill_mode: str
+    cval: float
+    order: int
+    dtype: DTypeLike
+    """Of the result; bytes in are taken for the same numbers in this type."""
+
+    @property
+    def channel_axis(self) -> int:
+        """Of one image."""
+        return 0 if self.channels_first else 2
+
+    def transform(self, images: Array, parameters: Sequence[Parameters]) -> Array:
+        """Images changed by the parameters of each: a new array of the same shape and of `dtype`.
+
+        Parameters: "theta" and "shear" in degrees, "tx" and "ty" in pixels along columns and rows, "zx" and "zy" (above
+        1 shows more), "flip_horizontal", "flip_vertical", "channel_shift_intensity", "brightness" (a factor on 0 to
+        255), in this order.
+        """
+        moved = self._move(images, parameters)
+        for image, own in zip(moved, parameters, strict=True):
+            if own.get("channel_shift_intensity") is not None:
+                image[...] = apply_channel_shift(image, own["channel_shift_intensity"], self.channel_axis)
+            if own.get("brightness") is not None:
+                image[...] = brightened(image, own["brightness"], False, self.channel_axis)
+        return moved
+
+    def _move(self, images: Array, parameters: Sequence[Parameters]) -> Array:
+        if not any(_moves(own) for own in parameters):
+            return images.astype(self.dtype)
+        pixels = images.transpose(0, 2, 3, 1) if self.channels_first else images
+        if self._is_fast(pixels):
+            moved = self._interpolate(pixels, parameters)
+        else:
+            pixels = pixels.astype(self.dtype, copy=False)
+            move = self._pick if self.order == 0 else self._move_one
+            moved = np.stack([move(image, own) for image, own in zip(pixels, parameters, strict=True)])
+        return np.ascontiguousarray(moved.transpose(0, 3, 1, 2)) if self.channels_first else moved
+
+    def _is_fast(self, pixels: Array) -> bool:
+        """Whether the kernel does it."""
+        known = self.order == 1 and self.fill_mode in _FILLS and pixels.shape[3] <= 4
+        return known and self.dtype == np.float32 and pixels.dtype in (np.uint8, np.float32)
+
+    def _interpolate(self, images: Array, parameters: Sequence[Parameters]) -> Array:
+        """Bilinear, uint8 or float32 [N, H, W, C] -> float32, by the kernel, which is faster on bytes by far."""
+        from tenfold.augment.kernel import warp, warp_normalized
+
+        count, height, width, channels = images.shape
+        size, fill = (height, width), _FILLS[self.fill_mode]
+        threads = min(os.cpu_count() or 1, 1 + count // _WORTH_A_THREAD)
+        matrices = np.stack([output_to_input(own, height, width) for own in parameters])
+        found = as_bytes(images)
+        if found is None:
+            moved = warp(images, matrices, size, interpolation="bilinear", fill=fill, threads=threads)
+        else:
+            same = np.tile(np.eye(channels, channels + 1, dtype=np.float32), (count, 1, 1))
+            moved = warp_normalized(found, matrices, size, same, interpolation="bilinear", fill=fill, threads=threads)
+        if self.fill_mode == "constant":
+            for image, own in zip(moved, parameters, strict=True):
+                image[_flipped(outside(own, height, width), own)] = self.cval
+        return moved
+
+    def _pick(self, image: Array, own: Parameters) -> Array:
+        """The nearest pixels of [H, W, C]: scipy moves their numbers, so that ties fall as they do there."""
+        numbers = np.arange(image[..., 0].size, dtype=np.float64).reshape(*image.shape[:2], 1)
+        found = replace(self, cval=-1.0)._move_one(numbers, own)[..., 0].astype(np.int64)
+        picked = image.reshape(-1, image.shape[2])[found]
+        picked[found < 0] = self.cval
+        return picked
+
+    def _move_one(self, image: Array, own: Parameters) -> Array:
+        """[H, W, C] by scipy: any dtype, any order, any of its fill modes."""
+        how = {"fill_mode": self.fill_mode, "cval": self.cval, "order": self.order}
+        how |= {"row_axis": 0, "col_axis": 1, "channel_axis": 2}
+        return _flipped(apply_affine_transform(image, **_geometry(own) | how), own)
+
+
+def as_bytes(images: Array) -> NDArray[np.uint8] | None:
+    """Images as uint8 where all values are whole numbers from 0 to 255, else None."""
+    if images.dtype == np.uint8 or not images.size:
+        return images.astype(np.uint8, copy=False)
+    with np.errstate(invalid="ignore"):
+        for part in (images[0, 0], images):  # a line is enough to see that most others are not
+            found = part.astype(np.uint8)
+            if not np.array_equal(found, part):
+                return None
+    return found
+
+
+def output_to_input(own: Parameters, height: int, width: int) -> NDArray[np.float64]:
+    """The matrix [3, 3] of (x, y, 1), pixel edges at whole numbers, that moves and then flips an image.
+
+    The centre is (height / 2, width / 2) as (x, y), which Keras 3 takes too where they differ.
+    """
+    matrix = affine_matrix(**_geometry(own))
+    center = np.array([height / 2, width / 2])
+    matrix[:2, 2] += center - matrix[:2, :2] @ center
+    if own.get("flip_horizontal"):
+        matrix = matrix @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
+    if own.get("flip_vertical"):
+        matrix = matrix @ np.array([[1.0, 0, 0], [0, -1, height], [0, 0, 1]])
+    return matrix
+
+
+def outside(own: Parameters, height: int, width: int) -> NDArray[np.bool_]:
+    """Which output pixels, before flips, come from beyond the outermost input pixels' centres: [H, W].
+
+    In the arithmetic of scipy, where a turn by 90 degrees puts an edge a rounding error to either side.
+    """
+    matrix = as_rows_and_columns(transform_matrix_offset_center(affine_matrix(**_geometry(own)), height, width))
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    row, column = (line[0] * rows + line[1] * columns + line[2] for line in matrix[:2])
+    beyond: NDArray[np.bool_] = (row < 0) | (row > height - 1) | (column < 0) | (column > width - 1)
+    return beyond
+
+
+def _flipped(image: Array, own: Parameters) -> Array:
+    image = flip_axis(image, 1) if own.get("flip_horizontal") else image
+    return flip_axis(image, 0) if own.get("flip_vertical") else image
+
+
+def _moves(own: Parameters) -> bool:
+    flips = own.get("flip_horizontal") or own.get("flip_vertical")
+    return bool(flips) or any(own.get(name, still) != still for name, still in _GEOMETRY.items())
+
+
+def _geometry(own: Parameters) -> dict[str, Any]:
+    return {name: own.get(name, still) for name, still in _GEOMETRY.items()}

@@ -1,0 +1,124 @@
+"""Batches of images that are in memory.
+
+Shapes: N images, B in a batch, H x W pixels, C channels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tenfold.errors import UsageError
+from tenfold.keras.batches import as_bytes
+from tenfold.keras.files import Array, check_data_format
+from tenfold.keras.iterator import Indices, Iterator, save_samples, subset_share, takes_batches, transform_samples
+
+
+class NumpyArrayIterator(Iterator):
+    """Batches `x`, `(x, y)` or `(x, y, sample_weight)` of arrays; `x` is a list where there are further inputs.
+
+    `x` is [N, H, W, C] or [N, C, H, W], or a pair of that and a further input [N, ...] or a list of them, which are
+    only cut into batches. The `subset` "validation" is the first `validation_split` of the samples.
+    """
+
+    def __init__(  # noqa: PLR0913 - the arguments are those of the interface
+        self,
+        x: Any,
+        y: Any,
+        image_data_generator: Any,
+        batch_size: int = 32,
+        shuffle: bool = False,
+        sample_weight: Any = None,
+        seed: int | None = None,
+        data_format: str | None = "channels_last",
+        save_to_dir: str | Path | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        ignore_class_split: bool = False,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        self.dtype = dtype or "float32"
+        images, misc = _inputs(x)
+        _check_lengths(images, y, sample_weight)
+        part = slice(None)
+        if subset is not None:
+            part = _part(subset, image_data_generator, len(images))
+            if y is not None and not ignore_class_split:
+                _check_classes(y, part)
+        images = np.asarray(images[part])
+        self.x = images.astype(self.dtype, copy=False)
+        self.x_misc = [values[part] for values in misc]
+        self.y = None if y is None else np.asarray(y[part])
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight[part])
+        self.data_format = check_data_format(data_format)
+        _check_images(self.x, self.data_format)
+        self._bytes = as_bytes(images)
+        self.image_data_generator = image_data_generator
+        self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
+        super().__init__(len(self.x), batch_size, shuffle, seed)
+
+    def _get_batches_of_transformed_samples(self, index_array: Indices) -> Any:
+        whole = self._bytes if takes_batches(self.image_data_generator) else None
+        source = self.x if whole is None else whole
+        images = transform_samples(self.image_data_generator, source[index_array])
+        save_samples(self, images, index_array, 10**4)
+        inputs = [images, *(values[index_array] for values in self.x_misc)] if self.x_misc else images
+        if self.y is None:
+            return inputs
+        if self.sample_weight is None:
+            return inputs, self.y[index_array]
+        return inputs, self.y[index_array], self.sample_weight[index_array]
+
+
+def _inputs(x: Any) -> tuple[Any, list[Array]]:
+    """The images, and the further inputs that are batched beside them."""
+    if not isinstance(x, tuple | list):
+        return x, []
+    further = x[1] if isinstance(x[1], list) else [x[1]]
+    misc = [np.asarray(values) for values in further]
+    for values in misc:
+        if len(values) != len(x[0]):
+            raise UsageError(
+                f"All of the arrays in `x` should have the same length, not {len(x[0])} images beside {len(values)}."
+            )
+    return x[0], misc
+
+
+def _check_lengths(images: Any, y: Any, sample_weight: Any) -> None:
+    for name, values in (("`y` (labels)", y), ("`sample_weight`", sample_weight)):
+        if values is not None and len(values) != len(images):
+            raise UsageError(
+                f"`x` (images tensor) and {name} should have the same length, not {len(images)} and {len(values)}."
+            )
+
+
+def _part(subset: str, generator: Any, count: int) -> slice:
+    start, stop = subset_share(subset, generator)
+    return slice(int(start * count), int(stop * count))
+
+
+def _check_classes(y: Any, part: slice) -> None:
+    """Both sides of the split have the same labels."""
+    edge = part.stop if part.start == 0 else part.start
+    if not np.array_equal(np.unique(y[:edge]), np.unique(y[edge:])):
+        raise UsageError(
+            "Training and validation subsets have different number of classes after the split; shuffle `x` and `y`, "
+            "or pass ignore_class_split=True."
+        )
+
+
+def _check_images(images: Array, data_format: str) -> None:
+    if images.ndim != 4:
+        raise UsageError(f"`x` must have rank 4, a batch of images, not the shape {images.shape}.")
+    axis = 3 if data_format == "channels_last" else 1
+    if images.shape[axis] not in (1, 3, 4):
+        warnings.warn(
+            f"`x` should have 1, 3 or 4 channels on axis {axis} (data_format={data_format!r}), not the shape "
+            f"{images.shape}.",
+            stacklevel=3,
+        )

@@ -1,0 +1,292 @@
+"""A contact sheet of a policy: images as they are, and draws with the op and its magnitude under each.
+
+The pixels are those that training feeds: canvases of the same preprocessing go through the same PolicyInput. Draw k of
+an image is that of the k-th epoch of a training with the same seed.
+
+Shapes: N images, S canvas pixels of a side, T those that the network sees, C channels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.augment.chosen import chosen_policy
+from tenfold.draws import draw_keys, epoch_order, hash_numbers
+from tenfold.errors import DataError
+from tenfold.files import write_file
+from tenfold.images.content import hashed
+from tenfold.images.prepared import read_sample
+from tenfold.report.context import Section, render, render_file, stylesheet
+from tenfold.report.thumbnails import TINY, Thumbnail, data_address
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from tenfold.augment.feed import PolicyInput
+    from tenfold.images.table import Table
+    from tenfold.run import Run
+
+IMAGES, DRAWS = 4, 5
+"""Of the report's sheet."""
+
+_INCH = 1.3  # of a picture in a PNG
+_LINE = 0.13  # inches of a line of its caption
+_DPI = 150
+
+STRIPS = """
+{% from "pieces.html.j2" import scroll, picture %}
+{% call scroll("Images and draws of the policy") %}
+{% for strip in strips %}
+<div style="display: grid; grid-template-columns: repeat({{ strip.pictures | length }}, minmax(6.6rem, 8rem)); \
+gap: 0.8rem; margin-bottom: 1.25rem; break-inside: avoid">
+{% for item in strip.pictures %}
+{% call picture(item.thumbnail, item.alt) %}\
+{% if loop.first %}<span class="named">{{ strip.label }}</span>{{ strip.name }}{% endif %}\
+{% for word in item.words %}<span style="display: block">{{ word }}</span>{% endfor %}{% endcall %}
+{% endfor %}
+</div>
+{% endfor %}
+{% endcall %}
+"""
+FED = """
+{% if changed %}
+<p>{{ words }} Images of the validation and test parts are never changed.</p>
+{{ strips }}
+<details><summary>The policy in words</summary>
+<pre tabindex="0"><code>{{ policy }}</code></pre>
+</details>
+{% else %}
+<p>Training images as they are: the policy {{ policy.name }} changes nothing.</p>
+{% endif %}
+"""
+
+
+class Draw(NamedTuple):
+    """An image as a network is fed it."""
+
+    pixels: NDArray[np.uint8]
+    """[T, T, 3], red first."""
+    trace: list[tuple[str, str]]
+    """What was done, in order: the op's name and its magnitude in words."""
+    mixed: str = ""
+    """With what it was mixed, in words."""
+
+    @property
+    def words(self) -> list[str]:
+        """What stands under it, a line each."""
+        lines = [f"{name.replace('_', ' ')} {magnitude}".strip() for name, magnitude in self.trace]
+        return [*lines, *filter(None, [self.mixed])]
+
+
+class Strip(NamedTuple):
+    """An image as it is, and draws of it."""
+
+    name: str
+    label: str
+    plain: NDArray[np.uint8]
+    """[T, T, 3], as evaluation sees it."""
+    draws: list[Draw]
+
+
+def draw_sheet(
+    table: Table, feed: PolicyInput, *, images: int, draws: int, seed: int = 0, allow_truncated: bool = False
+) -> list[Strip]:
+    """Some images of a table, as many of each class, and what `feed` makes of them in its first epochs.
+
+    Where `feed` mixes, an image is mixed with the one after it on the sheet; in training with any other. An image that
+    cannot be read is passed over. Raises DataError where none can.
+    """
+    part, canvases = _readable(hashed(table), feed, images, seed, allow_truncated)
+    labels = [label if isinstance(label, str) else "" for label in part.samples["label"]]
+    names = [PurePath(source).name for source in part.samples["source"]]
+    rows = part.samples["row"]
+    names = [
+        name if missing else f"{name}, row {row}" for name, row, missing in zip(names, rows, rows.isna(), strict=True)
+    ]
+    made = feed.preprocessing
+    plain = _in_rgb(made.center(canvases), made.channels)
+    hashes = hash_numbers(part.samples["hash"].tolist())
+    epochs = [_feed(feed, canvases, draw_keys(seed, epoch, hashes), epoch, labels) for epoch in range(draws)]
+    return [Strip(names[row], labels[row], plain[row], [epoch[row] for epoch in epochs]) for row in range(len(part))]
+
+
+def strips_html(strips: list[Strip]) -> Markup:
+    """The sheet as a piece of a page."""
+    shown = [{"label": strip.label, "name": strip.name, "pictures": _pictures(strip)} for strip in strips]
+    return render(STRIPS, strips=shown)
+
+
+def sheet_page(name: str, policy: object, strips: list[Strip], about: list[str]) -> str:
+    """A page of its own on what `policy` (whose text says it in words) does to the data called `name`."""
+    return render_file(
+        "policy_sheet.html.j2",
+        css=stylesheet(),
+        name=name,
+        policy=str(policy),
+        strips=strips_html(strips),
+        about=about,
+    )
+
+
+def write_sheet(path: Path, name: str, policy: object, strips: list[Strip], about: list[str]) -> None:
+    """Write the sheet as an image (.png) or a page. Raises OSError where the file cannot be written."""
+    if path.suffix.casefold() != ".png":
+        write_file(path, sheet_page(name, policy, strips, about))
+        return
+    figure = _figure(f"{str(policy).partition(' (')[0]} on {name}", strips)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that the font lacks is drawn as boxes
+        write_file(path, lambda aside: figure.savefig(aside, format="png", dpi=_DPI, metadata={"Software": None}))
+
+
+def fed(run: Run) -> Section | None:
+    """The report's section on what the model was fed; None where it was fitted in one step."""
+    from tenfold.augment.feed import PolicyInput
+
+    if not run.history["step"].any():
+        return None
+    policy, made = chosen_policy(run.recipe.augment), run.preprocessing
+    title = "What the model was fed"
+    changed = bool(policy.ops or (policy.mix.is_on and policy.mix.share > 0))
+    if not changed:
+        return Section(title, render(FED, changed=False, policy=policy))
+    feed = PolicyInput(policy, made, lambda _: made.size, run.task.mixes)
+    draws = min(DRAWS, len(run.history))
+    try:
+        strips = draw_sheet(
+            run.table.part("train"),
+            feed,
+            images=IMAGES,
+            draws=draws,
+            seed=run.recipe.train.seed,
+            allow_truncated=run.recipe.data.allow_truncated,
+        )
+        words, shown = (
+            _first_epochs(draws, any(draw.mixed for strip in strips for draw in strip.draws)),
+            strips_html(strips),
+        )
+    except DataError as error:
+        words, shown = f"The training images cannot be shown: {error}", render("")
+    return Section(title, render(FED, changed=True, words=words, strips=shown, policy=policy))
+
+
+def _first_epochs(count: int, mixed: bool) -> str:
+    epochs = "the first epoch" if count == 1 else f"each of the first {count} epochs"
+    other = " A mixed one is shown with the next image of the sheet; training mixed it with another." if mixed else ""
+    return f"Some training images, and what {epochs} made of them, at the final size.{other}"
+
+
+def _readable(
+    table: Table, feed: PolicyInput, images: int, seed: int, allow_truncated: bool
+) -> tuple[Table, NDArray[np.uint8]]:
+    """So many images that can be read, class by class in turns, and their canvases uint8 [N, S, S, C]."""
+    rows: list[int] = []
+    canvases, error = [], DataError("There is no image to show.")
+    for row in _in_turns(table, seed):
+        if len(rows) == images:
+            break
+        try:
+            image = read_sample(table, int(row), feed.preprocessing, allow_truncated)
+        except DataError as unread:
+            error = unread
+            continue
+        rows.append(int(row))
+        canvases.append(feed.preprocessing.prepare(image)[0])
+    if not rows:
+        raise error
+    labels = table.labels()[rows]
+    order = np.argsort(labels, kind="stable")
+    return table.take(np.array(rows)[order]), np.stack(canvases)[order]
+
+
+def _in_turns(table: Table, seed: int) -> NDArray[np.int64]:
+    """All samples, shuffled, so that the classes take turns: int64 [N]."""
+    order = epoch_order(seed, 0, hash_numbers(table.samples["hash"].tolist()))
+    labels = table.labels()[order]
+    turn = np.zeros(len(order), np.int64)
+    for place in np.unique(labels):
+        turn[labels == place] = np.arange((labels == place).sum())
+    return order[np.argsort(turn, kind="stable")]
+
+
+def _feed(
+    feed: PolicyInput, canvases: NDArray[np.uint8], keys: NDArray[np.uint64], epoch: int, labels: list[str]
+) -> list[Draw]:
+    """What one epoch makes of canvases uint8 [N, S, S, C] with draw keys [N]."""
+    import torch
+
+    from tenfold.images.loader import Drawn
+
+    count, made = len(canvases), feed.preprocessing
+    places = np.arange(count + 1) % count
+    targets = {name: torch.eye(count)[places] for name in feed.mixes}
+    affine = np.tile(np.eye(2, 3, dtype=np.float32), (count + 1, 1, 1))
+    images, mixed, _ = feed(Drawn(canvases[places], targets, keys[places], affine), epoch)
+    pixels = images.permute(0, 2, 3, 1).numpy() * np.array(made.std, np.float32) + np.array(made.mean, np.float32)
+    rgb = _in_rgb(np.rint((255 * pixels).clip(0, 255)).astype(np.uint8), made.channels)
+    policy, side, (height, width) = feed.on_canvas, feed.size(epoch), canvases.shape[1:3]
+    traces = policy.draw(keys, height, width, (side, side), made.channels).trace()
+    added = len(policy.ops) - len(feed.policy.ops)  # that a canvas's centre is taken first is no op of the policy
+    shares = next(iter(mixed.values())).diagonal().tolist() if mixed else [1.0] * count
+    return [
+        Draw(rgb[row], traces[row][added:], _mixing(shares[row], labels[(row + 1) % count])) for row in range(count)
+    ]
+
+
+def _mixing(share: float, other: str) -> str:
+    """What an image of which a share is its own was mixed with."""
+    return "" if share > 0.995 else f"mixed: {100 * (1 - share):.0f} % {other}".rstrip()
+
+
+def _in_rgb(pixels: NDArray[np.uint8], channels: str) -> NDArray[np.uint8]:
+    """Pixels as they are shown: [..., C] -> [..., 3], red first."""
+    if channels == "grey":
+        return np.repeat(pixels, 3, -1)
+    return np.ascontiguousarray(pixels[..., ::-1] if channels == "bgr" else pixels)
+
+
+def _pictures(strip: Strip) -> list[dict[str, Any]]:
+    first = {"thumbnail": _thumbnail(strip.name, strip.plain), "alt": f"{strip.label}, as it is", "words": ["as it is"]}
+    return [first] + [
+        {
+            "thumbnail": _thumbnail(f"{strip.name}, draw {number}", draw.pixels),
+            "alt": f"{strip.label}: {', '.join(draw.words) or 'unchanged'}",
+            "words": draw.words or ["unchanged"],
+        }
+        for number, draw in enumerate(strip.draws, 1)
+    ]
+
+
+def _thumbnail(name: str, pixels: NDArray[np.uint8]) -> Thumbnail:
+    return Thumbnail(name, data_address(pixels), max(pixels.shape[:2]) <= TINY)
+
+
+def _figure(title: str, strips: list[Strip]) -> Any:
+    """The sheet as a matplotlib figure: a row an image, captions under the pictures."""
+    from matplotlib.figure import Figure
+
+    columns = 1 + max(len(strip.draws) for strip in strips)
+    lines = [max(2, *(len(draw.words) for draw in strip.draws)) for strip in strips]
+    heights = [_INCH + _LINE * (count + 1.5) for count in lines]
+    width, height = columns * (_INCH + 0.15) + 0.15, sum(heights) + 0.45
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.text(0.15 / width, 1 - 0.2 / height, title, fontsize=9, va="center", weight="bold", parse_math=False)
+    top = height - 0.4
+    for strip, tall in zip(strips, heights, strict=True):
+        cells = [(strip.plain, [strip.label, "as it is"]), *((draw.pixels, draw.words) for draw in strip.draws)]
+        for place, (pixels, words) in enumerate(cells):
+            left = 0.15 + place * (_INCH + 0.15)
+            box = (left / width, (top - _INCH) / height, _INCH / width, _INCH / height)
+            axes = figure.add_axes(box)
+            axes.imshow(pixels, interpolation="nearest" if max(pixels.shape[:2]) <= TINY else "antialiased")
+            axes.set_axis_off()
+            caption = "\n".join(words) or "unchanged"
+            corner = (left / width, (top - _INCH - 0.04) / height)
+            figure.text(*corner, caption, fontsize=5.6, va="top", linespacing=1.4, parse_math=False)
+        top -= tall
+    return figure

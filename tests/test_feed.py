@@ -1,0 +1,124 @@
+"""What training is fed with: canvases changed by a policy, mixed, and what a batch says about where its pixels were."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tenfold.augment.feed import PlainInput, PolicyInput
+from tenfold.augment.mix import NUMBERS, mix
+from tenfold.augment.policy import Mix, Policy
+from tenfold.augment.published import NAMED, named_policy
+from tenfold.augment.tree import op
+from tenfold.draws import draw_keys, uniforms
+from tenfold.images.loader import Drawn
+from tenfold.images.preprocess import Preprocessing
+
+RGB = Preprocessing("rgb", 8, 10, "crop", "triangle", 255, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+NONE = Policy("none")
+CROP, FLIP = op("crop", {"scale": [0.7, 1], "aspect": 1.2}), op("flip", "horizontal", 0.5)
+FAR = Policy("far", (op("shift", 0.1), CROP, op("rotate", 15), FLIP))
+
+
+def keys(count, seed=0):
+    return draw_keys(seed, 0, np.arange(count, dtype=np.uint64))
+
+
+def drawn_from(canvases, affine=((1, 0, 0), (0, 1, 0))):
+    count = len(canvases)
+    maps = np.tile(np.asarray(affine, np.float32), (count, 1, 1))
+    return Drawn(canvases, {"label": torch.eye(count)}, keys(count), maps)
+
+
+def still(preprocessing, policy=NONE, size=None, mixes=("label",)):
+    return PolicyInput(policy, preprocessing, lambda epoch: size or preprocessing.size, mixes)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
+def test_a_policy_that_changes_nothing_gives_what_evaluation_sees(channels):
+    count = 1 if channels == "grey" else 3
+    made = dataclasses.replace(RGB, channels=channels, mean=RGB.mean[:count], std=RGB.std[:count])
+    canvases = np.random.default_rng(0).integers(0, 256, (5, 10, 10, count), np.uint8)
+    drawn = drawn_from(canvases, [[0.5, 0, 1], [0, 2, 0]])
+    images, targets, affine = still(made)(drawn, 0)
+    plain, labels, maps = PlainInput(made)(drawn, 0)
+    torch.testing.assert_close(images, plain, atol=1e-4, rtol=0)
+    torch.testing.assert_close(affine, maps)
+    assert torch.equal(targets["label"], labels["label"])
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_pixels_and_affine_map_move_together():
+    """A bright block is found again where the affine map says."""
+    canvases = np.zeros((41, 64, 64, 1), np.uint8)
+    canvases[:, 28:32, 34:38] = 255
+    made = Preprocessing("grey", 56, 64, "crop", "triangle", 255, (0.0,), (1.0,))
+    images, _, moved = still(made, FAR, size=48)(drawn_from(canvases, [[2, 0, 3], [0, 4, 5]]), 0)
+    place = torch.arange(48) + 0.5
+    weight = images[:, 0] / images[:, 0].sum((1, 2), keepdim=True)
+    found = torch.stack([(weight.sum(1) * place).sum(1), (weight.sum(2) * place).sum(1)], 1)
+    original = torch.tensor([(36 - 3) / 2, (30 - 5) / 4, 1.0])
+    torch.testing.assert_close(moved @ original, found, atol=0.3, rtol=0)
+    mirrored = torch.linalg.det(moved[:, :, :2]) < 0
+    assert 8 < mirrored.sum() < 32
+
+
+def test_what_turns_the_centre_shows_the_canvas_beyond_it():
+    """A quarter of a turn of a canvas whose border differs: the centre alone would be filled by mirroring."""
+    canvases = np.full((2, 40, 40, 1), 200, np.uint8)
+    canvases[:, 10:30, 10:30] = 0
+    made = Preprocessing("grey", 20, 40, "crop", "triangle", 255, (0.0,), (1.0,))
+    images, _, _ = still(made, Policy("turned", (op("rotate", [45, 45]),)))(drawn_from(canvases), 0)
+    assert images[0, 0, 0, 0] == pytest.approx(200 / 255, abs=1e-3)
+    assert images[0, 0, 10, 10] == 0
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_named_policy_feeds_a_batch_that_does_not_depend_on_its_neighbors(name):
+    policy = named_policy(name)
+    policy = dataclasses.replace(policy, mix=dataclasses.replace(policy.mix, share=0.0))
+    canvases = np.random.default_rng(1).integers(0, 256, (6, 10, 10, 3), np.uint8)
+    whole = drawn_from(canvases)
+    images, _, affine = still(RGB, policy)(whole, 0)
+    part = Drawn(canvases[2:5], {"label": torch.eye(3)}, whole.keys[2:5], whole.affine[2:5])
+    some, _, maps = still(RGB, policy)(part, 0)
+    assert torch.equal(images[2:4], some)
+    assert torch.equal(affine[2:4], maps)
+    assert images.shape == (5, 3, 8, 8)
+    assert images.isfinite().all()
+
+
+def test_plain_input_is_the_normalized_centre():
+    canvases = np.random.default_rng(0).integers(0, 256, (4, 10, 10, 3), np.uint8)
+    images, targets, affine = PlainInput(RGB)(drawn_from(canvases), 0)
+    wanted = (canvases[:3, 1:9, 1:9] / 255 - np.array(RGB.mean)) / np.array(RGB.std)
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), wanted, atol=1e-5)
+    assert len(targets["label"]) == 3
+    assert torch.equal(affine, torch.tensor([[1.0, 0, -1], [0, 1, -1]]).expand(3, 2, 3))
+
+
+def test_labels_are_mixed_as_the_pixels_are():
+    canvases = np.repeat(np.arange(0, 250, 10, dtype=np.uint8), 100).reshape(25, 10, 10, 1)
+    made = Preprocessing("grey", 8, 10, "crop", "triangle", 255, (0.0,), (1.0,))
+    policy = Policy("mixed", (), Mix(mixup=1.0, share=1.0))
+    images, targets, _ = still(made, policy)(drawn_from(canvases), 0)
+    values = torch.arange(0, 250, 10) / 255
+    torch.testing.assert_close(targets["label"] @ values, images.mean((1, 2, 3)), atol=1e-4, rtol=0)
+
+
+def test_cutmix_share_is_the_pixels_that_stayed():
+    images = torch.stack([torch.full((1, 16, 16), float(index)) for index in range(301)])
+    mixed, share = mix(images, Mix(cutmix=1.0, share=0.8), uniforms(keys(300), NUMBERS))
+    stayed = (mixed[:, 0] == torch.arange(300.0)[:, None, None]).float().mean((1, 2))
+    torch.testing.assert_close(share, stayed)
+    assert 0.15 < (share == 1).float().mean() < 0.3
+    assert share.min() < 0.15
+
+
+def test_mixup_shares_follow_the_beta_distribution():
+    images = torch.stack([torch.full((1, 2, 2), float(index)) for index in range(2001)])
+    mixed, share = mix(images, Mix(mixup=0.4, share=1.0), uniforms(keys(2000), NUMBERS))
+    torch.testing.assert_close(mixed[:, 0, 0, 0], torch.arange(2000) + 1 - share, rtol=1e-5, atol=1e-3)
+    assert share.mean() == pytest.approx(0.5, abs=0.03)
+    assert share.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)

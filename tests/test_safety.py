@@ -1,0 +1,220 @@
+"""Which ops break a label: the criterion on made-up answers, and the digits, where a turned 6 is a 9."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tenfold
+from tenfold.__main__ import main
+from tenfold.augment.policy import Policy
+from tenfold.augment.published import NAMED, named_policy
+from tenfold.augment.tree import op
+from tenfold.errors import UsageError
+from tenfold.estimate import clopper_pearson, level_of_each, units_of, wilson
+from tenfold.evaluate.safety import (
+    FROM_ONE,
+    LEAST,
+    compare_answers,
+    measure_safety,
+    policy_trials,
+    standard_trials,
+)
+from tenfold.recipe import Recipe
+from tenfold.run import Run
+
+CLASSES = tuple("abcd")
+EACH = 40
+ESTIMATE = {"value", "low", "high", "level", "n", "method"}
+
+
+def compared(moves: dict[tuple[str, str], int], sure: float = 0.95, groups: int = 0):
+    """What is found where so many of the EACH images of one class become another, with that probability."""
+    truth = np.repeat(np.arange(4), EACH)
+    answer = truth.copy()
+    for (start, end), count in moves.items():
+        rows = np.flatnonzero((truth == CLASSES.index(start)) & (answer == truth))[:count]
+        answer[rows] = CLASSES.index(end)
+    after = np.full((len(truth), 4), (1 - sure) / 3)
+    after[np.arange(len(truth)), answer] = sure
+    names = np.array([f"g{row % groups}" for row in range(len(truth))], object) if groups else None
+    return compare_answers(truth, after, np.full(4, 0.9), CLASSES, units_of(names, len(truth)), looks=5)
+
+
+def test_nothing_changes() -> None:
+    changed, flows = compared({})
+    assert (changed.value, changed.low, flows) == (0, 0, ())
+
+
+def test_one_class_into_another_is_named_with_its_interval() -> None:
+    changed, flows = compared({("a", "b"): 30})
+    [flow] = flows
+    assert flow.breaks_label
+    assert (flow.start, flow.end, flow.of_changed, flow.of_passing) == ("a", "b", 1, 1)
+    assert flow.answered.value == flow.passing.value == 30 / 40
+    assert changed.value == 30 / 160
+    # The slow way: the intervals of plain proportions, but for the image that is added to each (see estimate.py).
+    low, high = wilson(30, 160)
+    assert (changed.low, changed.high) == pytest.approx((low, high), abs=0.01)
+    low, high = clopper_pearson(30, 40, level_of_each(0.95, 5 * 4))
+    assert (flow.passing.low, flow.passing.high) == pytest.approx((low, high), abs=0.03)
+    assert flow.passing.low < flow.answered.low
+
+
+def test_unsure_answers_are_no_sign() -> None:
+    _, [flow] = compared({("a", "b"): 40}, sure=0.8)
+    assert flow.answered.value == 1
+    assert flow.passing.value == 0
+    assert not flow.breaks_label
+
+
+def test_scattered_answers_are_no_sign() -> None:
+    _, [flow] = compared({("a", "b"): 14, ("a", "c"): 13, ("a", "d"): 13})
+    assert flow.passing.low > LEAST
+    assert flow.of_changed == 14 / 40
+    assert not flow.breaks_label
+
+
+def test_a_class_that_takes_all_is_no_sign() -> None:
+    _, flows = compared({("a", "d"): 30, ("b", "d"): 30, ("c", "d"): 30})
+    assert [flow.of_passing < FROM_ONE for flow in flows] == [True] * 3
+    assert not any(flow.breaks_label for flow in flows)
+    _, flows = compared({("a", "b"): 30, ("b", "a"): 30})  # but two that change places are
+    assert [flow.breaks_label for flow in flows] == [True, True]
+
+
+@pytest.mark.parametrize(("count", "named"), [(4, False), (8, False), (16, True)])
+def test_few_images_name_nothing(count: int, named: bool) -> None:
+    _, [flow] = compared({("a", "b"): count})
+    assert flow.breaks_label is named
+
+
+def test_intervals_are_of_groups() -> None:
+    alone, _ = compared({("a", "b"): 20})
+    changed, _ = compared({("a", "b"): 20}, groups=16)
+    assert alone.method == "Wilson over images"
+    assert changed.method == "Wilson over 16 groups"
+
+
+# What is tried
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_op_of_every_policy_is_tried_at_magnitudes_that_it_can_have(name: str) -> None:
+    trials = policy_trials(named_policy(name))
+    assert len({trial.words for trial in trials}) == len(trials)
+    assert all(trial.in_policy for trial in trials)
+    words = str(named_policy(name))
+    assert all(f"{trial.op.name}" in words for trial in trials)
+    assert bool(trials) is (name != "none")
+
+
+def test_magnitudes_are_graded_from_end_to_end() -> None:
+    turned = policy_trials(Policy("turned", (op("rotate", 20, 0.5), op("flip", "vertical"), op("invert"))))
+    assert [trial.words for trial in turned][-2:] == ["flip vertical", "invert"]
+    assert [trial.op.ranges[0].low for trial in turned[:-2]] == [-20, -10, 0, 10, 20]
+    assert [trial.words for trial in turned[:-2]] == [f"rotate {degrees}°" for degrees in (-20, -10, 0, 10, 20)]
+    signed = policy_trials(Policy("signed", (op("shift", {"x": {"low": 0.1, "high": 0.3, "signed": True}}),)))
+    shares = [trial.op.ranges[0].low for trial in signed]
+    assert shares == pytest.approx([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])
+    assert all(trial.op.probability == 1 for trial in turned)
+
+
+def test_the_standard_list_knows_what_a_policy_can_do() -> None:
+    known = {trial.words for trial in standard_trials(named_policy("strong")) if trial.in_policy}
+    assert {"rotate -15°", "rotate 15°", "flip horizontal", "crop scale 0.3", "cutout 0.5"} <= known
+    assert not known & {"rotate 45°", "rotate 180°", "flip vertical", "invert", "turn 1 quarters", "hue 0.5"}
+    assert not any(trial.in_policy for trial in standard_trials(named_policy("none")))
+
+
+# The digits
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Digits, trained without augmentation until it knows them."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TENFOLD_CACHE", str(tmp_path_factory.mktemp("cache")))
+    table = tenfold.split_table(tenfold.read_table("digits"), validation=0.3, test=0.1, seed=1)
+    recipe = Recipe().change(
+        image={"size": 16},
+        model={"name": "plain", "width": 12},
+        train={"epochs": 6, "batch_size": 64, "precision": "float32", "threads": 1},
+        augment={"policy": "none"},
+    )
+    yield tenfold.train_model(table, recipe, tmp_path_factory.mktemp("runs") / "digits")
+    patch.undo()
+
+
+def test_a_turned_six_is_a_nine_and_a_small_turn_breaks_nothing(run: Run) -> None:
+    policy = Policy("turned", (op("rotate", [180, 180]), op("rotate", [10, 10]), op("shift", {"x": [0.05, 0.05]})))
+    found = measure_safety(run, policy_trials(policy), policy)
+    assert [tried.trial.words for tried in found.breaking] == ["rotate 180°"]
+    flows = {(flow.start, flow.end): flow for flow in found.breaking[0].breaks}
+    assert ("6", "9") in flows
+    assert set(flows) <= {("6", "9"), ("9", "6")}
+    assert flows["6", "9"].passing.low > LEAST
+    assert any("rotate 180° turns 6 into 9" in sentence for sentence in found.sentences)
+    half, small, _ = found.ops
+    assert half.changed.low > small.changed.high
+    assert "6 → 9" in half.verdict
+    assert small.verdict == ""
+    assert found.n == len(run.table.part("validation"))
+    assert found.right == half.changed.n
+
+
+def test_the_oracle_turns_the_files_itself(run: Run) -> None:
+    """The share that changed, by arrays turned with NumPy and the run's own predict."""
+    from PIL import Image
+
+    policy = Policy("turned", (op("turn", 2),))
+    [half] = measure_safety(run, policy_trials(policy), policy).ops
+    part = run.table.part("validation")
+    images = [np.asarray(Image.open(source)) for source in part.samples["source"]]
+    truth = part.labels()
+    before, after = (
+        np.array([prediction["probability"].argmax() for prediction in run.predict(pixels)])
+        for pixels in (images, [np.ascontiguousarray(np.rot90(image, 2)) for image in images])
+    )
+    known = before == truth
+    assert half.changed.n == known.sum()
+    assert half.changed.value == pytest.approx((after != truth)[known].mean(), abs=2.5 / known.sum())
+
+
+def test_the_command_names_it_and_fails_where_the_policy_does_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "half.toml"
+    Policy("half", (op("rotate", [180, 180]),)).write(file)
+    assert main(["augment", "digits", "--safety", str(run.path), "--policy", str(file), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    [half] = found["ops"]
+    assert half["breaks_label"] is True
+    assert set(half["changed"]) == set(half["flows"][0]["passing"]) == ESTIMATE
+    assert found["part"] == "validation"
+    assert found["policy"]["name"] == "half"
+    Policy("mild", (op("rotate", [5, 5]),)).write(file)
+    assert main(["augment", "--safety", str(run.path), "--policy", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "No op turns one class into another" in out
+    assert "rotate 5°" in out
+    assert "Next, to see what it was fed: tenfold augment" in out
+
+
+def test_what_cannot_be_measured_is_a_sentence(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="The policy none has no op to try; name another, or all"):
+        measure_safety(run, [], Policy("none"))
+    trials = policy_trials(named_policy("light"))
+    with pytest.raises(UsageError, match="has no labelled validation images here"):
+        measure_safety(run, trials, named_policy("light"), run.table.part("nothing"))
+    (tmp_path / "other" / "a").mkdir(parents=True)
+    (tmp_path / "other" / "b").mkdir()
+    from PIL import Image
+
+    for name in "ab":
+        Image.new("L", (8, 8)).save(tmp_path / "other" / name / "0.png")
+    assert main(["augment", str(tmp_path / "other"), "--safety", str(run.path), "--policy", "light"]) == 2
+    assert "has none of the validation images of" in capsys.readouterr().err
