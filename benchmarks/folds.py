@@ -11,7 +11,8 @@ that the truth is an average over training sets), Tenfold's, and Nadeau and Beng
 Last figures, 24 November 2026, 200 trials a line (--trials 200), 36 lines, share that holds the truth: Wilson's mean
 90.8 % (83 to 99), Tenfold's 97.6 % (93 to 99.5), Nadeau and Bengio's t 88.0 % (43.5 to 99.5: an accuracy
 near 1 leaves folds that do not differ). Tenfold's is too wide for the stable procedure and narrower than the t in most
-lines: 0.390 against 0.578 at 45 images, 0.068 against 0.071 at 450 (5x2, middle task).
+lines: 0.390 against 0.578 at 45 images, 0.068 against 0.071 at 450 (5x2, middle task). Images are independent here;
+over groups the interval is Student's, enlarged by the same factor (tests/test_folds.py).
 """
 
 from __future__ import annotations

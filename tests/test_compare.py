@@ -23,6 +23,7 @@ from tenfold.evaluate import compare_runs
 from tenfold.evaluate.ledger import record_look
 from tenfold.images.table import Table, make_samples
 from tenfold.looks import ledger_path
+from tenfold.metrics.classification import classification_findings
 from tenfold.metrics.paired import Spread, hits_interval, loss_interval, mcnemar, sign_flip, split_variance
 from tenfold.recipe import Recipe
 
@@ -283,11 +284,46 @@ def test_groups_are_flipped_as_wholes_and_mcnemar_is_not_shown(tmp_path: Path) -
     assert found.figures["accuracy"].difference.method == "paired over 20 groups"
     assert found.figures["accuracy"].p == pytest.approx(sign_flip_by_hand(np.array([10, 10, 10, -6])))
     assert found.better is None
-    few = compare_runs(
-        *([run] for run in pair(tmp_path, 30, 6, groups=[f"g{row // 40}" for row in range(200)])), "test"
-    )
-    assert few.mcnemar is not None
-    assert any("fewer than 10 groups" in note for note in few.notes)
+
+
+@pytest.mark.parametrize("count", [5, 9])
+def test_few_groups_are_groups_too(tmp_path: Path, count: int) -> None:
+    one, other = pair(tmp_path, 60, 0, groups=[f"g{row % count}" for row in range(200)])
+    found = compare_runs([one], [other], "test")
+    assert found.mcnemar is None
+    accuracy = found.figures["accuracy"]
+    assert accuracy.difference.method.startswith(f"paired over {count} group")
+    assert accuracy.p == 2 / 2**count
+    assert (found.better is not None) == (count > 5)  # of five groups all the same way has a chance of 1 in 16
+    assert any("can hardly be told from so few" in note for note in found.notes)
+    for figure in (accuracy.first, accuracy.difference, found.figures["log_loss"].difference):
+        assert figure.high - figure.low > 0.02
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "of one group only"), (2, "of 2 groups only")])
+def test_images_of_one_or_two_groups_are_counted_singly_and_a_note_says_so(
+    tmp_path: Path, count: int, words: str
+) -> None:
+    one, other = pair(tmp_path, 60, 0, groups=[f"g{row % count}" for row in range(200)])
+    found = compare_runs([one], [other], "test")
+    assert found.mcnemar is None
+    assert found.figures["accuracy"].difference.method.startswith("paired over images")
+    assert any(words in note and "counted as if each stood alone" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("groups", [3, 6, 9])
+def test_equally_good_models_on_few_groups_are_seldom_told_apart(groups: int) -> None:
+    rng = np.random.default_rng(groups)
+    units, rounds, rejected, covered = units_of(np.repeat(np.arange(groups), 20).astype(object), 20 * groups), 300, 0, 0
+    for _ in range(rounds):
+        drift = rng.standard_normal(groups)[units.index] / 2  # a group suits one model more than the other
+        first, second = (rng.random(20 * groups) < 1 / (1 + np.exp(-1.5 - sign * drift)) for sign in (1, -1))
+        gaps = first.astype(float) - second
+        rejected += sign_flip(gaps, units) <= 0.05
+        low, high = hits_interval(gaps, units, ALONE)
+        covered += low <= 0 <= high
+    assert rejected / rounds <= 0.06
+    assert covered / rounds >= 0.93
 
 
 def sign_flip_by_hand(sums: np.ndarray) -> float:
@@ -335,8 +371,13 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path: Path) -> Non
         compare_runs([one], [strange], "test")
     with pytest.raises(UsageError, match="give the same answers to all images"):
         compare_runs([one], [one], "test")
+    third = make_run(tmp_path / "third", answers(TRUTH, TRUTH < 2), TRUTH)
     with pytest.raises(UsageError, match="at least two runs on each side"):
-        compare_runs([one], [other, other], "test")
+        compare_runs([one], [other, third], "test")
+    twice = make_run(tmp_path / "twice", answers(TRUTH, TRUTH < 2), TRUTH)  # a copy of the third under another name
+    for sides in (([one, other], [third, twice]), ([third, twice], [one, other])):
+        with pytest.raises(UsageError, match=r"third and .*twice give the same answers; each must be a training of it"):
+            compare_runs(*sides, "test")
     with pytest.raises(UsageError, match="at least one run on each side"):
         compare_runs([one], [], "test")
     with pytest.raises(UsageError, match="level must lie between 0 and 1"):
@@ -378,7 +419,39 @@ def test_more_looks_than_runs_are_told_of(tmp_path: Path) -> None:
     assert not any("looks" in note for note in compare_runs([one], [other], "test").notes)
     record_look(ledger_path(one.path), one.path, hashes, "third")
     assert any("have had 3 looks" in note for note in compare_runs([one], [other], "test").notes)
+    assert not any("looks" in note for note in compare_runs(*validated(tmp_path), "validation").notes)
     assert len(ledger_path(one.path).read_bytes().splitlines()) == 3  # comparing is none
+
+
+def validated(tmp_path: Path) -> list[list[FakeRun]]:
+    """The same two runs, evaluated on validation images."""
+    return [[run] for run in pair(tmp_path, 30, 6, part="validation")]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_sides_own_figures_are_those_of_an_evaluation(tmp_path: Path, looks: int, grouped: bool) -> None:
+    """At the level that all looks at the test part need; the paired difference stays at its own."""
+    groups = [f"g{row // 4}" for row in range(200)] if grouped else None
+    one, other = pair(tmp_path, 30, 6, groups=groups)
+    for number in range(looks):
+        record_look(ledger_path(one.path), one.path, one.table.samples["hash"].tolist(), f"answers {number}")
+    found = compare_runs([one], [other], "test").figures
+    names = None if groups is None else np.array(groups, object)
+    for side in ("first", "second"):
+        run = {"first": one, "second": other}[side]
+        probability = np.array(run.frame["probability"].tolist())
+        figures, _ = classification_findings(TRUTH, probability, CLASSES, names, looks=looks)
+        for name in ("accuracy", "log_loss"):
+            shown, wanted = getattr(found[name], side), figures[name]
+            assert (shown.low, shown.value, shown.high) == pytest.approx((wanted.low, wanted.value, wanted.high))
+            assert (shown.level, shown.n, shown.method) == (wanted.level, wanted.n, wanted.method)
+    assert found["accuracy"].first.level == pytest.approx(1 - 0.05 / looks)
+    assert found["accuracy"].difference.level == 0.95
+    calm = compare_runs(*validated(tmp_path)).figures["accuracy"]
+    assert calm.first.level == 0.95
+    if not grouped:
+        assert found["accuracy"].difference == calm.difference
 
 
 # The command

@@ -93,14 +93,23 @@ def test_no_interval_has_zero_width_even_without_variance(span: tuple[float, flo
     assert high - low > 0.1 / n
 
 
-def test_units_are_groups_where_there_are_ten() -> None:
-    names = np.array([f"g{row % 10}" for row in range(30)], object)
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(10, "over 10 groups"), (3, "over 3 groups")],
+)
+def test_units_are_groups_from_three_on(count: int, words: str) -> None:
+    names = np.array([f"g{row % count}" for row in range(30)], object)
     units = units_of(names, 30)
-    assert (units.count, units.df, units.words) == (10, 9, "over 10 groups")
-    assert units.extra == pytest.approx(math.sqrt(3))
-    assert len(np.unique(units.index[[0, 10, 20]])) == 1
-    few = units_of(np.array([f"g{row % 9}" for row in range(30)], object), 30)
-    assert (few.count, few.df, few.words) == (30, None, "over images (fewer than 10 groups)")
+    assert (units.count, units.grouped, units.words) == (count, True, words)
+    assert units.df == pytest.approx(count - 1)
+    assert units.extra == pytest.approx(math.sqrt(30 / count))
+    assert len(np.unique(units.index[::count])) == 1
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "1 group is"), (2, "2 groups are")])
+def test_images_of_one_or_two_groups_are_counted_singly_and_that_is_said(count: int, few: str) -> None:
+    units = units_of(np.array([f"g{row % count}" for row in range(30)], object), 30)
+    assert (units.count, units.df, units.words) == (30, None, f"over images ({few} too few to count by)")
 
 
 def test_images_without_a_group_stand_alone() -> None:
@@ -111,9 +120,18 @@ def test_images_without_a_group_stand_alone() -> None:
     part = units.take(np.array([0, 2, *range(5, 12), 1, 3]))
     assert (part.count, part.index.tolist()[:3], part.words) == (10, [0, 0, 3], "over 10 groups")
     few = units.take(np.array([0, 2, 5]))
-    assert (few.count, few.grouped, few.words) == (3, False, "over images (fewer than 10 groups)")
+    assert (few.count, few.words) == (3, "over images (2 groups are too few to count by)")
+    alone = units.take(np.array([0, 5, 6, 1]))  # no two share a group
+    assert (alone.count, alone.df, alone.words) == (4, None, "over images")
     with pytest.raises(UsageError, match="one value for each of the 5 images, not 2"):
         units_of(np.array(["a", "b"], object), 5)
+
+
+def test_groups_of_unequal_size_leave_fewer_degrees_of_freedom() -> None:
+    assert units_of(np.repeat(np.arange(8), 5).astype(object), 40).df == pytest.approx(7)
+    uneven = units_of(np.repeat(np.arange(5), [60, 10, 10, 10, 10]).astype(object), 100)
+    assert uneven.df == pytest.approx(1 / (0.6**2 + 4 * 0.1**2) - 1)
+    assert units_of(np.repeat(np.arange(3), [98, 1, 1]).astype(object), 100).df == 1
 
 
 def test_resamples_draw_groups_as_wholes_and_depend_on_the_seed_only() -> None:
@@ -196,25 +214,45 @@ def test_no_exact_interval_of_nearly_all_is_much_less_than_twice_as_wide(right: 
     assert (ours[1] - ours[0]) / (high - low) < 1.09
 
 
-@pytest.mark.parametrize(("groups", "size", "correlation"), [(30, 20, 0.0), (30, 20, 0.3), (12, 10, 0.1)])
+def sizes_of(kind: str, groups: int, mean: int, rng: np.random.Generator) -> np.ndarray:
+    """Images in each of the groups."""
+    if kind == "even":
+        return np.full(groups, mean)
+    if kind == "geometric":
+        return rng.geometric(1 / mean, groups)
+    return np.array([mean * groups // 2] + [mean // 2] * (groups - 1))  # one has half of all
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups", "mean", "correlation"),
+    [
+        ("even", 30, 20, 0.0), ("even", 30, 20, 0.3), ("even", 12, 10, 0.1),
+        ("even", 3, 20, 0.3), ("even", 5, 20, 0.1), ("even", 9, 20, 0.3),
+        ("geometric", 30, 20, 0.1), ("geometric", 12, 20, 0.1), ("geometric", 5, 20, 0.3),
+        ("one large", 12, 20, 0.3), ("one large", 30, 20, 0.05),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("accuracy", [0.7, 0.9, 0.99])
-def test_accuracy_over_groups_is_covered(groups: int, size: int, correlation: float, accuracy: float) -> None:
+def test_accuracy_over_groups_is_covered(
+    sizes: str, groups: int, mean: int, correlation: float, accuracy: float
+) -> None:
     rng = np.random.default_rng(0)
-    units = units_of(np.repeat(np.arange(groups), size).astype(object), groups * size)
     covered, plain, rounds = 0, 0, 300
     for _ in range(rounds):
+        count = sizes_of(sizes, groups, mean, rng)
+        units = units_of(np.repeat(np.arange(groups), count).astype(object), count.sum())
         chance = np.full(groups, accuracy)
         if correlation:
             strength = 1 / correlation - 1
             chance = rng.beta(accuracy * strength, (1 - accuracy) * strength, groups)
-        hits = (rng.random(groups * size) < chance[units.index]).astype(float)
+        hits = (rng.random(len(units.index)) < chance[units.index]).astype(float)
         moments = mean_moments(hits, units, np.ones(1), np.zeros(1))
         low, high = score_interval(hits.mean(), *moments, units)
         covered += low <= accuracy <= high
         low, high = wilson(hits.sum(), len(hits))
         plain += low <= accuracy <= high
     assert covered / rounds > 0.91
-    if correlation == 0.3:
+    if (groups, correlation) == (30, 0.3):
         assert plain / rounds < 0.75  # what forgetting the groups would cost
 
 

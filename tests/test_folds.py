@@ -13,12 +13,13 @@ from sklearn.metrics import f1_score, log_loss
 from tenfold.__main__ import main
 from tenfold.commands.folds import read_folds
 from tenfold.errors import Interrupted, UsageError
-from tenfold.estimate import Estimate, units_of, wilson
+from tenfold.estimate import Estimate, mean_moments, score_interval, units_of, wilson
 from tenfold.evaluate import evaluate_folds
 from tenfold.evaluate.folds import _combine, overlap_level
 from tenfold.images.table import stack_tables
 from tenfold.metrics.calibration import calibration_error, fit_temperature
 from tenfold.run import Run
+from tenfold.split import split_table
 from tenfold.train import calibrate as calibrate_module
 from tenfold.train import train_folds
 from tests.toys import quick_recipe, shapes_table, write_shapes
@@ -174,13 +175,35 @@ def test_the_calibration_error_is_that_of_all_images_of_a_repeat(runs):
     assert found.value == pytest.approx(np.mean(values))
 
 
-def test_the_interval_is_that_of_fewer_images():
-    folds, repeats, n, successes = 5, 2, 200, 170
+@pytest.mark.parametrize("df", [None, 1, 2.6, 9, 40])
+@pytest.mark.parametrize(("folds", "repeats"), [(5, 1), (5, 2), (10, 3)])
+def test_the_interval_is_that_of_fewer_images(folds, repeats, df):
+    n, successes = 200, 170
     factor = 1 / repeats + folds / (folds - 1)
-    wider = wilson(successes, n, overlap_level(0.95, folds, repeats))
-    fewer = wilson(successes / factor, n / factor, 0.95)
+    wider = wilson(successes, n, overlap_level(0.95, folds, repeats, df), df)
+    fewer = wilson(successes / factor, n / factor, 0.95, df)
     assert wider == pytest.approx(fewer, abs=1e-9)
+
+
+def test_many_folds_many_times_are_as_good_as_their_images():
     assert overlap_level(0.95, 10**9, 10**9) == pytest.approx(2 * NormalDist().cdf(1.959964) - 1, abs=1e-4)
+
+
+def test_the_interval_over_groups_is_that_of_fewer_images_too(tmp_path_factory):
+    """Ten groups: Student's quantile grows by the root of the factor, and not as the normal one's level has it."""
+    plain = shapes_table(tmp_path_factory.mktemp("grouped") / "shapes", 12)
+    table = plain.assign(group=[f"g{row % 10}" for row in range(len(plain))])
+    runs = train_folds(split_table(plain.assign(group=table.samples["group"])), quick_recipe(train={"epochs": 1}),
+                       tmp_path_factory.mktemp("runs") / "cv", folds=2)  # fmt: skip
+    found = evaluate_folds(runs, 2).figures["accuracy"]
+    frames = [run.predictions("validation") for run in runs]
+    groups = np.concatenate([run.table.samples["group"].to_numpy(object)[frame["sample"]]
+                             for run, frame in zip(runs, frames, strict=True)])  # fmt: skip
+    hits = np.concatenate([(frame["label"] == frame["predicted"]).to_numpy(float) for frame in frames])
+    units = units_of(groups, len(hits))
+    mean, variance = mean_moments(hits, units, np.ones(1), np.zeros(1))
+    wanted = score_interval(hits.mean(), mean, (1 + 2) * variance, units)
+    assert (found.low, found.high) == pytest.approx(wanted)
 
 
 def test_averaged_figures_keep_to_their_own_range():

@@ -312,10 +312,22 @@ def test_groups_widen_the_intervals_of_figures_that_vary_between_them() -> None:
         assert figure.high - figure.low > times * (alone[name].high - alone[name].low), name
         assert figure.value == alone[name].value or name == "calibration_error"  # less of it is chance's
     assert details["per_class"][0]["recall"].method == "Wilson over 20 groups"
-    few = np.repeat(np.arange(5), 60).astype(object)
-    same, _ = classification_findings(truth, probability, names(3), few)
-    assert same["accuracy"].low == alone["accuracy"].low
-    assert same["mcc"].method == "bootstrap over images (fewer than 10 groups)"
+    few = np.where(wrong, 0, 1 + groups // 5).astype(object)
+    wide, _ = classification_findings(truth, probability, names(3), few)
+    assert wide["mcc"].method == "bootstrap over 5 groups"
+    for name, figure in wide.items():
+        assert figure.high - figure.low > alone[name].high - alone[name].low, name
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_groups_are_no_units_and_each_figure_says_so(count: int) -> None:
+    truth, probability = problem(2, 200, 3, skill=3.0)
+    groups = (np.arange(200) % count).astype(object)
+    figures, _ = classification_findings(truth, probability, names(3), groups)
+    single, _ = classification_findings(truth, probability, names(3), None)
+    for name, figure in figures.items():
+        assert figure.method.endswith("too few to count by)"), name
+        assert (figure.low, figure.high) == (single[name].low, single[name].high), name
 
 
 def test_the_level_sets_the_width_and_the_same_answers_give_the_same_figures() -> None:

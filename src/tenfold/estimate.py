@@ -7,7 +7,10 @@ independent images would be as informative as those at hand:
 - Images in groups (patients, plants, cameras) say less than as many independent ones. Their effective number comes
   from the variance between groups, with Student's t for few groups: Korn and Graubard, "Confidence intervals for
   proportions with small expected number of positive counts", Survey Methodology 24 (1998); compared by Saha, Miller
-  and Wang (2016), https://doi.org/10.1515/ijb-2015-0024.
+  and Wang (2016), https://doi.org/10.1515/ijb-2015-0024. Where a few large groups make up most of the images, these
+  alone say how groups differ, so the degrees of freedom are those of Kish's effective number of groups, N^2 over the
+  sum of squared sizes, less one ("Survey sampling", 1965). One or two groups show nothing of how groups differ: their
+  images are counted singly, the method says so, and the interval speaks of those groups only.
 - Any other figure with a range: the effective number n for which a proportion at the same place in that range would
   vary as much as the figure does, value (1 - value) / n = variance. Where the range is open above (log loss) the
   variance grows in proportion to the figure, which is the limit of the same formula.
@@ -37,7 +40,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from statistics import NormalDist
 from typing import Any
 
@@ -47,8 +50,9 @@ from numpy.typing import NDArray
 from tenfold.errors import UsageError
 
 FEWEST_GROUPS = 10
-_TOO_FEW = f"over images (fewer than {FEWEST_GROUPS} groups)"
-"""With fewer groups than this their variance cannot be estimated, and images are taken as independent."""
+"""With fewer groups than this, intervals hold the truth but are so wide that more groups should be advised."""
+COUNTED_BY = 3
+"""The fewest groups that an interval counts by: of two it could only say that nothing can be told."""
 
 RESAMPLES = 2000
 
@@ -95,22 +99,17 @@ class Units:
         return (standard_errors(level, None) / standard_errors(0.95, None)) ** 2 if self.exact else 1.0
 
     @property
-    def df(self) -> int | None:
+    def df(self) -> float | None:
         """Degrees of freedom for Student's t; None, which is the normal distribution, where units are images."""
-        return max(self.count - 1, 1) if self.grouped else None
+        return freedom(self.index) if self.grouped else None
 
     def take(self, rows: NDArray[np.int64]) -> Units:
         """The units of some of the images (at least one)."""
-        if not self.grouped:
-            return replace(self, index=np.arange(len(rows)), count=len(rows))
-        kept, index = np.unique(self.index[rows], return_inverse=True)
-        if len(kept) < FEWEST_GROUPS:
-            return Units(np.arange(len(rows)), len(rows), False, _TOO_FEW, self.exact)
-        return Units(index.astype(np.int64), len(kept), True, f"over {len(kept)} groups", self.exact)
+        return _numbered(self.index[rows], self.exact)
 
 
 def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False) -> Units:
-    """The units of `count` images: groups where there are at least FEWEST_GROUPS of them, else the images.
+    """The units of `count` images: groups where there are at least COUNTED_BY and two images share one, else images.
 
     `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own.
     """
@@ -120,12 +119,16 @@ def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False
     names = [None] * count if groups is None else groups.tolist()
     alone = [name is None or name != name for name in names]
     keys = [("alone", row) if alone[row] else ("group", name) for row, name in enumerate(names)]
-    index = np.array([place.setdefault(key, len(place)) for key in keys], np.int64)
-    if len(place) == count:
-        return Units(index, count, False, "over images", exact)
-    if len(place) < FEWEST_GROUPS:
-        return Units(np.arange(count), count, False, _TOO_FEW, exact)
-    return Units(index, len(place), True, f"over {len(place)} groups", exact)
+    return _numbered(np.array([place.setdefault(key, len(place)) for key in keys], np.int64), exact)
+
+
+def freedom(index: NDArray[np.int64]) -> float:
+    """Degrees of freedom, at least 1, of a variance between units, from the unit of each image, int64 [N].
+
+    One less than Kish's effective number of units, which is their number where all have equally many images.
+    """
+    sizes = np.unique(index, return_counts=True)[1]
+    return max(float(sizes.sum()) ** 2 / float(sizes @ sizes) - 1, 1.0)
 
 
 def wilson(successes: float, n: float, level: float = 0.95, df: float | None = None) -> tuple[float, float]:
@@ -168,7 +171,7 @@ def trials_interval(
     `df` are the degrees of freedom of its variance, where there are fewer than the units have.
     """
     interval = clopper_pearson if units.exact else wilson
-    known = [freedom for freedom in (df, units.df) if freedom is not None]
+    known = [degrees for degrees in (df, units.df) if degrees is not None]
     return interval(min(max(successes, 0.0), n), n, level, min(known, default=None))
 
 
@@ -280,6 +283,18 @@ def from_json(value: Any) -> Any:
             return Estimate(**value)
         return {key: from_json(item) for key, item in value.items()}
     return [from_json(item) for item in value] if isinstance(value, list) else value
+
+
+def _numbered(names: NDArray[np.int64], exact: bool) -> Units:
+    """Units from a number for each image, equal where images belong together."""
+    kept, index = np.unique(names, return_inverse=True)
+    count = len(kept)
+    if count == len(names):
+        return Units(index.astype(np.int64), count, False, "over images", exact)
+    if count < COUNTED_BY:
+        few = f"{count} group{'s are' if count > 1 else ' is'} too few to count by"
+        return Units(np.arange(len(names)), len(names), False, f"over images ({few})", exact)
+    return Units(index.astype(np.int64), count, True, f"over {count} groups", exact)
 
 
 def _open_wilson(value: float, spread: float, level: float, df: float | None) -> tuple[float, float]:

@@ -8,21 +8,23 @@ Shapes: N images that all runs have, R runs of one side.
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError, unknown
-from tenfold.estimate import FEWEST_GROUPS, Estimate, Units, check_level, score_interval, to_json, units_of
+from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, Units, check_level, level_of_each, to_json, units_of
 from tenfold.evaluate.evaluation import PARTS
 from tenfold.looks import count_looks, image_hashes, ledger_path
-from tenfold.metrics.intervals import share
+from tenfold.metrics import METRICS
+from tenfold.metrics.answers import Answers
+from tenfold.metrics.intervals import mean_estimate, share
 from tenfold.metrics.paired import Spread, hits_interval, loss_interval, mcnemar, sign_flip, split_variance
 from tenfold.metrics.probability import log_losses
 from tenfold.run import Run
@@ -35,7 +37,7 @@ class Difference(NamedTuple):
     """One figure of both sides, and how far they are apart."""
 
     first: Estimate
-    """Of several runs their mean."""
+    """Of several runs their mean. On a test part its interval allows for all looks at the images."""
     second: Estimate
     difference: Estimate
     """First minus second; the interval is paired, and with several runs a side it allows for their seeds too."""
@@ -65,7 +67,7 @@ class Comparison:
     table: tuple[int, int, int, int] | None = None
     """Images that both, only the first, only the second and neither get right; None for sets of runs."""
     mcnemar: float | None = None
-    """The p-value of McNemar's exact test; None for sets, and where images are in groups."""
+    """The p-value of McNemar's exact test; None for sets, and where images are in groups, however few."""
     notes: list[str] = field(default_factory=list)
     """What a reader has to know, a sentence each."""
 
@@ -114,8 +116,8 @@ def compare_runs(
     """Compare `first` and `second`, one run each, or the runs of one recipe with several seeds each.
 
     Raises UsageError for an unknown part or level, runs that have not been evaluated on the part, whose classes differ
-    or that have fewer than two images in common, one run against several, and runs whose answers are all the same;
-    DataError where a file of a run is damaged.
+    or that have fewer than two images in common, one run against several, runs whose answers are all the same, and two
+    such runs on one side; DataError where a file of a run is damaged.
     """
     check_level(level)
     if part not in PARTS:
@@ -137,17 +139,19 @@ def compare_runs(
     probability = np.stack([np.stack(frame.loc[images, "probability"].to_list()) for frame in frames])
     groups = next((groups for frame in frames if (groups := frame.loc[images, "group"]).notna().any()), None)
     units = units_of(None if groups is None else groups.to_numpy(object), len(images))
-    hits = (probability.argmax(2) == truth).astype(np.float64)
-    losses = np.stack([log_losses(truth, one, truth) for one in probability])
-    if np.array_equal(hits[: len(first)].mean(0), hits[len(first) :].mean(0)) and np.array_equal(
-        losses[: len(first)].mean(0), losses[len(first) :].mean(0)
-    ):
+    blocks = len(images) if groups is None else groups.nunique() + int(groups.isna().sum())
+    sides = (probability[: len(first)], probability[len(first) :])
+    hits, losses = ([score(truth, side) for side in sides] for score in (_hits, _losses))
+    _check_answers(runs, sides)
+    if all(np.array_equal(*(scores.mean(0) for scores in pair)) for pair in (hits, losses)):
         raise UsageError(f"{_list(runs)} give the same answers to all images, so there is nothing to compare.")
+    looks = _looks(runs) if part == "test" else 1
+    shown = [_figures(side, truth, replace(units, exact=looks > 1), level_of_each(level, looks)) for side in sides]
     figures = {
-        "accuracy": _accuracy(hits[: len(first)], hits[len(first) :], units, level),
-        "log_loss": _log_loss(losses[: len(first)], losses[len(first) :], units, level),
+        "accuracy": _accuracy(shown, hits, units, level),
+        "log_loss": _log_loss(shown, losses, units, level),
     }
-    table = _cross_table(hits) if len(runs) == 2 else None
+    table = _cross_table(*hits) if len(runs) == 2 else None
     return Comparison(
         part,
         len(images),
@@ -155,19 +159,34 @@ def compare_runs(
         _names(second, runs),
         figures,
         table,
-        mcnemar(table[1], table[2]) if table and not units.grouped else None,
-        _notes(runs, frames, part, len(images), int((~agreed).sum()))
+        mcnemar(table[1], table[2]) if table and blocks == len(images) else None,
+        _notes(frames, part, len(images), int((~agreed).sum()))
+        + _look_notes(looks, len(runs))
         + _seed_notes(first, second, figures["accuracy"])
-        + _group_notes(groups, units),
+        + _group_notes(blocks),
     )
 
 
-def _cross_table(hits: NDArray[np.float64]) -> tuple[int, int, int, int]:
-    """Images that both, only the first, only the second and neither get right, of float64 [2, N]."""
-    one, other = hits.astype(bool)
+def _check_answers(runs: Sequence[Run], sides: Sequence[NDArray[np.float64]]) -> None:
+    """Raise UsageError where two runs of a side, float64 [R, N, K], are one training given twice."""
+    for place, side in zip((0, len(sides[0])), sides, strict=True):
+        for one, other in combinations(range(len(side)), 2):
+            if np.array_equal(side[one], side[other]):
+                twice = _list([runs[place + one], runs[place + other]])
+                raise UsageError(f"{twice} give the same answers; each must be a training of its own.")
+
+
+def _looks(runs: Sequence[Run]) -> int:
+    """How many looks there have been at the test images, 1 at least."""
+    return max(1, *(count_looks(ledger_path(run.path), image_hashes(run.table.part("test"))) for run in runs))
+
+
+def _cross_table(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    """Images that both, only the first, only the second and neither get right, of float64 [1, N] each."""
+    one, other = (hits[0].astype(bool) for hits in (first, second))
     cells = (one & other, one & ~other, ~one & other, ~one & ~other)
-    both, first, second, neither = (int(cell.sum()) for cell in cells)
-    return both, first, second, neither
+    both, only_first, only_second, neither = (int(cell.sum()) for cell in cells)
+    return both, only_first, only_second, neither
 
 
 def _answers(run: Run, part: str, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -200,23 +219,57 @@ def _check_classes(runs: Sequence[Run]) -> None:
             )
 
 
-def _accuracy(first: NDArray[np.float64], second: NDArray[np.float64], units: Units, level: float) -> Difference:
-    """From right answers, float64 [R, N] each."""
+def _hits(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 where a run is right, float64 [R, N], of its probabilities [R, N, K]."""
+    right: NDArray[np.float64] = (probability.argmax(2) == truth).astype(np.float64)
+    return right
+
+
+def _losses(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log losses, float64 [R, N], of probabilities [R, N, K]."""
+    return np.stack([log_losses(truth, one, truth) for one in probability])
+
+
+def _figures(
+    probability: NDArray[np.float64], truth: NDArray[np.int64], units: Units, level: float
+) -> dict[str, Estimate]:
+    """A side's own figures, the means over its runs, from float64 [R, N, K]: of one run what `evaluate_run` shows."""
+    runs = [Answers(truth, one, one.argmax(1), units) for one in probability]
+    answered = ([getattr(run, name) for run in runs] for name in ("truth", "predicted", "second"))
+    losses, right, wrong = (
+        np.mean([log_losses(label, one, label) for label, one in zip(labels, probability, strict=True)], 0)
+        for labels in answered
+    )
+    doubt = 1 - probability.max(2).mean(0)
+    return {
+        "accuracy": share(_hits(truth, probability).mean(0), units, level),
+        "log_loss": mean_estimate(losses, right, wrong, doubt, units, level, METRICS["log_loss"].span),
+    }
+
+
+def _accuracy(
+    shown: Sequence[dict[str, Estimate]], hits: Sequence[NDArray[np.float64]], units: Units, level: float
+) -> Difference:
+    """From both sides' figures and right answers, float64 [R, N] each."""
+    first, second = hits
     spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
     whole = (gaps * len(first) * len(second)).round()  # counts of runs, so that the test is exact
     p = sign_flip(whole, units)
     found = _difference(gaps, hits_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
-    return Difference(share(first.mean(0), units, level), share(second.mean(0), units, level), found, p, spread)
+    return Difference(shown[0]["accuracy"], shown[1]["accuracy"], found, p, spread)
 
 
-def _log_loss(first: NDArray[np.float64], second: NDArray[np.float64], units: Units, level: float) -> Difference:
-    """From log losses, float64 [R, N] each."""
+def _log_loss(
+    shown: Sequence[dict[str, Estimate]], losses: Sequence[NDArray[np.float64]], units: Units, level: float
+) -> Difference:
+    """From both sides' figures and log losses, float64 [R, N] each."""
+    first, second = losses
     spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
     if not spread.sample:  # the same difference for every image: as uncertain as an exponential one
         spread = spread._replace(sample=float(gaps.mean()) ** 2 / units.count)
     p = sign_flip(gaps, units)
     found = _difference(gaps, loss_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
-    return Difference(_loss(first.mean(0), units, level), _loss(second.mean(0), units, level), found, p, spread)
+    return Difference(shown[0]["log_loss"], shown[1]["log_loss"], found, p, spread)
 
 
 def _difference(gaps: NDArray[np.float64], ends: tuple[float, float], p: float, level: float, method: str) -> Estimate:
@@ -227,32 +280,29 @@ def _difference(gaps: NDArray[np.float64], ends: tuple[float, float], p: float, 
     return Estimate(float(gaps.mean()), low, high, level, len(gaps), method)
 
 
-def _loss(losses: NDArray[np.float64], units: Units, level: float) -> Estimate:
-    value = float(losses.mean())
-    variance = split_variance(losses[None], np.zeros((1, len(losses))), units).sample
-    ends = score_interval(value, value, variance, units, level, (0.0, math.inf))
-    return Estimate(value, *ends, level, len(losses), f"bootstrap {units.words}")
-
-
 def _leader(name: str, found: Difference) -> str | None:
     if not found.real:
         return None
     return "first" if (found.difference.value > 0) == (name == "accuracy") else "second"
 
 
-def _notes(runs: Sequence[Run], frames: list[pd.DataFrame], part: str, common: int, relabeled: int) -> list[str]:
+def _notes(frames: list[pd.DataFrame], part: str, common: int, relabeled: int) -> list[str]:
     notes = []
     counts = [len(frame) for frame in frames]
     if relabeled:
         notes.append(f"{relabeled} more images have other labels in one run than in another and are left out.")
     if common + relabeled < max(counts):
         notes.append(f"All have {common} images in common, of {min(counts)} to {max(counts)} in their {part} parts.")
-    looks = max(count_looks(ledger_path(run.path), image_hashes(run.table.part("test"))) for run in runs)
-    if part == "test" and looks > len(runs):
-        notes.append(
-            f"These test images have had {looks} looks; the interval is for runs that were chosen before any of them."
-        )
     return notes
+
+
+def _look_notes(looks: int, runs: int) -> list[str]:
+    if looks <= runs:
+        return []
+    return [
+        f"These test images have had {looks} looks. Each side's own intervals allow for them; that of the difference "
+        "is for runs that were chosen before any of them."
+    ]
 
 
 def _seed_notes(first: Sequence[Run], second: Sequence[Run], found: Difference) -> list[str]:
@@ -279,10 +329,14 @@ def _seed_notes(first: Sequence[Run], second: Sequence[Run], found: Difference) 
     return notes
 
 
-def _group_notes(groups: Any, units: Units) -> list[str]:
-    if groups is None or units.grouped:
+def _group_notes(blocks: int) -> list[str]:
+    """`blocks`: groups, and images without one."""
+    if blocks >= FEWEST_GROUPS:
         return []
-    return [f"With fewer than {FEWEST_GROUPS} groups, images count as if each stood alone."]
+    few = f"These images are of {'one group' if blocks == 1 else f'{blocks} groups'} only"
+    if blocks < COUNTED_BY:
+        return [f"{few} and are counted as if each stood alone; with another group the difference may be another."]
+    return [f"{few}: how much chance there is in the difference can hardly be told from so few."]
 
 
 def _names(side: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:

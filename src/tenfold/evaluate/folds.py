@@ -20,7 +20,9 @@ images, the variance over all of them is multiplied by
     c = k (1 / (k r) + 1 / (k - 1)) = 1 / r + k / (k - 1)        1.75 for 5 folds twice, 2.25 for 5 folds once
 
 and a score interval depends on quantile^2 x variance alone, so it is the same interval at a level whose quantile is
-sqrt(c) times as large. benchmarks/folds.py simulates how often it holds the truth.
+sqrt(c) times as large: the normal one, or over groups Student's t with their degrees of freedom. An area of a rare
+class has fewer degrees than its images or groups (Welch), so that its quantile grows by more and its interval is wider
+than it need be. benchmarks/folds.py simulates how often intervals hold the truth.
 
 Shapes: J = k r runs.
 """
@@ -31,17 +33,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, check_level, to_json
+from tenfold.estimate import Estimate, check_level, standard_errors, to_json, units_of
 from tenfold.evaluate.evaluation import evaluate_run
-from tenfold.images.table import stack_tables
+from tenfold.images.table import Table, stack_tables
 from tenfold.metrics import METRICS
 from tenfold.run import Run
-from tenfold.tasks import Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AVERAGED = ("log_loss", "brier", "roc_auc", "average_precision")
 """Figures that are averaged over folds; all others are of the images of a repeat together."""
@@ -86,8 +90,9 @@ def evaluate_folds(runs: Sequence[Run], folds: int, *, level: float = 0.95, **op
         raise UsageError(f"runs must be whole repeats of at least two folds, not {len(runs)} runs for {folds} folds.")
     repeats = len(runs) // folds
     evaluations = [evaluate_run(run, "validation", level=level, **options) for run in runs]
-    wider = overlap_level(level, folds, repeats)
-    pooled = [_pool(runs[place : place + folds], {"level": wider, **options}) for place in range(0, len(runs), folds)]
+    stacks = [_stack(runs[place : place + folds]) for place in range(0, len(runs), folds)]
+    wider = overlap_level(level, folds, repeats, _degrees(stacks[0][1]))
+    pooled = [runs[0].task.findings(*stack, {"level": wider, **options}) for stack in stacks]
     spread = {
         name: [float(found.figures[name].value) for found in evaluations if name in found.figures]
         for name in pooled[0].figures
@@ -101,15 +106,21 @@ def evaluate_folds(runs: Sequence[Run], folds: int, *, level: float = 0.95, **op
     return CrossValidation(folds, repeats, next(iter(figures.values())).n, round(float(trained)), figures, spread)
 
 
-def overlap_level(level: float, folds: int, repeats: int) -> float:
-    """The level at which an interval for independent images is as wide as one at `level` that respects the overlap."""
-    factor = 1 / repeats + folds / (folds - 1)
-    quantile = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(factor)
-    return 2 * NormalDist().cdf(quantile) - 1
+def overlap_level(level: float, folds: int, repeats: int, df: float | None = None) -> float:
+    """The level at which an interval that takes images for independent is so wide as one at `level` has to be.
+
+    `df` are the degrees of freedom of Student's t, None for the normal distribution.
+    """
+    quantile = standard_errors(level, df) * math.sqrt(1 / repeats + folds / (folds - 1))
+    if df is None:
+        return 2 * NormalDist().cdf(quantile) - 1
+    from scipy.special import stdtr
+
+    return 1 - 2 * float(stdtr(df, -quantile))
 
 
-def _pool(runs: Sequence[Run], options: dict[str, Any]) -> Findings:
-    """The figures of one repeat over the images of all its folds."""
+def _stack(runs: Sequence[Run]) -> tuple[pd.DataFrame, Table]:
+    """The predictions of one repeat for the images of all its folds, and these images."""
     import pandas as pd
 
     frames, tables, start = [], [], 0
@@ -119,7 +130,13 @@ def _pool(runs: Sequence[Run], options: dict[str, Any]) -> Findings:
         frames.append(frame.assign(sample=place + start))
         tables.append(run.table.take(rows))
         start += len(rows)
-    return runs[0].task.findings(pd.concat(frames, ignore_index=True), stack_tables(tables), options)
+    return pd.concat(frames, ignore_index=True), stack_tables(tables)
+
+
+def _degrees(table: Table) -> float | None:
+    """Degrees of freedom of figures over the images that have a label, in their groups."""
+    groups = table.samples["group"].to_numpy(object)[table.labels() >= 0]
+    return units_of(groups, len(groups)).df
 
 
 def _combine(name: str, pooled: list[Estimate], single: list[float], level: float) -> Estimate:

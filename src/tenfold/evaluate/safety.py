@@ -37,7 +37,7 @@ from tenfold.augment.policy import Policy
 from tenfold.augment.tree import Blend, Node, Op, op
 from tenfold.draws import draw_keys, epoch_order, hash_numbers
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, Units, level_of_each, to_json, units_of
+from tenfold.estimate import FEWEST_GROUPS, Estimate, Units, level_of_each, to_json, units_of
 from tenfold.images.loader import Augment, Drawn
 from tenfold.images.prepared import PreparedTable, prepare_table
 from tenfold.metrics.intervals import share
@@ -227,6 +227,10 @@ def measure_safety(
     truth = prepared.table.labels()
     before = _answer(run, prepared, PlainInput(run.preprocessing), seed)
     groups = units_of(prepared.table.samples["group"].to_numpy(object), len(truth))
+    if groups.count < FEWEST_GROUPS:  # so few would name nothing, and to stay silent is what would cost here
+        few = f"The images are of {groups.count} groups only and counted singly: the signs hold for images like these."
+        notes.append(few)
+        groups = units_of(None, len(truth))
     known = np.flatnonzero(before.argmax(1) == truth)
     if not len(known):
         raise UsageError(f"{run.path} answers none of its validation images rightly, so nothing can change for worse.")

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.estimate import Estimate, Units, mean_moments, score_interval, trials_interval
+from tenfold.estimate import Estimate, Units, freedom, mean_moments, score_interval, trials_interval
 from tenfold.metrics.answers import Answers
 from tenfold.metrics.ranking import Area
 
@@ -84,10 +84,9 @@ def mean(metric: Metric, answers: Answers, level: float) -> Estimate:
         metric.function(labels, answers.probability, answers.predicted)
         for labels in (answers.truth, answers.predicted, answers.second)
     )
-    value = _defined(metric, scores.mean())
-    moments = mean_moments(scores, answers.units, right, wrong, _doubts(answers), answers.units.added(level))
-    low, high = score_interval(value, *moments, answers.units, level, metric.span)
-    return Estimate(value, low, high, level, len(scores), f"bootstrap {answers.units.words}")
+    _defined(metric, scores.mean())
+    doubt = 1 - np.take_along_axis(answers.probability, answers.predicted[:, None], axis=1)[:, 0]
+    return mean_estimate(scores, right, wrong, doubt, answers.units, level, metric.span)
 
 
 def counted(metric: Metric, answers: Answers, level: float) -> Estimate:
@@ -135,6 +134,26 @@ def area_estimate(found: Area, units: Units, level: float) -> Estimate:
     return Estimate(found.value, low, high, level, len(found.influence), method)
 
 
+def mean_estimate(
+    scores: NDArray[np.float64],
+    right: NDArray[np.float64],
+    wrong: NDArray[np.float64],
+    doubt: NDArray[np.float64],
+    units: Units,
+    level: float,
+    span: tuple[float, float],
+) -> Estimate:
+    """The mean of `scores` float64 [N], each in `span`, with its interval.
+
+    `right` and `wrong`, float64 [N], are the scores that the images would have were their answer right and were it
+    wrong, `doubt` float64 [N] the probability of the latter by the model's own word.
+    """
+    value = float(scores.mean())
+    moments = mean_moments(scores, units, right, wrong, _chances(doubt, units), units.added(level))
+    low, high = score_interval(value, *moments, units, level, span)
+    return Estimate(value, low, high, level, len(scores), f"bootstrap {units.words}")
+
+
 def share(hits: NDArray[np.float64], units: Units, level: float) -> Estimate:
     """The proportion of ones among zeros and ones, float64 [N], N > 0, with Wilson's interval."""
     right, wrong = np.ones(1), np.zeros(1)
@@ -156,11 +175,11 @@ def _freedom(found: Area, units: Units, mean: float) -> float:
         sums = np.bincount(units.index[rows], found.influence[rows], units.count)
         count = len(np.unique(units.index[rows]))
         variances.append(float(sums @ sums) + mean * (1 - mean) / count**2)
-        freedoms.append(max(count - 1, 1))
+        freedoms.append(freedom(units.index[rows]))
     return sum(variances) ** 2 / sum(each**2 / free for each, free in zip(variances, freedoms, strict=True))
 
 
-def _doubts(answers: Answers) -> NDArray[np.float64] | None:
+def _chances(doubt: NDArray[np.float64], units: Units) -> NDArray[np.float64] | None:
     """How likely each image's answer is to be the wrong one of the added image: float64 [N], sum 1, or all equally.
 
     In one half of the cases it is any image's, in the other one as the model's own doubts have it. With any image's
@@ -168,8 +187,7 @@ def _doubts(answers: Answers) -> NDArray[np.float64] | None:
     too wide; with the doubts alone a model that is too sure would be believed: twice as sure as is right, 83 % of its
     intervals of 30 images held the truth at an accuracy of 90 %. After several looks it is any image's, to be safe.
     """
-    doubt = 1 - np.take_along_axis(answers.probability, answers.predicted[:, None], axis=1)[:, 0]
-    if answers.units.exact or not doubt.sum() > 0:
+    if units.exact or not doubt.sum() > 0:
         return None
     chances: NDArray[np.float64] = (1 / len(doubt) + doubt / doubt.sum()) / 2
     return chances

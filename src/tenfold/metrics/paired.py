@@ -104,7 +104,7 @@ def loss_interval(
     differences: NDArray[np.float64], units: Units, spread: Spread, level: float = 0.95
 ) -> tuple[float, float]:
     """The interval of a difference of mean losses from float64 [N], not all of them 0: (low, high)."""
-    half = standard_errors(level, max(units.count - 1, 1)) * math.sqrt(spread.sample)
+    half = standard_errors(level, units.df or max(units.count - 1, 1)) * math.sqrt(spread.sample)
     reach = math.hypot(half, _seed_reach(spread, level))
     value = float(differences.mean())
     return value - reach, value + reach
@@ -148,9 +148,11 @@ def _whole_tail(sums: NDArray[np.int64], found: int) -> float:
 
 
 def _mean_variance(scores: NDArray[np.float64], units: Units) -> float:
-    """The variance of the mean of float64 [N] over units drawn anew."""
+    """The variance of the mean of float64 [N] over units drawn anew; a single one is taken as exponential."""
+    if units.count < 2:
+        return float(scores.mean()) ** 2
     sums = np.bincount(units.index, scores - scores.mean(), units.count)
-    return float((sums**2).sum()) / len(scores) ** 2 * units.count / max(units.count - 1, 1)
+    return float((sums**2).sum()) / len(scores) ** 2 * units.count / (units.count - 1)
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tenfold.estimate import FEWEST_GROUPS, Estimate, wilson
+from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, wilson
 from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 
@@ -135,15 +135,20 @@ def _method(figure: Estimate) -> str:
 
 
 def _few_groups(run: Run, context: Context) -> list[str]:
-    """Images of one group are alike; with few groups no interval over images can tell how much."""
+    """Images of one group are alike; few groups tell little of others."""
     groups = run.table.part(context.part).samples["group"]
     count = groups.nunique() + int(groups.isna().sum())
     if groups.isna().all() or count >= FEWEST_GROUPS:
         return []
     noun = "one group" if count == 1 else f"only {count} groups"
+    if count < COUNTED_BY:
+        return [
+            f"These images come from {noun} and are counted as if each stood alone; another group may do better or "
+            "worse than the interval says."
+        ]
     return [
-        f"These images come from {noun} and are counted as if each stood alone; another group may do better or worse "
-        "than the interval says."
+        f"These images come from {noun}: the interval is wide, as other groups may do better or worse, and more images "
+        "of the same groups would not narrow it much."
     ]
 
 

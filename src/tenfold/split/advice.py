@@ -72,7 +72,7 @@ def advise_split(table: Table, *, expected: float = 0.9) -> Advice:
     if groups < FEWEST_GROUPS:
         reasons.append(
             f"These images are {_many(blocks, 'group')}, of which the test part gets about {max(round(groups), 1)}: "
-            "its figure depends on which, and the interval says less than it seems to."
+            "its figure depends on which, and the interval will be wide."
         )
     elif grouped:
         reasons.append(f"These images are {blocks:,} groups; images of one group say less, so it may be wider.")
