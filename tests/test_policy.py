@@ -243,7 +243,7 @@ def test_an_image_comes_out_the_same_alone_and_in_any_batch(name, size, images):
         assert alone.trace == together.drawn.trace()[row]
 
 
-@pytest.mark.parametrize("name", set(POLICIES) - {"none"})
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "none"])
 def test_another_key_gives_another_image(name, images):
     policy = policy_of(name)
     same = np.repeat(images[:1], 20, 0)

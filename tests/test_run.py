@@ -12,7 +12,7 @@ import pytest
 
 from tenfold.errors import DataError
 from tenfold.estimate import Estimate
-from tenfold.evaluate.evaluation import _with_others
+from tenfold.evaluate.evaluation import _others
 from tenfold.images.table import Table, make_samples, write_table
 from tenfold.recipe import Recipe, write_recipe
 from tenfold.run import FORMAT, Run, build_model, load_run, read_card, write_json, write_weights
@@ -64,6 +64,17 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(run: Run, file: str, cont
     assert ("not readable: " in html) == (file != "evaluation.json" or content != b"{}")
     assert ("<td>plain</td>" in html) == (file != "model.json")
     assert ("top 2 accuracy" in html) == (file != "evaluation.json")
+
+
+def test_a_run_that_ended_and_lost_its_weights_is_not_said_to_go_on(run: Run):
+    with pytest.raises(DataError, match="has not ended; go on with: tenfold train --resume"):
+        load_run(run.path)
+    (run.path / "history.csv").write_text("epoch\n1\n")
+    with pytest.raises(DataError, match=r"has lost model\.safetensors, its weights; put it back, or train again: "):
+        load_run(run.path)
+    (run.path / "checkpoint").mkdir()
+    with pytest.raises(DataError, match="has not ended"):
+        load_run(run.path)
 
 
 def test_an_empty_folder_is_no_error(tmp_path: Path):
@@ -120,9 +131,8 @@ def test_damaged_predictions_are_named_wherever_they_are_read(run: Run, content:
     damaged = r"predictions\.parquet is damaged: .*; delete it and evaluate again\.$"
     with pytest.raises(DataError, match=damaged):
         run.predictions("test")
-    predictions = pd.DataFrame({"sample": [0], "instance": [0]})
     with pytest.raises(DataError, match=damaged):
-        _with_others(path, "test", predictions, run.table.part("test"), np.array([3]))
+        _others(run, "test")
     assert path.read_bytes() == content
 
 

@@ -486,6 +486,15 @@ def test_folds_and_few_images_respect_what_is_alike() -> None:
     assert "20 images belong to 5 groups, sets of copies or rows of shots, each kept in one part." in split.notes
 
 
+def test_a_split_of_other_images_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    write_split(split_table(table_of(["a", "b"] * 40)), tmp_path / "s.csv")
+    before = (tmp_path / "s.csv").read_bytes()
+    others = table_of(["a", "b"] * 10, "others")
+    with pytest.raises(UsageError, match=r"None of these 20 images is among the 80 of .*s\.csv, which was written for"):
+        apply_split(others, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_bytes() == before
+
+
 def test_a_new_image_fills_the_part_in_which_its_class_falls_shortest(tmp_path: Path) -> None:
     table = table_of(["a", "b"] * 40)
     split = split_table(table)

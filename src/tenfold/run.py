@@ -268,6 +268,9 @@ def load_run(path: str | Path) -> Run:
         raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
     run = Run(folder)
     if not (folder / "model.safetensors").is_file():
+        if (folder / "history.csv").is_file() and not (folder / "checkpoint").exists():
+            again = shlex.join(["tenfold", "train", str(folder / "recipe.toml")])
+            raise DataError(f"{folder} has lost model.safetensors, its weights; put it back, or train again: {again}")
         raise DataError(f"The training of {folder} has not ended; go on with: {resume_command(folder)}")
     run.card  # noqa: B018 - a damaged or foreign run is refused here, not later
     return run

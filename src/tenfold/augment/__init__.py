@@ -5,12 +5,14 @@ tree.py         ops with probabilities and ranges; choices, chains and blends of
 draw.py         draw keys -> what is done to each image, geometry and color composed into matrices
 kernel/         matrices and color maps -> pixels, in one compiled pass
 apply.py        what was drawn -> pixels
+device.py       what was drawn -> pixels, on a GPU
 boxes.py        boxes and points that move with the image
 policy.py       an augmentation as data, TOML in and out
 published.py    policies by name
 chosen.py       the policy that a recipe asks for
 mix.py          mixup and CutMix
 feed.py         what a training's batches are made of
+torch_data.py   policies in torchvision's pipelines and torch's data sets
 save.py         augmented images as files
 standardize.py  mean and standard deviation, by sample and by feature
 whiten.py       ZCA whitening

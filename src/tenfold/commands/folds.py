@@ -51,7 +51,7 @@ def cross_validate(
     accuracy = next(iter(found.spread.values()))
     say(f"Between the {len(runs)} models: {min(accuracy):.3f} to {max(accuracy):.3f}.")
     print(f"Folds: {out}")
-    next_command("tenfold", "train", recipe.data.path, when="for the model to use")
+    next_command("tenfold", "train", out / "recipe.toml", when="for the model to use")
     return 0
 
 

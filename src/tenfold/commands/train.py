@@ -78,6 +78,8 @@ def train(
     if resume is not None:
         if source or out or folds or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
+        if (resume / "model.safetensors").is_file():
+            say(f"{resume} has ended, and nothing is left to be done; this is what it gave.")
         with _stop_told(resume), Watch() as watch:
             run = resume_training(resume, progress=watch)
         return _finish(run, json)
@@ -217,7 +219,7 @@ def _warnings(run: Run) -> list[str]:
         if kept != last:
             lines.append(f"The weights are those of epoch {kept}, where the validation loss was least.")
     if len(history) < _FEW_EPOCHS and history["step"].max() < _FEW_STEPS:
-        lines.append(f"The training was very short (epochs: {len(history)}); give it more time.")
+        return [*lines, f"The training was very short (epochs: {len(history)}), too short to judge; give it more time."]
     return [*lines, *_diagnosed(run)]
 
 

@@ -141,6 +141,12 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     table = _with_ties(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
     hashes, given = texts(table, "hash"), texts(table, "part")
+    groups = {entry.group for entry in entries if entry.group}
+    if known and known.keys().isdisjoint(hashes) and groups.isdisjoint(texts(table, "group")):
+        raise UsageError(
+            f"None of these {len(table)} images is among the {len(known)} of {path}, which was written for others; "
+            "name another file with --split, or delete this one to split anew."
+        )
     left = open_shares(given, shares)
     ties = bonds(table) + [bond(entry.hash, entry.group, entry.alike) for entry in entries]
     # A new image in the reader's training part may have a group whose images went to validation.
