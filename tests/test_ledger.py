@@ -222,6 +222,7 @@ def test_a_run_that_is_moved_or_copied_brings_its_looks(tmp_path: Path) -> None:
     runs = [tmp_path / "project" / name for name in "abc"]
     for run in runs:
         run.mkdir(parents=True)
+        (run / "model.json").touch()  # what makes a folder a run
 
     def look(run: Path) -> int:
         return record_look(ledger_path(run), run, hashes, run.name)
@@ -236,6 +237,7 @@ def test_a_run_that_is_moved_or_copied_brings_its_looks(tmp_path: Path) -> None:
     assert count_looks(path, hashes) == 3  # the two others at home count too
     assert look(elsewhere / "c") == 3
     (elsewhere / "d").mkdir()
+    (elsewhere / "d" / "model.json").touch()
     assert [look(elsewhere / name) for name in "dcd"] == [4, 4, 4]
     assert [look(runs[0]), look(runs[0])] == [3, 3]
     alone = tmp_path / "alone"
@@ -267,6 +269,7 @@ def test_the_ledger_is_that_of_the_nearest_folder_that_has_one(tmp_path: Path) -
 def test_what_a_killed_look_left_in_either_ledger_is_made_whole(tmp_path: Path) -> None:
     run, hashes = tmp_path / "run", ["e" * 32]
     run.mkdir()
+    (run / "model.json").touch()
     path, own = ledger_path(run), run / "ledger.jsonl"
     record_look(path, run, hashes, "a")
     whole = path.read_bytes()

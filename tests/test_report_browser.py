@@ -86,6 +86,7 @@ def test_its_parts_are_there_for_all_who_read(open_tab):
     assert titles == [
         "Figures",
         "Training",
+        "What the model was fed",
         "Confusion matrix",
         "Class by class",
         "ROC and precision-recall curves",

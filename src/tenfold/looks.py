@@ -66,7 +66,8 @@ def looks_at(path: Path, hashes: list[str]) -> Looks:
 
     The runs' own ledgers tell of those that were copied or moved here and not evaluated yet.
     """
-    return looks_in([path, *sorted(path.parent.glob(f"*/{LEDGER}"))], hashes)
+    beside = [ledger for ledger in sorted(path.parent.glob(f"*/{LEDGER}")) if (ledger.parent / "model.json").is_file()]
+    return looks_in([path, *beside], hashes)
 
 
 def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
