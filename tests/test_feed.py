@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tenfold.augment.feed import PlainInput, PolicyInput
+from tenfold.augment.feed import PlainInput, PolicyInput, on_canvas
 from tenfold.augment.mix import NUMBERS, mix
 from tenfold.augment.policy import Mix, Policy
 from tenfold.augment.published import NAMED, named_policy
@@ -72,6 +72,14 @@ def test_what_turns_the_centre_shows_the_canvas_beyond_it():
     images, _, _ = still(made, Policy("turned", (op("rotate", [45, 45]),)))(drawn_from(canvases), 0)
     assert images[0, 0, 0, 0] == pytest.approx(200 / 255, abs=1e-3)
     assert images[0, 0, 10, 10] == 0
+
+
+def test_only_a_policy_that_always_crops_has_all_of_a_canvas():
+    whole = Policy("always", (CROP,))
+    assert on_canvas(whole, RGB) is whole
+    for policy in (NONE, Policy("at times", (dataclasses.replace(CROP, probability=0.5),))):
+        first, *rest = on_canvas(policy, RGB).ops
+        assert (first.name, tuple(rest)) == ("zoom", policy.ops)
 
 
 @pytest.mark.parametrize("name", NAMED)

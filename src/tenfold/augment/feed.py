@@ -18,7 +18,7 @@ from torch import Tensor
 from tenfold.augment.apply import apply_normalized
 from tenfold.augment.mix import NUMBERS, mix
 from tenfold.augment.policy import Policy
-from tenfold.augment.tree import op, ops_of
+from tenfold.augment.tree import Op, op
 from tenfold.draws import uniforms
 from tenfold.images.loader import Drawn
 from tenfold.images.preprocess import Preprocessing
@@ -77,12 +77,13 @@ class PlainInput:
 
 
 def on_canvas(policy: Policy, preprocessing: Preprocessing) -> Policy:
-    """The policy as it is to be applied to canvases: where it has no crop, their centre is taken first.
+    """The policy as it is to be applied to canvases: unless it always crops, their centre is taken first.
 
     What turns or shifts the centre then shows what lies beyond it on the canvas, before anything must be filled in.
     """
     larger = preprocessing.canvas / preprocessing.size - 1
-    if larger == 0 or any(inner.name == "crop" for node in policy.ops for inner in ops_of(node)):
+    crops = any(isinstance(node, Op) and node.name == "crop" and node.probability == 1 for node in policy.ops)
+    if larger == 0 or crops:
         return policy
     center = op("zoom", [larger, larger])
     return dataclasses.replace(policy, ops=(center, *policy.ops))
