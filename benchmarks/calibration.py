@@ -46,9 +46,10 @@ from tenfold.train import train_model
 FITTED_ON = (30, 100, 0)
 """Validation images that a temperature is fitted on; 0 is all of them."""
 ERRORS = (0.02, 0.05, 0.1)
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "lr": 0.003}
 TRAININGS: dict[str, dict[str, Any]] = {
-    "short": {"epochs": 12, "label_smoothing": 0.05},
-    "long": {"epochs": 80, "label_smoothing": 0.0},
+    "short": ADAMW | {"epochs": 12, "label_smoothing": 0.05},
+    "long": ADAMW | {"epochs": 80, "label_smoothing": 0.0},
 }
 
 

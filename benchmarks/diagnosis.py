@@ -51,7 +51,15 @@ from tenfold.train import train_model
 
 STILL = {"policy": "none"}
 DIGITS = read_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml").change(
-    model={"width": 16}, train={"epochs": 12, "precision": "float32", "threads": 1, "device": "cpu"}
+    model={"width": 16},
+    train={
+        "optimizer": "adamw",
+        "lr": 0.003,
+        "epochs": 12,
+        "precision": "float32",
+        "threads": 1,
+        "device": "cpu",
+    },
 )
 FEW = DIGITS.change(train={"epochs": 40, "batch_size": 16})
 

@@ -129,7 +129,8 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         # Two writers make up a part; here each image stands for itself, in a split that mixes them.
         table = replace(table, samples=table.samples.assign(group=table.samples["group"].where([False] * len(table))))
         recipe = read_recipe(Path(__file__).parents[1] / "recipes" / "digits.toml")
-        recipe = recipe.change(model={"width": 16}, train={"epochs": 40, "precision": "float32", "threads": 2})
+        training = {"optimizer": "adamw", "lr": 0.003, "epochs": 40, "precision": "float32", "threads": 2}
+        recipe = recipe.change(model={"width": 16}, train=training)
         for seed in range(DIGITS):
             parted = limit_table(split_table(table, validation=0.6, test=0.0, seed=seed), PER_CLASS, seed=seed)
             yield Case("digits", f"digits, split {seed}", parted, recipe)
