@@ -26,13 +26,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.check.classes import class_findings
-from tenfold.check.findings import Evidence, Finding, Findings, Sample, gather
+from tenfold.check.findings import Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
 from tenfold.check.labels import held_out_predictions, label_finding
 from tenfold.check.leaks import against_finding, parts_of, set_findings
 from tenfold.check.price import LeakPrice, labelled_leaks, leaked_hashes, price_leak
 from tenfold.check.quality import quality_findings
 from tenfold.check.repair import is_repaired, write_repaired
-from tenfold.check.sets import Looked, Surveyed, blocks_of, burst_sets, copy_sets, shared_sets
+from tenfold.check.sets import Looked, Surveyed, burst_sets, copy_sets, shared_sets
 from tenfold.check.survey import Progress, survey_table
 from tenfold.errors import DataError
 
@@ -109,11 +109,10 @@ def findings_of(looked: Looked, parts: Sequence[str | None] | None = None) -> Fi
 
 
 def _found(data: Surveyed, looked: Looked) -> list[Finding | None]:
-    return [
-        *quality_findings(data.survey),
-        *set_findings(data.table, looked.copies, looked.bursts),
-        *class_findings(data.table, blocks_of(data.table, looked.copies)),
-    ]
+    sets = set_findings(data.table, looked.copies, looked.bursts)
+    blocks = blocks_of(data.table, kept_sets(sets))
+    blocks[~data.survey.readable] = -1
+    return [*quality_findings(data.survey), *sets, *class_findings(data.table, blocks)]
 
 
 def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None) -> Surveyed:

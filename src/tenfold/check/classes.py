@@ -5,6 +5,7 @@ Shapes: N images, K classes.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -14,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.check.findings import Evidence, Finding, count, share
+from tenfold.split.advice import FEWEST
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
 
-FEWEST = 3
-"""Separate images or groups that a class needs to be in the training, the validation and the test part."""
+BELIEVED = math.ceil(math.log(0.025, 0.5))
+"""Separate images from which on something can be believed of a class: 6. With fewer, the 95 % interval of its recall
+reaches below one half even if each image were tested in turn and all were right (see `least_recall`), so that no split,
+and no folds, can tell whether the class is found more often than not."""
 
 UNEVEN = 3.0
 """Times from which on the largest class is called much larger than the smallest; training balances from here on."""
@@ -31,7 +35,7 @@ _GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)")
 
 
 def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | None]:
-    """Findings on the classes; `blocks` int64 [N] numbers what belongs together, copies and groups, from 0."""
+    """Findings on the classes; `blocks` int64 [N] numbers what a split keeps together, from 0; -1 cannot be read."""
     labels = table.labels()
     classes = table.classes
     alone = _alone(classes, len(table))
@@ -51,9 +55,17 @@ def _alone(classes: Sequence[str], images: int) -> Finding | None:
     )
 
 
+def least_recall(images: int) -> float:
+    """Where the exact 95 % interval of a class's recall begins if all of so many images, at least one, are right.
+
+    Clopper and Pearson's lower end: the recall at which that happens by luck once in forty times.
+    """
+    return float(0.025 ** (1 / images))
+
+
 def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np.int64]) -> Finding | None:
-    separate = [len(np.unique(blocks[labels == place])) for place in range(len(classes))]
-    small = [place for place, number in enumerate(separate) if number < FEWEST]
+    separate = [len(np.unique(blocks[(labels == place) & (blocks >= 0)])) for place in range(len(classes))]
+    small = [place for place, number in enumerate(separate) if number < BELIEVED]
     if not small:
         return None
     words = [f"{classes[place]} ({separate[place]})" for place in small]
@@ -61,11 +73,26 @@ def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np
         kind="small_class",
         needs_decision=True,
         images=int(np.isin(labels, small).sum()),
-        evidence=f"Of {count(len(small), 'class')} there are fewer than {FEWEST} separate images: {_listed(words)}.",
-        price="Such a class is missing from training, validation or test, so nothing can be said of it.",
+        evidence=f"Of {count(len(small), 'class')} there are fewer than {BELIEVED} separate images: {_listed(words)}.",
+        price=_price_of_few(classes, separate, small),
         remedy="Add images of it, join it with another class, or leave it out.",
         sets=tuple(Evidence(tuple(np.flatnonzero(labels == place).tolist()), classes[place]) for place in small),
     )
+
+
+def _price_of_few(classes: Sequence[str], separate: Sequence[int], small: Sequence[int]) -> str:
+    """What can be said of classes with so few separate images, [K]."""
+    said = []
+    if any(separate[place] < FEWEST for place in small):
+        said.append(f"A class of fewer than {FEWEST} is missing from training, validation or test.")
+    largest = max(small, key=separate.__getitem__)
+    if number := separate[largest]:
+        tested = "its one image were tested and" if number == 1 else f"all {number} images were tested and all"
+        said.append(
+            f"Nothing can be believed of {classes[largest]}, however it is split: even if {tested} right, its "
+            f"recall could still be {100 * least_recall(number):.0f} % (95 % interval)."
+        )
+    return " ".join(said)
 
 
 def _uneven(classes: Sequence[str], labels: NDArray[np.int64]) -> Finding | None:

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.errors import DataError
 from tenfold.split.fill import short_name
-from tenfold.split.ties import join
+from tenfold.split.ties import Together, bonds, join, texts, together
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tenfold.images.table import Table
 
 TITLES = {
@@ -41,6 +44,11 @@ TITLES = {
 }
 """Kind of finding -> what it is called, the gravest first: the order in which findings are shown."""
 
+KEPT = ("two_labels", "leak", "copies", "bursts")
+"""Kinds of findings whose sets tenfold split keeps in one part."""
+
+UNTOLD = Together(0, 0, 0)
+
 
 class Sample(NamedTuple):
     """An image that a finding names."""
@@ -51,6 +59,8 @@ class Sample(NamedTuple):
     """Its content's hash, by which it is found in any table; empty where it cannot be read."""
     label: str = ""
     part: str = ""
+    path: str = ""
+    """Its file, absolute, and after a # its row where the file holds several."""
 
 
 class Evidence(NamedTuple):
@@ -99,6 +109,8 @@ class Findings:
     """The images that the findings name, by their place in the table."""
     others: dict[int, Sample] = field(default_factory=dict)
     """Those of the table that it was checked against."""
+    together: Together = UNTOLD
+    """What tenfold split keeps together, counted as split counts it; UNTOLD where an older file does not say."""
 
     @property
     def decisions(self) -> tuple[Finding, ...]:
@@ -123,8 +135,7 @@ class Findings:
 
         Rows of shots that are too long for that are not among them.
         """
-        kinds = ("two_labels", "leak", "copies", "bursts")
-        return [item.rows for kind in kinds if (found := self.find(kind)) for item in found.sets]
+        return [item.rows for item in kept_sets(self.found)]
 
     def keep_together(self, table: Table) -> Table:
         """The table with a note, in `alike`, of which images belong together, so that no split tears these apart.
@@ -148,14 +159,32 @@ class Findings:
         return replace(table, alike=table.alike | named)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; `samples` and `others` say which images the rows are."""
+        """JSON values. Each set has the paths of its images beside their rows; `samples` and `others` say more of them.
+
+        `together` counts what tenfold split keeps together: images, the sets that these are in, and images alone.
+        """
         return {
             "images": self.images,
             "decisions": len(self.decisions),
-            "findings": [_finding_json(finding) for finding in self.found],
+            "together": self.together._asdict(),
+            "findings": [self._finding_json(finding) for finding in self.found],
             "samples": {str(row): sample._asdict() for row, sample in self.samples.items()},
             "others": {str(row): sample._asdict() for row, sample in self.others.items()},
         }
+
+    def _finding_json(self, finding: Finding) -> dict[str, Any]:
+        names = ("kind", "title", "needs_decision", "images", "evidence", "price", "remedy")
+        sets = [
+            {
+                "rows": item.rows,
+                "paths": [self.samples[row].path for row in item.rows],
+                "words": item.words,
+                "others": item.others,
+                "other_paths": [self.others[row].path for row in item.others],
+            }
+            for item in finding.sets
+        ]
+        return {name: getattr(finding, name) for name in names} | {"sets": sets}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Findings:
@@ -165,7 +194,8 @@ class Findings:
             samples, others = (
                 {int(row): Sample(**values) for row, values in content[name].items()} for name in ("samples", "others")
             )
-            return cls(int(content["images"]), found, samples, others)
+            kept = Together(**content["together"]) if "together" in content else UNTOLD
+            return cls(int(content["images"]), found, samples, others, kept)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The findings are damaged or of another version ({error}); check the data anew.") from None
 
@@ -179,7 +209,26 @@ def gather(table: Table, found: Iterable[Finding | None], other: Table | None = 
     )
     rows = sorted({row for finding in kept for item in finding.sets for row in item.rows})
     others = sorted({row for finding in kept for item in finding.sets for row in item.others})
-    return Findings(len(table), tuple(kept), _samples(table, rows), _samples(other, others) if other else {})
+    named = (_samples(table, rows), _samples(other, others) if other else {})
+    return Findings(len(table), tuple(kept), *named, together(blocks_of(table, kept_sets(kept))))
+
+
+def kept_sets(found: Iterable[Finding | None]) -> list[Evidence]:
+    """The sets that tenfold split keeps in one part: copies, and rows of shots that are not too long for that."""
+    known = {finding.kind: finding for finding in found if finding is not None}
+    return [item for kind in KEPT if kind in known for item in known[kind].sets]
+
+
+def blocks_of(table: Table, sets: Iterable[Evidence]) -> NDArray[np.int64]:
+    """What must stay together, these sets and what the table itself ties, as numbers from 0: int64 [N]."""
+    if table.samples[["x1", "origin"]].isna().all(axis=None):  # the ties of whole originals are few and quick to find
+        ties = [[f"group {group}"] if group else [] for group in texts(table, "group")]
+    else:
+        ties = bonds(table)
+    for place, item in enumerate(sets):
+        for row in item.rows:
+            ties[row].append(f"set {place}")
+    return join(ties)
 
 
 def singles(rows: Iterable[int], words: Iterable[str]) -> tuple[Evidence, ...]:
@@ -207,15 +256,9 @@ def _samples(table: Table, rows: Sequence[int]) -> dict[int, Sample]:
     columns = frame[["source", "row", "hash", "label", "part"]].astype(object)
     cells = columns.where(columns.notna(), "").itertuples(index=False, name=None)
     return {
-        row: Sample(short_name(source, place), digest, label, part)
+        row: Sample(short_name(source, place), digest, label, part, source + ("" if place == "" else f"#{place}"))
         for row, (source, place, digest, label, part) in zip(rows, cells, strict=True)
     }
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    names = ("kind", "title", "needs_decision", "images", "evidence", "price", "remedy")
-    sets = [{"rows": item.rows, "words": item.words, "others": item.others} for item in finding.sets]
-    return {name: getattr(finding, name) for name in names} | {"sets": sets}
 
 
 def _finding(*, title: str, sets: list[dict[str, Any]], kind: str, **values: Any) -> Finding:

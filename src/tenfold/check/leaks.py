@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tenfold.check.findings import Evidence, Finding, are, count, share
-from tenfold.check.sets import blocks_of
+from tenfold.check.findings import Evidence, Finding, are, blocks_of, count, share
 from tenfold.images.table import PARTS
 from tenfold.split.ties import texts
 
@@ -120,7 +119,8 @@ def _torn(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
         kind="group_leak",
         needs_decision=True,
         images=_images(sets),
-        evidence=f"{count(len(sets), 'group')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
+        evidence=f"Of the groups that the data or --groups-from give, {len(sets):,} {are(len(sets))} in more than one "
+        f"part: {_seen(sets, parts)}.",
         price="Images of one group are alike, so the result says less of groups that are new; --price RUN says by how "
         "much it is flattered.",
         remedy="Split anew: tenfold split keeps groups together.",

@@ -39,17 +39,17 @@ HEADER = ("path", "label", "group", "reason")
 """The first columns of a repaired listing."""
 
 
-def is_repaired(path: Path) -> bool:
+def is_repaired(path: str | Path) -> bool:
     """Whether a file is a listing that `write_repaired` wrote, by its first line."""
     start = ",".join(HEADER).encode()
     try:
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             return file.readline(len(start) + 1).rstrip(b"\n,") == start
     except OSError:
         return False
 
 
-def write_repaired(table: Table, findings: Findings, path: Path) -> dict[str, int]:
+def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[str, int]:
     """Write the repaired listing of a table of files; gives {"kept", "left_out", "grouped"}, numbers of images.
 
     Parts that the table has are kept, and of copies in two parts those in the later one, so pass the table as it was
@@ -57,7 +57,7 @@ def write_repaired(table: Table, findings: Findings, path: Path) -> dict[str, in
     """
     if table.samples["row"].notna().any():
         raise UsageError("--fix writes a listing of files, and these images are no files of their own.")
-    parts, labels = texts(table, "part"), texts(table, "label")
+    path, parts, labels = Path(path), texts(table, "part"), texts(table, "label")
     reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
     groups = _groups(table, findings)
     more = [name for name, there in (("part", any(parts)), *_with_corners(table)) if there]

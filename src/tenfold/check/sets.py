@@ -5,7 +5,7 @@ Shapes: N images, M of them readable, F of them with contents of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from tenfold.check.signature import SAME_PIXELS
 from tenfold.check.signature import VERSION as SIGNATURE_VERSION
 from tenfold.check.stored import read_arrays, store_folder, stored_files, text_key, write_arrays
 from tenfold.check.survey import Survey, read_pixels
-from tenfold.split.ties import join, texts
+from tenfold.split.ties import join
 
 if TYPE_CHECKING:
     from tenfold.check.signature import Signatures
@@ -114,15 +114,6 @@ def _remembered(hashes: list[str], known: str, find: Callable[[], list[tuple[int
     ends = np.cumsum([len(burst) for burst in bursts], dtype=np.int64)
     write_arrays(path, {"hashes": np.array(hashes, "S32"), "members": members, "ends": ends})
     return bursts
-
-
-def blocks_of(table: Table, sets: Iterable[Evidence]) -> NDArray[np.int64]:
-    """What must stay together, copies and the groups of the table, as numbers: int64 [N]."""
-    ties = [[f"group {group}"] if group else [] for group in texts(table, "group")]
-    for place, item in enumerate(sets):
-        for row in item.rows:
-            ties[row].append(f"set {place}")
-    return join(ties)
 
 
 def _firsts(hashes: Sequence[str | None]) -> list[int]:

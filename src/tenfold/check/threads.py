@@ -13,16 +13,15 @@ from typing import TypeVar
 
 import torch
 
+from tenfold.environment import torch_threads
+
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
 def in_threads(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> list[Result]:
     """`work` of each piece, in order; it must not depend on which thread it runs in."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads that are new take this over
-    try:
-        with ThreadPoolExecutor(before, thread_name_prefix="tenfold-compare") as pool:
-            return list(pool.map(work, pieces))
-    finally:
-        torch.set_num_threads(before)
+    count = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="tenfold-compare")
+    with torch_threads(1), pool:  # threads that are new take this over
+        return list(pool.map(work, pieces))

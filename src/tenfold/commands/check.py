@@ -13,7 +13,7 @@ from tenfold.commands.output import next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from tenfold.check import Findings, LeakPrice
+    from tenfold.check import Finding, Findings, LeakPrice
     from tenfold.images.table import Table
     from tenfold.run import Run
 
@@ -38,7 +38,8 @@ def check(
     (turned, mirrored, resized, cropped, recolored), shots in a row, one image
     under two labels or in two parts, classes that are too small, and with a run
     the labels that are likely wrong. Each finding has its evidence, its price and
-    its remedy. The exit code is 1 where something needs a decision.
+    its remedy. The exit code is 1 where something needs a decision; with --fix,
+    where something in the listing that it wrote still does.
 
     For example:
 
@@ -59,8 +60,9 @@ def check(
     run
         A run on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
     fix
-        Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group.
-        Of files that stand already only one that --fix wrote is written anew.
+        Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group;
+        it is then checked itself, to say what is left to decide. Of files that stand already only one that --fix wrote
+        is written anew.
     page
         Write an HTML page with the images side by side; of files that stand already, only over another such page.
     split
@@ -88,8 +90,11 @@ def check(
         findings = check_table(table, against=other, parts=parts, runs=runs, progress=progress)
         worth = _worth(priced, findings) if priced else None
     made: dict[str, Any] = {}
+    left = findings.decisions
     if fix is not None:
-        made["fix"] = {"listing": fix, **write_repaired(table, findings, fix)}
+        fixed = write_repaired(table, findings, fix)
+        left = _left_in(fix) if fixed["kept"] else left
+        made["fix"] = {"listing": fix, **fixed, "to_decide": [finding.title for finding in left]}
     if page is not None:
         _write_page(page, data, findings, table, other, worth)
         made["page"] = page
@@ -105,7 +110,17 @@ def check(
             next_command("tenfold", "check", data, "--page", "check.html", when="to see the images")
         else:
             next_command("tenfold", "check", data, "--fix", "repaired.csv", when="when you have looked at the page")
-    return 1 if findings.decisions else 0
+    return 1 if left else 0
+
+
+def _left_in(listing: Path) -> tuple[Finding, ...]:
+    """What needs a decision in a repaired listing, checked as any other; what its images look like is cached."""
+    from tenfold.check import check_table
+    from tenfold.images.readers import read_table
+
+    with watched(f"Checking {listing}") as progress:
+        parts = _parts(str(listing), None, None)
+        return check_table(read_table(listing, "listing"), parts=parts, progress=progress).decisions
 
 
 def _priced(path: Path | None) -> Run | None:
@@ -211,9 +226,12 @@ def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> 
     if worth is not None:
         print(f"{worth} Looks at these test images: {worth.look}." if worth.look else worth)
     number, notes = len(findings.decisions), len(findings.found) - len(findings.decisions)
+    if findings.together.sets:
+        print(f"For tenfold split {findings.together}")
     print(f"{findings.images:,} images checked. To decide: {number}; notes: {notes}.")
     if "fix" in made:
         fixed = made["fix"]
         print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")
+        print(f"Left to decide in it: {', '.join(fixed['to_decide']) or 'nothing'}.")
     if "page" in made:
         print(f"Page: {made['page']}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from tenfold.commands.options import Share
 from tenfold.commands.output import say, show_json, show_table, waiting
 from tenfold.errors import UsageError
 
@@ -18,7 +19,7 @@ def compare(
     *runs: Path,
     with_: Annotated[tuple[Path, ...], Parameter(name="--with", consume_multiple=True)] = (),
     part: Literal["validation", "test"] = "validation",
-    level: float = 0.95,
+    level: Share = 0.95,
     json: bool = False,
 ) -> int:
     """Tell whether the difference between two runs is real, on the images that both have in a part.
@@ -42,7 +43,7 @@ def compare(
     part
         The part whose images are compared.
     level
-        Level of the intervals, from 0 to 1.
+        Level of the intervals, as 95% or 0.95.
     json
         Print one JSON object.
     """
@@ -77,11 +78,14 @@ def _show(comparison: Comparison) -> None:
     level = write_level(comparison.figures["accuracy"].difference.level)
     heads = [", ".join(names) for names in (comparison.first, comparison.second)]
     title = f"{comparison.n} {comparison.part} images, {level} intervals"
-    show_table(("Figure", *heads, "Difference, paired", "p, sign flips"), rows, title)
+    show_table(("Figure", *heads, "Difference, paired", "p (sign flips)"), rows, title)
     if comparison.table:
         both, first, second, neither = comparison.table
         test = "" if comparison.mcnemar is None else f" (McNemar's exact test: p = {comparison.mcnemar:.4f})"
-        print(f"Right: both {both}, only {heads[0]} {first}, only {heads[1]} {second}, neither {neither}{test}.")
+        print(
+            f"Both are right on {both} of the images, {heads[0]} alone on {first}, {heads[1]} alone on {second}, "
+            f"neither on {neither}{test}."
+        )
     print(comparison.sentence)
     for note in comparison.notes:
         say(note)

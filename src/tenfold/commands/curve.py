@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.live import Watch
 from tenfold.commands.options import Whole, with_settings
 from tenfold.commands.output import command_line, is_first, next_command, show_json, show_table, waiting
 from tenfold.errors import Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from tenfold.estimate import Estimate
+    from tenfold.evaluate import LearningCurve
 
 
 @with_settings
@@ -77,15 +81,23 @@ def curve(
     if json:
         show_json({"out": folder, "runs": [run.path for run in runs], **content})
         return 0
-    rows = [(point.images, point.seed, str(point.accuracy)) for point in sorted(found.points, key=_by_images)]
-    show_table(("Training images", "Seed", "Validation accuracy"), rows)
-    expected = [(number, str(found.accuracy(number))) for number in (found.most, 2 * found.most, 4 * found.most)]
-    show_table(("Training images", "Expected accuracy"), expected)
+    _show(found)
     print(say_gain(found))
     print(f"Curve: {folder}")
     next_command("tenfold", "report", runs[-1].path, when="for the run on all images")
     return 0
 
 
-def _by_images(point: Any) -> tuple[int, int]:
-    return point.images, point.seed
+def _show(found: LearningCurve) -> None:
+    """Print what each training reached, and what is expected of as many, twice and four times as many images."""
+    from tenfold.report.figures import write_interval, write_level, write_value
+
+    def written(accuracy: Estimate) -> tuple[str, str]:
+        return write_value("accuracy", accuracy.value), write_interval("accuracy", accuracy)
+
+    points = sorted(found.points, key=lambda point: (point.images, point.seed))
+    rows = [(point.images, point.seed, *written(point.accuracy)) for point in points]
+    band = f"{write_level(found.level)} interval"
+    show_table(("Training images", "Seed", "Validation accuracy", band), rows)
+    expected = [(number, *written(found.accuracy(number))) for number in (found.most, 2 * found.most, 4 * found.most)]
+    show_table(("Training images", "Expected accuracy", band), expected)

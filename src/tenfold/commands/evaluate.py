@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tenfold.commands.options import Whole
+from tenfold.commands.options import Share, Whole
 from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def evaluate(
     part: Literal["validation", "test"] = "validation",
     positive: str | None = None,
     threshold: float | None = None,
-    level: float = 0.95,
+    level: Share = 0.95,
     top_k: Whole | None = None,
     json: bool = False,
 ) -> int:

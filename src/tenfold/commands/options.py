@@ -1,4 +1,4 @@
-"""Options that several commands share: whole numbers, and every setting of the recipe.
+"""Options that several commands share: whole numbers, shares, and every setting of the recipe.
 
 Each field of the recipe's dataclasses is `--section.name`, the usual ones also `--name`.
 """
@@ -25,6 +25,34 @@ def _whole(_: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 """An integer; without this, 2.5 would quietly become 2."""
+
+
+def _share(_: object, tokens: Sequence[Token]) -> float:
+    text = tokens[0].value.strip()
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        raise ValueError(f"must be a share, for example 2% or 0.02, not {text!r}.") from None
+    if text.endswith("%"):
+        return round(number / 100, 12)  # 55% is 0.55, not 0.55 and a last bit
+    if 1 < number <= 100:
+        raise ValueError(f"must be a share, for example 2% or 0.02, not {text!r}; did you mean {text}%?")
+    return number
+
+
+Share = Annotated[float, Parameter(converter=_share)]
+"""A share of a whole: 2%, or 0.02."""
+
+SHARES = {
+    "split.validation",
+    "split.test",
+    "augment.mix_share",
+    "model.dropout",
+    "train.warmup",
+    "train.label_smoothing",
+    "train.ema",
+}
+"""Settings that are a share of a whole, which may be typed as a percentage."""
 
 SHORT = {
     "model.name": "--model",
@@ -84,12 +112,13 @@ def _options() -> list[inspect.Parameter]:
                 negative=f"--no-{(short or names[0]).removeprefix('--')}" if default is True else (),
                 consume_multiple=isinstance(default, tuple),
             )
+            typed = Share if f"{section}.{name}" in SHARES else _TYPED.get(hint, hint)
             options.append(
                 inspect.Parameter(
                     f"{section}__{name}",
                     inspect.Parameter.KEYWORD_ONLY,
                     default=default,
-                    annotation=Annotated[_TYPED.get(hint, hint), option],
+                    annotation=Annotated[typed, option],
                 )
             )
     return options

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
     from tenfold.estimate import Estimate
 
-WIDE = 1000
-"""Columns where no terminal sets a limit: nothing is cut in a file or a pipe."""
+WIDE = 120
+"""Columns of a table where no terminal sets a limit, as in a file or a pipe; more where its words need them."""
+
+TALL = 12
+"""Lines of a cell from which on a table rather becomes wider."""
 
 
 def is_first() -> bool:
@@ -39,21 +42,44 @@ def show_json(results: Mapping[str, Any]) -> None:
 
 
 def show_table(header: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
-    """Print an aligned table; columns of numbers stand to the right."""
+    """Print an aligned table; columns of numbers stand to the right, and what is too long is wrapped between words."""
     from rich import box
     from rich.table import Table
 
     cells = [[_cell(value) for value in row] for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for place, name in enumerate(header):
-        numbers = bool(cells) and all(_is_number(row[place]) for row in cells)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    between = 3 * (len(header) - 1)
+    columns = list(zip(header, *cells, strict=True))
+    limit = console(sys.stdout).width - between
+    widths = column_widths(columns, limit)
+    cut = sum(widths) > limit and sys.stdout.isatty()  # a terminal that is too narrow: rich cuts words
+    wraps = any(len(text) > width for row in cells for text, width in zip(row, widths, strict=True))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, leading=int(wraps))
+    for name, column, width in zip(header, columns, widths, strict=True):
+        numbers = bool(cells) and all(map(_is_number, column[1:]))
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold", width=None if cut else width)
     for row in cells:
         table.add_row(*row)
     if title:
         print(title)
-    console(sys.stdout).print(table)
+    console(sys.stdout, 0 if cut else sum(widths) + between).print(table)
     print()
+
+
+def column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The width of each column, at most `room` in all, in which the longest cell takes the fewest lines.
+
+    No word is cut and no cell is higher than about TALL lines: where these need it, the columns are wider than `room`.
+    """
+    from rich.cells import cell_len
+
+    whole = [max(cell_len(line) for text in column for line in (text.splitlines() or [" "])) for column in columns]
+    words = [max(cell_len(word) for text in column for word in (text.split() or [" "])) for column in columns]
+
+    def widths(lines: int) -> list[int]:
+        return [max(word, -(-length // lines)) for word, length in zip(words, whole, strict=True)]
+
+    room = max(room, round(1.1 * sum(widths(TALL))))
+    return next(found for lines in range(1, TALL + 1) if sum(found := widths(lines)) <= room)
 
 
 def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
@@ -90,11 +116,14 @@ def waiting(message: str) -> Iterator[None]:
         yield
 
 
-def console(stream: TextIO) -> Console:
-    """A rich console that takes text as it is: a class may be called [bold] or :smile:."""
+def console(stream: TextIO, least: int = 0) -> Console:
+    """A rich console that takes text as it is: a class may be called [bold] or :smile:.
+
+    Where the stream is no terminal, it has WIDE columns, or `least` if that is more.
+    """
     from rich.console import Console
 
-    width = None if stream.isatty() else WIDE
+    width = None if stream.isatty() else max(WIDE, least)
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 

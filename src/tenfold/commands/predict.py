@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
-from tenfold.commands.options import Whole
-from tenfold.commands.output import say, show_json, show_table
+from tenfold.commands.options import Share, Whole
+from tenfold.commands.output import command_line, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ Answer = dict[str, Any]
 sure enough to answer."""
 
 UNKNOWN = "I do not know"
-
-
-def _share(_: object, tokens: Sequence[Token]) -> float:
-    text = tokens[0].value.strip()
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise ValueError(f"must be a share, for example 2% or 0.02, not {text!r}.") from None
-
-
-Share = Annotated[float, Parameter(converter=_share)]
-"""2%, or 0.02."""
 
 
 def predict(
@@ -79,6 +67,7 @@ def predict(
         The same as --format json.
     """
     _refuse_options(images)
+    _refuse_swapped(run, images)
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, not {top_k}.")
     from tenfold.images.readers import find_images
@@ -104,7 +93,8 @@ def predict(
         _print_csv(header, answers)
     else:
         rows = [[UNKNOWN if value is None else value for value in _row(answer)] for answer in answers]
-        show_table([name.replace("_", " ").capitalize() for name in header], rows)
+        if rows:
+            show_table([name.replace("_", " ").capitalize() for name in header], rows)
     return 1 if failed else 0
 
 
@@ -125,6 +115,15 @@ def _refuse_options(images: Iterable[str]) -> None:
         if name.startswith("-") and name != "-":
             near = get_close_matches(name, ("--top-k", "--max-error", "--format", "--json"), n=1)
             raise UsageError(f"Unknown option: {name}." + (f" Did you mean {near[0]}?" if near else ""))
+
+
+def _refuse_swapped(run: Path, images: list[str]) -> None:
+    """Say so where the run stands among the images and an image in its place."""
+    runs = [name for name in images if (Path(name) / "model.json").is_file()]
+    if len(runs) == 1 and not (run / "model.json").is_file():
+        others = [name for name in images if name != runs[0]]
+        right = command_line("tenfold", "predict", runs[0], run, *others)
+        raise UsageError(f"The run comes before the images, and {run} is no run but {runs[0]} is one: {right}")
 
 
 def _least_confidence(run: Run, max_error: float) -> float:

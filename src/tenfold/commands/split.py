@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tenfold.commands.look import look_over
-from tenfold.commands.options import Whole
+from tenfold.commands.options import Share, Whole
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
 from tenfold.errors import UsageError
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
     from tenfold.recipe import SplitSettings
+    from tenfold.split import Advice
 
 
 def split(
@@ -23,9 +24,9 @@ def split(
     /,
     *,
     out: Path | None = None,
-    validation: float | None = None,
-    test: float | None = None,
-    expect: float = 0.9,
+    validation: Share | None = None,
+    test: Share | None = None,
+    expect: Share = 0.9,
     per_class: Whole = 0,
     groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
     folds: Whole = 0,
@@ -51,7 +52,7 @@ def split(
     For example:
 
         tenfold split flowers
-        tenfold split cells --groups-from "(patient-[0-9]+)" --test 0.2
+        tenfold split cells --groups-from "(patient-[0-9]+)" --test 20%
         tenfold split flowers --per-class 10 --out ten.split.csv
         tenfold split flowers --folds 5
 
@@ -62,11 +63,11 @@ def split(
     out
         The file to write; by default NAME.split.csv beside the data.
     validation
-        Share of the images for validation; without it one that fits these images.
+        Share of the images for validation, as 15% or 0.15; without it one that fits these images.
     test
-        Share of the images for the test part; without it one that fits these images.
+        Share of the images for the test part, as 15% or 0.15; without it one that fits these images.
     expect
-        The accuracy, from 0 to 1, that you hope for: advice says how exactly the test part would measure it.
+        The accuracy that you hope for, as 90% or 0.9: advice says how exactly the test part would measure it.
     per_class
         Training images of each class to keep, for few-image studies; 0: all.
     groups_from
@@ -105,18 +106,20 @@ def split(
     if check:
         _, table = look_over(table, data)
     with waiting(f"Splitting {data}"):
-        settings, advice = settled(table, asked, expect)
+        settings, advice = advised(table, asked, expect)
         table = parted(table, settings, seed)
         if per_class:
             table = limit_table(table, per_class, seed=seed)
             write_split(table, path)
         files = _write_folds(table, path, folds, repeats, seed) if folds else [path]
     stood = [] if before is None else [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
-    notes = [*stood, *table.notes, *(advice if before is None else [])]
+    advice = advice if before is None else None  # it is for a new split
+    notes = [*stood, *table.notes, *(advice.reasons if advice else ())]
     for note in notes:
         say(note)
     if json:
-        show_json({"files": files, "counts": counts(table), "notes": notes})
+        shares = {"validation": settings.validation, "test": settings.test}
+        show_json({"files": files, "counts": counts(table), "shares": shares, "advice": advice, "notes": notes})
         return 0
     show_counts(table)
     if folds:
@@ -130,16 +133,24 @@ def split(
 
 
 def settled(table: Table, asked: SplitSettings, expected: float = 0.9) -> tuple[SplitSettings, tuple[str, ...]]:
-    """The settings with the shares that were left open, and the reasons; none where the data give parts."""
+    """The settings with the shares that were left open, and the reasons; none where `advised` has no advice."""
+    settings, advice = advised(table, asked, expected)
+    return settings, advice.reasons if advice else ()
+
+
+def advised(table: Table, asked: SplitSettings, expected: float) -> tuple[SplitSettings, Advice | None]:
+    """The settings with the shares that were left open, and the advice on them.
+
+    None where both were given, and where the data give parts, of which it would not be true.
+    """
     from tenfold.split import advise_split
 
     if asked.validation >= 0 and asked.test >= 0:
-        return asked, ()
-    advice = advise_split(table, expected=expected)
-    validation = advice.validation if asked.validation < 0 else asked.validation
-    test = advice.test if asked.test < 0 else asked.test
-    whole = asked.validation < 0 and asked.test < 0 and not table.samples["part"].notna().any()
-    return replace(asked, validation=validation, test=test), advice.reasons if whole else ()
+        return asked, None
+    given = {name: share for name in ("validation", "test") if (share := getattr(asked, name)) >= 0}
+    advice = advise_split(table, expected=expected, **given)
+    whole = not table.samples["part"].notna().any()
+    return replace(asked, validation=advice.validation, test=advice.test), advice if whole else None
 
 
 def parted(table: Table, settings: SplitSettings, seed: int) -> Table:

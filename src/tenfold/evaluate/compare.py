@@ -78,29 +78,18 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """Whether the difference is real, in one sentence."""
+        """Whether the difference is real, in one sentence for a reader who knows no statistics."""
         names = {"first": _name(self.first), "second": _name(self.second)}
-        found = self.figures["accuracy"]
-        gap = found.difference
-        if self.better:
-            sign = 1 if gap.value > 0 else -1
-            low, high = sorted((100 * sign * gap.low, 100 * sign * gap.high))
-            said = (
-                f"{names[self.better]} is better: its accuracy is {100 * abs(gap.value):.1f} points higher "
-                f"({low:.1f} to {high:.1f}; {_say_p(found.p)})"
-            )
-        else:
-            said = (
-                f"Chance alone could explain the difference in accuracy: {names['first']} minus {names['second']} is "
-                f"{100 * gap.value:.1f} points, from {100 * gap.low:.1f} to {100 * gap.high:.1f}, which holds zero "
-                f"({_say_p(found.p)})"
-            )
-        loss = self.figures["log_loss"]
+        found, loss = self.figures["accuracy"], self.figures["log_loss"]
+        said = _say_better(found, names, self.better) if self.better else _say_open(found, names)
         leader = _leader("log_loss", loss)
         if leader is None or leader == self.better:
             return f"{said}."
         low, high = sorted((abs(loss.difference.low), abs(loss.difference.high)))
-        return f"{said}; in log loss {names[leader]} is better, by {low:.3f} to {high:.3f} ({_say_p(loss.p)})."
+        return (
+            f"{said}; the probabilities of {names[leader]} are better, though: their log loss is lower by {low:.3f} to "
+            f"{high:.3f} ({_say_p(loss.p)})."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -308,8 +297,8 @@ def _look_notes(looks: int, runs: int) -> list[str]:
 def _seed_notes(first: Sequence[Run], second: Sequence[Run], found: Difference) -> list[str]:
     if len(first) == 1:
         return [
-            "This tells two trained models apart; another seed of either recipe may do otherwise, which several runs "
-            "of each show: tenfold compare A1 A2 A3 --with B1 B2 B3"
+            "This is about these two trained models. With another seed either recipe may come out otherwise; to "
+            "compare the recipes, train each with several seeds: tenfold compare A1 A2 A3 --with B1 B2 B3"
         ]
     notes = []
     whole = found.variance.sample + found.variance.seed
@@ -351,6 +340,33 @@ def _name(names: tuple[str, ...]) -> str:
 
 def _list(runs: Sequence[Run]) -> str:
     return ", ".join(str(run.path) for run in runs[:-1]) + f" and {runs[-1].path}"
+
+
+def _say_better(found: Difference, names: dict[str, str], better: str) -> str:
+    gap, (other,) = found.difference, {*names} - {better}
+    low, high = sorted((abs(100 * gap.low), abs(100 * gap.high)))
+    return (
+        f"{names[better]} is better: it gets {100 * abs(gap.value):.1f} points more of the images right than "
+        f"{names[other]} ({100 * gap.level:g} % interval {low:.1f} to {high:.1f}), which is more than chance explains "
+        f"({_say_p(found.p)})"
+    )
+
+
+def _say_open(found: Difference, names: dict[str, str]) -> str:
+    gap = found.difference
+    ahead, behind = (names["first"], names["second"])[:: 1 if gap.value > 0 else -1]
+    more = f"{100 * abs(gap.value):.1f}"
+    seen = f"{ahead} gets {more} points more of these images right than {behind}, which chance alone could explain"
+    if more == "0.0":
+        seen = f"{names['first']} and {names['second']} get equally many of these images right"
+    ends = (-gap.low, names["second"]), (gap.high, names["first"])
+    low, high = (
+        f"{100 * end:.1f} points in favor of {name}" if 100 * end >= 0.05 else "none at all" for end, name in ends
+    )
+    return (
+        f"No difference is shown: {seen} ({_say_p(found.p)}); in truth the difference may be anything from {low} to "
+        f"{high} ({100 * gap.level:g} % interval)"
+    )
 
 
 def _say_p(p: float) -> str:

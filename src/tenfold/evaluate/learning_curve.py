@@ -243,15 +243,21 @@ def _widened(found: Estimate, below: float, above: float) -> Estimate:
 
 
 def say_gain(curve: LearningCurve) -> str:
-    """One or two sentences: what twice as many images are expected to bring."""
-    gain = curve.gain(2 * curve.most)
+    """What twice as many images are expected to bring, in a sentence, and in another what follows from it."""
+    double = 2 * curve.most
+    gain = curve.gain(double)
     low, value, high = (100 * share for share in (gain.low, gain.value, gain.high))
+    now, then = (100 * curve.accuracy(images).value for images in (curve.most, double))
     text = (
-        f"Twice as many training images ({2 * curve.most:,} instead of {curve.most:,}) are expected to bring "
-        f"{value:.1f} points ({low:.1f} to {high:.1f})"
+        f"Twice as many training images ({double:,} instead of {curve.most:,}) are expected to raise the accuracy by "
+        f"{value:.1f} points, from about {now:.1f} to {then:.1f} %; {low:.1f} to {high:.1f} points are possible "
+        f"({100 * gain.level:g} % band)."
     )
     if high < 1:
-        return f"{text}: more images of this kind would hardly help; look at the labels, the network or the recipe."
+        return f"{text} So more images of this kind would hardly help; look at the labels, the network or the recipe."
     if low > 1:
-        return f"{text}: more images would help."
-    return f"{text}: they may or may not help much; more seeds or a larger validation part would tell."
+        return f"{text} So more images would help."
+    return (
+        f"{text} So it is open whether more images help much; more seeds (--seeds) or a larger validation part would "
+        "narrow the band."
+    )

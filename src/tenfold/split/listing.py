@@ -57,22 +57,23 @@ class Entry(NamedTuple):
     """The set of near copies or shots in a row that the image is in."""
 
 
-def split_path(source: Path) -> Path:
+def split_path(source: str | Path) -> Path:
     """Where the split of these data is to be written: beside them, or in the current directory if that is read-only."""
-    beside, here = _places(source)
+    beside, here = _places(Path(source))
     return beside if _writable(beside.parent) else here
 
 
-def find_split(source: Path) -> Path | None:
+def find_split(source: str | Path) -> Path | None:
     """The written split of these data, looked for beside them, then in the current directory; None where none is."""
-    return next((path for path in _places(source) if path.is_file()), None)
+    return next((path for path in _places(Path(source)) if path.is_file()), None)
 
 
-def read_split(path: Path) -> list[Entry]:
+def read_split(path: str | Path) -> list[Entry]:
     """The lines of a written split, comma, semicolon or tab between columns; all but `hash` and `part` may be missing.
 
     Raises DataError, with the line, for what is no content hash, an unknown part, or two parts of one image.
     """
+    path = Path(path)
     try:
         content = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a mark in front
         separator = max(",;\t", key=content.partition("\n")[0].count)
@@ -81,6 +82,11 @@ def read_split(path: Path) -> list[Entry]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"The split {path} cannot be read: {error}; repair it, or remove it to split anew.") from error
     names = tuple(name.strip().lower() for name in rows[0][1]) if rows else ()
+    if "path" in names and "hash" not in names:
+        raise DataError(
+            f"{path} is a listing of images, not a split, which has the columns hash and part; give the listing as the "
+            "data, and for the split the name of a file that tenfold split wrote or is to write."
+        )
     if not {"hash", "part"} <= set(names) <= set(Entry._fields) or len(set(names)) < len(names):
         raise DataError(
             f"The first line of the split {path} must name the columns hash and part, and of the others only label, "
@@ -91,7 +97,7 @@ def read_split(path: Path) -> list[Entry]:
     return entries
 
 
-def write_split(table: Table, path: Path) -> None:
+def write_split(table: Table, path: str | Path) -> None:
     """Write the parts of the table to a CSV file, a line a sample in the natural order of the paths.
 
     Lines of a file that stands there already stay if their images are not in the table, so that an image that comes
@@ -101,7 +107,7 @@ def write_split(table: Table, path: Path) -> None:
     Raises UsageError for a table without parts, DataError where the old file is damaged or an image without a hash
     cannot be read.
     """
-    table = hashed(table, unreadable="refuse")  # a file has no room for notes on what is left out
+    path, table = Path(path), hashed(table, unreadable="refuse")  # a file has no room for notes on what is left out
     columns = [[text or "" for text in texts(table, name)] for name in ("hash", "part", "label", "group")]
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
@@ -121,7 +127,9 @@ def write_split(table: Table, path: Path) -> None:
     write_file(path, text.getvalue())
 
 
-def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: float = 0.15, seed: int = 0) -> Table:
+def apply_split(
+    table: Table, path: str | Path, *, validation: float = 0.15, test: float = 0.15, seed: int = 0
+) -> Table:
     """Give each image the part that the written split says; place those that are not in it.
 
     An old image never moves. A new one joins the part of its group, of what it was made from or of what it is alike
@@ -133,7 +141,7 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     The caller writes the result back, with `write_split`, before limiting the training part, so that what was new is
     old the next time. `notes` tell what was new, gone or left out.
     """
-    shares = part_shares(validation, test)
+    path, shares = Path(path), part_shares(validation, test)
     check_range("seed", seed, 0, 2**63 - 1)
     entries = read_split(path)
     table = hashed(table)
@@ -144,8 +152,10 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     groups = {entry.group for entry in entries if entry.group}
     if known and known.keys().isdisjoint(hashes) and groups.isdisjoint(texts(table, "group")):
         raise UsageError(
-            f"None of these {len(table)} images is among the {len(known)} of {path}, which was written for others; "
-            "name another file with --split, or delete this one to split anew."
+            f"None of the {len(table)} images that were read ({_first(_paths(table, path))}) is among the {len(known)} "
+            f"of the split {path} ({_first([entry.path for entry in entries])}), which was written for other data; "
+            "give the data that it is for, name another split (tenfold split --out, tenfold train --split), or remove "
+            "this one to split anew."
         )
     left = open_shares(given, shares)
     ties = bonds(table) + [bond(entry.hash, entry.group, entry.alike) for entry in entries]
@@ -167,7 +177,7 @@ def apply_split(table: Table, path: Path, *, validation: float = 0.15, test: flo
     return noted(
         assigned(table, parts),
         _new_note(added, _count_tied(ties, kept), path),
-        f"{path.name} has {absent} images that are not here; they keep their parts." if absent else "",
+        f"{path.name} has {absent} images that are not among those read; they keep their parts." if absent else "",
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
         spread_note(table, ties, fixed, f"{path.name} gives"),
         torn_note(table, np.union1d(torn, clash)),
@@ -226,6 +236,12 @@ def _paths(table: Table, path: Path) -> list[str]:
     return names
 
 
+def _first(paths: list[str]) -> str:
+    """The first of these images by name; a split that a person made may name none."""
+    first = next(filter(None, paths), "")
+    return f"the first: {first}" if first else "without names"
+
+
 def _with_ties(table: Table, entries: list[Entry]) -> Table:
     """The table with the groups of the file where the reader knows none, and with its sets of what is alike.
 
@@ -257,9 +273,9 @@ def _lone_note(table: Table, rows: list[int], path: Path) -> str:
     if not rows:
         return ""
     return (
-        f"Left out, as the images of {path.name} have groups and these have none ({len(rows)}): "
-        f"{named(table, np.array(rows, np.int64))}; give --group-pattern to tenfold split or --data.group-pattern to "
-        "tenfold train, or name their groups in a listing."
+        f"Left out, as the images in the split {path.name} have groups and these, not yet in it, have none "
+        f"({len(rows)}): {named(table, np.array(rows, np.int64))}; give --groups-from to tenfold split or "
+        "--data.group-pattern to tenfold train, or as the data a listing that names their groups."
     )
 
 

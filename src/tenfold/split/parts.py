@@ -30,7 +30,7 @@ from tenfold.split.fill import (
     spread_note,
     torn_note,
 )
-from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
+from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts, together
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def split_table(
     split = noted(
         split,
         _given_note(given, left),
-        _block_note(blocks),
+        str(together(blocks)),
         moved,
         spread_note(table, ties, given, "The data give"),
         torn_note(table, torn),
@@ -192,15 +192,6 @@ def _given_note(given: list[str | None], left: dict[str, float]) -> str:
     verb = "is" if len(taken) == 1 else "are"
     source = "the training images and those without a part"
     return f"The data give {' and '.join(found)}; {' and '.join(taken)} {verb} taken from {source}."
-
-
-def _block_note(blocks: NDArray[np.int64]) -> str:
-    sizes = np.bincount(blocks)
-    shared = sizes[sizes > 1]
-    if len(shared) == 0:
-        return ""
-    sets = "groups, sets of copies or rows of shots"
-    return f"{shared.sum()} images belong to {len(shared)} {sets}, each kept in one part."
 
 
 def _absence_note(table: Table, shares: dict[str, float]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,39 @@ from tenfold.draws import Keys, draw_keys, hash_numbers
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
+
+
+class Together(NamedTuple):
+    """How far the samples of a table are separate ones."""
+
+    images: int
+    """Samples that share a block with another."""
+    sets: int
+    """The blocks that these are in."""
+    alone: int
+    """Samples that are a block of their own."""
+
+    @property
+    def separate(self) -> int:
+        """As how many samples they count."""
+        return self.sets + self.alone
+
+    @property
+    def sets_in_words(self) -> str:
+        """ "9 groups, sets of copies or rows of shots"."""
+        return "1 group, set of copies or row of shots" if self.sets == 1 else f"{self.sets:,} {_SETS}"
+
+    def __str__(self) -> str:
+        """What tenfold split does with them, in a sentence; empty where all are alone."""
+        if not self.sets:
+            return ""
+        one = " (those with an image in common are one)" if self.sets > 1 else ""
+        verb = "stands" if self.alone == 1 else "stand"
+        rest = f"; {self.alone:,} more {verb} alone" if self.alone else ""
+        return f"{self.images:,} images belong to {self.sets_in_words}{one}, each kept in one part{rest}."
+
+
+_SETS = "groups, sets of copies or rows of shots"
 
 _SPLIT = 0x5B117  # keeps these draws apart from what training draws for the same image under the same seed
 
@@ -47,7 +80,8 @@ def grouped(table: Table) -> Table:
 
 def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
     """The ties by content hash, by group and by a set of near copies or shots in a row."""
-    return [f"hash {digest}"] + ([f"group {group}"] if group else []) + ([f"alike {alike}"] if alike else [])
+    names = {"hash": digest, "group": group, "alike": alike}
+    return [f"{kind} {name}" for kind, name in names.items() if name]
 
 
 def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:
@@ -69,6 +103,13 @@ def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:
             parent[root(first.setdefault(name, item))] = root(item)
     roots = np.array([root(item) for item in range(len(parent))], np.int64)
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+
+
+def together(blocks: NDArray[np.int64]) -> Together:
+    """From the block of each sample, int64 [N]."""
+    sizes = np.bincount(blocks)
+    shared = sizes[sizes > 1]
+    return Together(int(shared.sum()), len(shared), int((sizes == 1).sum()))
 
 
 def sample_keys(table: Table, seed: int, draw: int) -> Keys:

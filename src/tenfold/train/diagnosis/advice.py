@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tenfold.augment.chosen import chosen_policy
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
+from tenfold.split.advice import advised_share
 from tenfold.train.diagnosis.case import FAR
 from tenfold.train.evidence import Facts
 from tenfold.train.optimizer import LEARNING_RATES
@@ -80,8 +83,31 @@ def narrow(apart: Estimate) -> str:
     )
 
 
-WIDEN = "Hold back more images for validation (tenfold split), or use each in turn: tenfold train DATA --folds 5."
-"""For a validation part that says too little."""
+NEARLY = 0.8
+"""Of the advised share: what whole groups and rounding may leave of it."""
+
+
+def widen(facts: Facts, held: int) -> str:
+    """For a validation part of `held` images that says too little: a larger one only where Tenfold would advise it.
+
+    How many images there are with the test part, which training does not see, follows from the share that this has.
+    """
+    trained = int(facts.images.sum())
+    images = (trained + held) / (1 - max(facts.recipe.split.test, 0.0))
+    typical = float(np.median(facts.images)) * images / trained
+    advised = advised_share(round(images), len(facts.images), typical)
+    folds = "judge by cross-validation, which measures on each image in turn: tenfold train DATA --folds 5x2"
+    if held >= NEARLY * advised * images:
+        return (
+            "The part is as large as tenfold split advises; more of the images would be missed in training. Add images "
+            f"(of other groups, where there are groups), or {folds}"
+        )
+    percent = f"{100 * advised:.3g}"
+    return (
+        f"Hold back more of the images; {percent} % is advised (remove the written split, then tenfold split DATA "
+        f"--validation {percent}%). Or {folds}"
+    )
+
 
 LOOK_FOR_LEAKS = (
     "Look for copies of training images in the validation part, and for what sets both apart: tenfold check DATA."

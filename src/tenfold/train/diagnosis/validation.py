@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from tenfold.estimate import Estimate, wilson
-from tenfold.train.diagnosis.advice import LOOK_FOR_LEAKS, WIDEN, go_on, harder, narrow
+from tenfold.train.diagnosis.advice import LOOK_FOR_LEAKS, go_on, harder, narrow, widen
 from tenfold.train.diagnosis.case import MATERIAL, Case, Diagnosis, number, percent
 from tenfold.train.diagnosis.curves import change, gap
 from tenfold.train.evidence import Outcome
@@ -31,10 +31,11 @@ def noisy(case: Case) -> list[Diagnosis]:
     enough = _enough(kept)
     says = (
         f"{count} validation image{'s say' if count != 1 else ' says'} little: the accuracy is {percent(accuracy)}, "
-        f"and the best epoch is chosen by luck. With about {enough} it would be known to {100 * _WANTED:.0f} points."
+        f"and the best epoch is chosen by luck. With about {enough} such images it would be known to "
+        f"{100 * _WANTED:.0f} points."
     )
     evidence: dict[str, Estimate | float] = {"validation_accuracy": accuracy, "images_that_would_do": float(enough)}
-    return [Diagnosis("noisy validation", says, evidence, WIDEN)]
+    return [Diagnosis("noisy validation", says, evidence, widen(case.facts, count))]
 
 
 def _enough(seen: Outcome) -> int:
