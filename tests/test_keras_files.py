@@ -1,9 +1,7 @@
 """Image files and arrays in `tenfold.keras`, beside Keras 3."""
 
-import importlib.util
 import io
 import os
-import warnings
 from types import ModuleType
 
 import numpy as np
@@ -14,15 +12,10 @@ import tenfold.keras as ours
 from tenfold.errors import UsageError
 
 
-@pytest.fixture(scope="module")
-def theirs() -> ModuleType:
-    if importlib.util.find_spec("keras") is None:
-        pytest.skip("needs Keras, to compare with")
-    os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "numpy")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from keras.src.utils import image_utils
-    return image_utils
+@pytest.fixture
+def theirs(theirs: ModuleType) -> ModuleType:
+    """What it has for files and arrays."""
+    return theirs.image_utils
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -1,10 +1,6 @@
 """The iterators of `tenfold.keras`: arrays, folders and tables, beside Keras 3 on the same files."""
 
-import importlib.util
-import os
-import warnings
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -17,17 +13,6 @@ from tenfold.errors import UsageError
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras itself
 
 SIZE = (14, 18)
-
-
-@pytest.fixture(scope="module")
-def theirs() -> ModuleType:
-    if importlib.util.find_spec("keras") is None:
-        pytest.skip("needs Keras, to compare with")
-    os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "numpy")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from keras.src.legacy.preprocessing import image
-    return image
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +299,6 @@ def test_files_that_are_not_there_are_left_out(folder, table, capsys):
         ({"class": "a"}, {"class_mode": "binary"}, UsageError, "there must be 2 classes, not 1"),
         ({}, {"class_mode": "binary", "classes": ["0", "1", "2"]}, UsageError, "there must be 2 classes, not 3"),
         ({"weight": "heavy"}, {"weight_col": "weight"}, TypeError, "All values of `weight_col`, 'weight', must be num"),
-        ({}, {"drop": True}, TypeError, "has no argument `drop`"),
     ],
     ids=str,
 )

@@ -11,6 +11,7 @@ policy.py       an augmentation as data, TOML in and out
 published.py    policies by name
 chosen.py       the policy that a recipe asks for
 mix.py          mixup and CutMix
+memory.py       memory for batches, used again when they are gone
 feed.py         what a training's batches are made of
 torch_data.py   policies in torchvision's pipelines and torch's data sets
 save.py         augmented images as files

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tenfold.augment.draw import Blending, Drawn, Fill, Interpolation, Pass, Pixels, Rows, Step, Tone
 from tenfold.augment.ops import OPS
 from tenfold.errors import UsageError
+from tenfold.images.pixels import Channels
 
 Images = NDArray[np.uint8]
 
@@ -23,9 +24,13 @@ class Sampling(NamedTuple):
     fill: Fill = "reflect"
     """What lies outside the image: its nearest pixel, a constant, the image mirrored or repeated."""
     value: tuple[float, ...] = (0.0,)
-    """The grey level of "constant", 0 to 255: one, or one a channel."""
+    """The grey level of "constant", 0 to 255: one, or one a channel, red first."""
     interpolation: Interpolation = "bilinear"
     threads: int = 1
+
+    def in_order(self, channels: Channels) -> Sampling:
+        """The same for images of these channels, which may have blue first."""
+        return self._replace(value=self.value[::-1]) if channels == "bgr" else self
 
     def options(self) -> dict[str, Any]:
         """What the kernel is told."""
@@ -35,7 +40,7 @@ class Sampling(NamedTuple):
 def apply(drawn: Drawn, images: Images, sampling: Sampling) -> Images:
     """Images uint8 [N, H, W, C] -> uint8 [N, h, w, C]."""
     _check(drawn, images)
-    return _apply(drawn, images, sampling, np.arange(len(images)))
+    return _apply(drawn, images, sampling.in_order(drawn.channels), np.arange(len(images)))
 
 
 def apply_normalized(
@@ -45,19 +50,22 @@ def apply_normalized(
     std: tuple[float, ...],
     layout: Literal["NHWC", "NCHW"],
     sampling: Sampling,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Images uint8 [N, H, W, C] -> (changed pixels / 255 - mean) / std, float32 [N, C, h, w] or [N, h, w, C].
 
     `mean` and `std` [C] on the 0 to 1 scale. With geometry and linear color alone it is one pass over the pixels,
-    and values are not clipped to 0 to 255: a network needs no clipping, and the maps stay linear.
+    and values are not clipped to 0 to 255: a network needs no clipping, and the maps stay linear. The result is written
+    to `out` where given: C-contiguous, of the result's shape.
     """
     from tenfold.augment.kernel import warp_normalized
 
     _check(drawn, images)
-    color = normalizing(drawn.color, mean, std)
+    color, sampling = normalizing(drawn.color, mean, std), sampling.in_order(drawn.channels)
     work = _work(drawn, images, sampling, np.arange(len(images)))
     shape = (len(images), *drawn.size, images.shape[3])
-    result = np.empty(shape if layout == "NHWC" else (shape[0], shape[3], *drawn.size), np.float32)
+    shape = shape if layout == "NHWC" else (shape[0], shape[3], *drawn.size)
+    result = np.empty(shape, np.float32) if out is None else out
     for rows, source in _sources(drawn, images, work, np.arange(len(images))):
         options = {"layout": layout, **sampling.options()}
         if len(rows) == len(images):
@@ -68,6 +76,10 @@ def apply_normalized(
 
 def normalizing(color: NDArray[np.float32], mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
     """Color maps followed by the normalization (x / 255 - mean) / std: float32 [N, C, C + 1] -> the same."""
+    if not len(mean) == len(std) == color.shape[1]:
+        raise UsageError(
+            f"mean and std must have {color.shape[1]} numbers, one a channel, not {len(mean)} and {len(std)}."
+        )
     scale = 255 * np.array(std)
     result = color / scale[:, None]
     result[:, :, -1] -= np.array(mean) / np.array(std)

@@ -14,6 +14,8 @@ Boxes = NDArray[np.float32]
 Points = NDArray[np.float32]
 Kept = NDArray[np.int64]
 
+_FLAT = 1e-13  # a volume, relative to its sides: a map that is flat but for rounding has less
+
 
 def move_boxes(
     boxes_xyxy: Boxes, matrix: NDArray[np.float64], size: tuple[int, int], visible: float = 0.3
@@ -22,8 +24,8 @@ def move_boxes(
 
     `matrix` float64 [3, 3] takes output to input pixels, as Drawn.total does; `size` is the output's height and width.
     Hulls are clipped to the output; one of which less than the share `visible` of its area is left, or nothing, is
-    dropped, so that `kept` int64 [B'] says which boxes are still there. What a fill repeats outside the image has no
-    box. Raises UsageError for boxes of another form.
+    dropped, and so is one with a corner behind the viewer (perspective): `kept` int64 [B'] says which boxes are still
+    there. What a fill repeats outside the image has no box. Raises UsageError for boxes of another form.
     """
     if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4 or not np.isfinite(boxes_xyxy).all():
         raise UsageError(f"The boxes must be finite numbers [B, 4] (x1, y1, x2, y2), not {list(boxes_xyxy.shape)}.")
@@ -39,6 +41,19 @@ def move_boxes(
     return clipped[kept].astype(np.float32), kept
 
 
+def move_many(boxes_xyxy: Boxes, matrices: NDArray[np.float64], size: tuple[int, int], visible: float = 0.3) -> Boxes:
+    """Boxes of N images in one array, float32 [N, B, 4], rows of NaN where an image has fewer -> the same array moved.
+
+    As `move_boxes` by each image's matrix [3, 3]; a box that is dropped becomes a row of NaN.
+    """
+    result = np.full(boxes_xyxy.shape, np.nan, np.float32)
+    for own, matrix, moved in zip(boxes_xyxy, matrices, result, strict=True):
+        real = np.flatnonzero(~np.isnan(own).all(1))
+        found, kept = move_boxes(own[real], matrix, size, visible)
+        moved[real[kept]] = found
+    return result
+
+
 def move_points(points_xy: Points, matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[Points, Kept]:
     """Points float32 [P, 2] -> those that still lie in the output, moved [P', 2], and which these are, int64 [P']."""
     if points_xy.ndim != 2 or points_xy.shape[1] != 2 or not np.isfinite(points_xy).all():
@@ -49,10 +64,19 @@ def move_points(points_xy: Points, matrix: NDArray[np.float64], size: tuple[int,
     return moved[kept].astype(np.float32), kept
 
 
+def inverse_maps(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The inverses of maps [N, 3, 3]; NaN where a map has none, as when a skew flattens the image into a line."""
+    result = np.full(matrices.shape, np.nan)
+    lengths = np.linalg.norm(matrices, axis=1).prod(1)  # of the columns, so that no zoom makes a map flat
+    sound = np.abs(np.linalg.det(matrices)) > _FLAT * lengths
+    result[sound] = np.linalg.inv(matrices[sound])
+    return result
+
+
 def _forward(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Where points of the input lie in the output, and whether before the viewer rather than behind (perspective)."""
     homogeneous = np.concatenate([points.astype(np.float64), np.ones((len(points), 1))], 1)
-    moved = homogeneous @ np.linalg.inv(matrix).T
+    moved = homogeneous @ inverse_maps(matrix[None])[0].T
     ahead = moved[:, 2] > 0
     return moved[:, :2] / np.where(ahead, moved[:, 2], 1.0)[:, None], ahead
 

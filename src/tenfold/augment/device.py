@@ -49,7 +49,7 @@ def apply_on_device(
     `sampling.threads` has no meaning here. Raises UsageError for images of another form, and on mps (no float64).
     """
     _check(drawn, images, sampling)
-    color = normalizing(drawn.color, mean, std)
+    color, sampling = normalizing(drawn.color, mean, std), sampling.in_order(drawn.channels)
     work = _work(drawn, images, sampling)
     result = images.new_empty((len(images), images.shape[1], *drawn.size), dtype=torch.float32)
     for rows, source in _sources(drawn, images, work, np.arange(len(images))):
@@ -305,8 +305,8 @@ def _cutout(pixels: Tensor, values: Values) -> Tensor:
 
 def _erase(pixels: Tensor, values: Values) -> Tensor:
     (channels, height, width), (area, aspect, x, y, seed) = pixels.shape[1:], values.T
-    columns = np.clip(np.rint(np.sqrt(area * height * width * aspect)), 1, width)
-    rows = np.clip(np.rint(np.sqrt(area * height * width / aspect)), 1, height)
+    columns = np.minimum(np.rint(np.sqrt(area * height * width * aspect)), width)
+    rows = np.minimum(np.rint(np.sqrt(area * height * width / aspect)), height)
     top, left = np.rint(y * (height - rows)), np.rint(x * (width - columns))
     row, column, inside = _window(pixels, top, left, rows, columns)
     channel = torch.arange(channels, device=pixels.device)[:, None, None]

@@ -16,11 +16,12 @@ NUMBERS = 5
 """How many random numbers an image's mixing takes."""
 
 
-def mix(images: Tensor, mixing: Mix, numbers: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+def mix(images: Tensor, mixing: Mix, numbers: NDArray[np.float64], out: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mix each image with the one after it: [N + 1, C, T, T] -> [N, C, T, T] and the share of the own label [N].
 
-    `numbers` [N, 5], each from 0 to 1; `mixing.share` must be settled. mixup: Zhang et al. 2018, section 2. CutMix:
-    Yun et al. 2019, section 3.1; the label's share is that of the pixels which stayed.
+    `numbers` [N, 5], each from 0 to 1; `mixing.share` must be settled. The images stay on their device and are written
+    to `out` where given; the shares are on the CPU, as targets are. mixup: Zhang et al. 2018, section 2. CutMix: Yun et
+    al. 2019, section 3.1; the label's share is that of the pixels which stayed.
     """
     own, other = images[:-1], images[1:]
     mixed = numbers[:, 0] < mixing.share
@@ -29,12 +30,11 @@ def mix(images: Tensor, mixing: Mix, numbers: NDArray[np.float64]) -> tuple[Tens
     share = np.where(cut, _beta(numbers[:, 2], mixing.cutmix), _beta(numbers[:, 2], mixing.mixup))
     share = np.where(mixed, share, 1.0)
     boxes, kept = _cut_boxes(1 - share, numbers[:, 3], numbers[:, 4], images.shape[2])
-    place = np.arange(images.shape[2])
-    inside_x = (place >= boxes[:, 0, None]) & (place < boxes[:, 2, None])
-    inside_y = (place >= boxes[:, 1, None]) & (place < boxes[:, 3, None])
-    inside = inside_y[:, :, None] & inside_x[:, None, :]
-    weight = np.where(cut[:, None, None], ~inside, share[:, None, None]).astype(np.float32)
-    result = torch.lerp(other, own, torch.from_numpy(weight)[:, None])
+    weight = torch.from_numpy(np.where(cut, 1.0, share).astype(np.float32)).to(images.device)
+    result = torch.lerp(other, own, weight[:, None, None, None], out=out)
+    for row in np.flatnonzero(cut & (kept < 1)).tolist():
+        x1, y1, x2, y2 = boxes[row].tolist()
+        result[row, :, y1:y2, x1:x2] = other[row, :, y1:y2, x1:x2]
     return result, torch.from_numpy(np.where(cut, kept, share).astype(np.float32))
 
 

@@ -96,7 +96,7 @@ class Policy:
     fill: Fill = "reflect"
     """What lies outside an image that has moved: its nearest pixel, a constant, the image mirrored or repeated."""
     value: tuple[float, ...] = (0.0,)
-    """The grey level of a constant fill, 0 to 255: one, or one a channel."""
+    """The grey level of a constant fill, 0 to 255: one, or one a channel, red first."""
     interpolation: Interpolation = "bilinear"
     visible: float = 0.3
     """Share of a box's area that must still be seen, else it is dropped."""
@@ -128,6 +128,8 @@ class Policy:
         """
         given = [np.empty((0, 4), np.float32) if boxes is None else boxes]
         places = np.empty((0, 2), np.float32) if points is None else points
+        if not 0 <= key < 2**64:
+            raise UsageError(f"key must be a whole number from 0 to 2**64 - 1, as draw_keys gives, not {key}.")
         batch = self.batch(image[None], np.array([key], np.uint64), boxes=given, size=size)
         moved, kept_points = move_points(places, batch.drawn.total[0], batch.drawn.size)
         return Augmented(batch.images[0], batch.boxes[0], batch.kept[0], moved, kept_points, batch.drawn.trace()[0])
@@ -165,7 +167,7 @@ class Policy:
 
         Where `is_fused`, `matrices` float64 [N, 3, 3] and `color` float32 [N, C, C + 1] of the result say all of it.
         """
-        return draw(self.ops, keys, (height, width), out_size or (height, width), channels)
+        return draw(self.ops, _checked_keys(keys), (height, width), out_size or (height, width), channels)
 
     def sampling(self, threads: int = 1) -> Sampling:
         """How its pixels are sampled."""
@@ -269,6 +271,17 @@ class Policy:
             )
             lines.append(f"  mixed with a neighbor by {kinds}: {share}")
         return "\n".join(lines)
+
+
+def _checked_keys(keys: Keys) -> Keys:
+    """Draw keys as uint64 [N], whatever whole numbers they came as."""
+    given = np.asarray(keys)
+    if given.ndim != 1 or given.dtype.kind not in "ui" or (given < 0).any():
+        raise UsageError(
+            "The keys must be whole numbers [N] from 0 to 2**64 - 1, as tenfold.draws.draw_keys gives, "
+            f"not {given.dtype} {list(given.shape)}{' below 0' if given.dtype.kind == 'i' else ''}."
+        )
+    return given.astype(np.uint64)
 
 
 def _toml_lines(table: Mapping[str, Any]) -> str:

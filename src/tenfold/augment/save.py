@@ -54,6 +54,7 @@ class Saving:
 
     def __post_init__(self) -> None:
         check_range("count", self.count, 1, 10_000)
+        check_range("seed", self.seed, 0, 2**63 - 1)
 
 
 @dataclass(frozen=True)

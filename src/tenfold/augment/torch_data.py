@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 from collections.abc import Callable, Sized
 from typing import Any, Generic, TypeVar, cast
 
@@ -35,12 +36,15 @@ from tenfold.augment.draw import Drawn, Size
 from tenfold.augment.policy import Policy
 from tenfold.draws import Keys, draw_keys
 from tenfold.errors import UsageError
+from tenfold.recipe import check_range
 
 Pixels = NDArray[np.uint8]
 Target = TypeVar("Target")
 
 LABELS = "labels"
 """The entry of a dict that holds one value for each of its boxes."""
+
+_COUNTING = threading.Lock()  # of no transform, as a lock cannot go to another process
 
 
 class PolicyTransform:
@@ -62,6 +66,7 @@ class PolicyTransform:
 
     def __init__(self, policy: Policy, seed: int = 0, *, size: Size | None = None) -> None:
         """`size`: height and width of the output, those of the image unless given."""
+        check_range("seed", seed, 0, 2**64 - 1)
         self.policy, self.seed, self.size = policy, seed, size
         self._epoch = _Epoch()
         self._seen: dict[int, int] = {}
@@ -80,14 +85,14 @@ class PolicyTransform:
         return f"PolicyTransform({self.policy.name}, seed={self.seed}, size={self.size})"
 
     def _keys(self, images: Pixels) -> Keys:
-        if self._epoch.times != self._counted:  # set anew, perhaps by another process
-            self._seen.clear()
-            self._counted = self._epoch.times
-        hashes = content_hashes(images)
-        draws = []
-        for number in hashes.tolist():
-            draws.append(self._seen.get(number, 0))
-            self._seen[number] = draws[-1] + 1
+        hashes, draws = content_hashes(images), []
+        with _COUNTING:
+            if self._epoch.times != self._counted:  # set anew, perhaps by another process
+                self._seen.clear()
+                self._counted = self._epoch.times
+            for number in hashes.tolist():
+                draws.append(self._seen.get(number, 0))
+                self._seen[number] = draws[-1] + 1
         return draw_keys(self.seed, self._epoch.number, hashes, np.array(draws, np.uint64))
 
 
@@ -100,6 +105,7 @@ class AugmentedDataset(Dataset[tuple[Any, Target]], Generic[Target]):
 
     def __init__(self, dataset: Any, policy: Policy, seed: int = 0, *, size: Size | None = None) -> None:
         """`dataset` has `__len__` and `__getitem__`; `size`: see PolicyTransform."""
+        check_range("seed", seed, 0, 2**64 - 1)
         self.dataset, self.policy, self.seed, self.size = dataset, policy, seed, size
         self._epoch = _Epoch()
 
@@ -140,6 +146,7 @@ class _Epoch:
 
     @number.setter
     def number(self, number: int) -> None:
+        check_range("epoch", number, 0, 2**63 - 1)
         self._shared[0] = number
         self._shared[1] += 1
 

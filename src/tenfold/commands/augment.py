@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tenfold.commands.augment_data import Source, read_source
 from tenfold.commands.options import Whole
-from tenfold.commands.output import next_command, say, show_json, show_table, waiting
-from tenfold.errors import DataError, UsageError
+from tenfold.commands.output import next_command, say, show_json, waiting
+from tenfold.commands.safety import try_ops
+from tenfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from tenfold.augment.feed import PolicyInput
     from tenfold.augment.policy import Policy
-    from tenfold.evaluate.safety import Safety
-    from tenfold.images.preprocess import Preprocessing
-    from tenfold.images.table import Table
-    from tenfold.recipe import Recipe
-    from tenfold.run import Run
 
 
 def augment(
@@ -88,16 +83,17 @@ def augment(
     json
         Print one JSON object.
     """
-    for name, value, least in (("images", images, 1), ("draws", draws, 1), ("count", count, 1), ("size", size, 0)):
+    least_of = (("images", images, 1), ("draws", draws, 1), ("count", count, 1), ("size", size, 0), ("seed", seed, 0))
+    for name, value, least in least_of:
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, not {value}.")
     if safety is not None:
         if save is not None:
             raise UsageError("Give either --save or --safety, not both.")
-        return _try_ops(safety, data, policy, reader, seed, json)
+        return try_ops(safety, data, policy, reader, seed, json)
     if not data:
         raise UsageError("Say what to augment: a folder of images, a listing, a run, a recipe, or digits (built in).")
-    source = _read_source(data, policy, size, reader)
+    source = read_source(data, policy, size, reader)
     for note in source.notes:
         say(note)
     if save is not None:
@@ -107,101 +103,7 @@ def augment(
     return _show_sheet(source, out, images, draws, seed, json)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Images and what is to be done to them."""
-
-    name: str
-    table: Table
-    policy: Policy
-    asked: str
-    """The policy as it was asked for; empty where it was not."""
-    preprocessing: Preprocessing
-    allow_truncated: bool
-    run: Run | None
-    notes: tuple[str, ...]
-
-    @property
-    def shown(self) -> Table:
-        """The images that a policy may change: those of the training part where there are parts."""
-        return self.table.part("train") if self.has_parts else self.table
-
-    @property
-    def has_parts(self) -> bool:
-        return bool(self.table.samples["part"].notna().any())
-
-    @property
-    def feed(self) -> PolicyInput:
-        from tenfold.augment.feed import PolicyInput
-
-        return PolicyInput(self.policy, self.preprocessing, lambda _: self.preprocessing.size, ("label",))
-
-
-def _read_source(data: str, policy: str, size: int, reader: str) -> _Source:
-    """A run, a recipe, or images."""
-    from tenfold.augment.chosen import chosen_policy
-    from tenfold.recipe import Recipe, read_recipe
-    from tenfold.train import choose_mixing, choose_settings, start_preprocessing
-
-    asked: dict[str, Any] = {"policy": policy} if policy else {}
-    if (Path(data) / "model.json").exists():
-        from tenfold.run import load_run
-
-        run = load_run(data)
-        recipe = run.recipe.change(augment=asked)
-        made = _resized(run.preprocessing, size) if size else run.preprocessing
-        truncated = recipe.data.allow_truncated
-        return _Source(data, run.table, chosen_policy(recipe.augment), policy, made, truncated, run, ())
-    recipe = read_recipe(Path(data)) if data.lower().endswith(".toml") else Recipe().change(data={"path": data})
-    if reader != "auto":
-        recipe = recipe.change(data={"reader": reader})
-    recipe = recipe.change(augment=asked, image={"size": size} if size else {})
-    table, notes = _read_parted(recipe)
-    training = table.part("train") if table.samples["part"].notna().any() else table
-    if not len(training):
-        raise DataError(f"{data} has no training images to augment: its training part is empty.")
-    with waiting(f"Looking at {data}"):
-        recipe = choose_mixing(choose_settings(recipe, training))
-    truncated, made = recipe.data.allow_truncated, start_preprocessing(recipe)
-    return _Source(data, table, chosen_policy(recipe.augment), policy, made, truncated, None, notes)
-
-
-def _resized(preprocessing: Preprocessing, size: int) -> Preprocessing:
-    """Another size, the canvas with it."""
-    canvas = max(size, round(size * preprocessing.canvas / preprocessing.size))
-    return replace(preprocessing, size=size, canvas=canvas)
-
-
-def _read_parted(recipe: Recipe) -> tuple[Table, tuple[str, ...]]:
-    """The images with the parts of their written split, or of their reader, and what is to be said of it."""
-    from tenfold.images.content import hashed
-    from tenfold.images.readers import read_table
-    from tenfold.split import find_split, read_split
-
-    data = recipe.data
-    if not data.path:
-        raise UsageError("The recipe names no data; give the images themselves.")
-    with waiting(f"Reading {data.path}"):
-        table = hashed(read_table(data.path, data.reader, group_pattern=data.group_pattern))
-    path = Path(recipe.split.file) if recipe.split.file else find_split(Path(data.path))
-    if path is None:
-        return table, table.notes
-    entries = {entry.hash: entry for entry in read_split(path)}
-    known = [entries.get(digest) for digest in table.samples["hash"]]
-    groups = [entry.group if entry else "" for entry in known]
-    own = table.samples["group"].astype(object).where(table.samples["group"].notna(), None)
-    table = table.assign(
-        part=[entry.part or None if entry else None for entry in known],
-        group=[mine or theirs or None for mine, theirs in zip(own, groups, strict=True)],
-    )
-    new = sum(entry is None for entry in known)
-    notes = [f"Split: {path}"]
-    if new:
-        notes.append(f"{new} images are not in {path.name} yet and are left out; tenfold split places them.")
-    return table, (*table.notes, *notes)
-
-
-def _show_sheet(source: _Source, out: Path, images: int, draws: int, seed: int, json: bool) -> int:
+def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, json: bool) -> int:
     from tenfold.report.policy_sheet import draw_sheet, write_sheet
 
     part = "the training part" if source.has_parts else "all images, as they have no split yet"
@@ -235,7 +137,7 @@ def _show_sheet(source: _Source, out: Path, images: int, draws: int, seed: int, 
 
 
 def _save(
-    source: _Source, folder: Path, count: int, include_originals: bool, resize: bool, seed: int, json: bool
+    source: Source, folder: Path, count: int, include_originals: bool, resize: bool, seed: int, json: bool
 ) -> int:
     from tenfold.augment.save import Saving, save_augmented
 
@@ -264,75 +166,7 @@ def _save(
     return 0
 
 
-def _try_ops(path: Path, data: str, policy: str, reader: str, seed: int, json: bool) -> int:
-    """Measure how a run's answers change, and fail where the policy turns one class into another."""
-    from tenfold.augment.chosen import chosen_policy, read_policy
-    from tenfold.evaluate.safety import measure_safety, policy_trials, standard_trials
-    from tenfold.run import load_run
-
-    run = load_run(path)
-    own = chosen_policy(run.recipe.augment)
-    asked = read_policy(policy) if policy not in ("", "all") else own
-    trials = standard_trials(asked) if policy == "all" else policy_trials(asked)
-    table = _validation_of(run, data, reader)
-    with waiting(f"Trying {len(trials)} ops on the validation images"):
-        found = measure_safety(run, trials, asked, table, seed=seed)
-    if json:
-        show_json({"run": path, **_policy_json(asked), **found.to_json()})
-    else:
-        _show_safety(found, asked)
-        next_command("tenfold", "augment", path, "--out", "sheet.html", when="to see what it was fed")
-    return 1 if any(tried.trial.in_policy for tried in found.breaking) else 0
-
-
-def _validation_of(run: Run, data: str, reader: str) -> Table | None:
-    """The run's validation images as they lie in `data`; None where no other data are given."""
-    if not data or (Path(data) / "model.json").exists() or data.lower().endswith(".toml"):
-        return None
-    from tenfold.images.content import hashed
-    from tenfold.images.readers import read_table
-
-    table = hashed(read_table(data, reader))
-    known = run.table.part("validation")
-    place = {digest: row for row, digest in enumerate(table.samples["hash"])}
-    rows = [(place[digest], row) for row, digest in enumerate(known.samples["hash"]) if digest in place]
-    if not rows:
-        raise UsageError(
-            f"{data} has none of the validation images of {run.path}; give the data that it was trained on."
-        )
-    here = known.take([row for _, row in rows])
-    lying = table.take([row for row, _ in rows]).samples
-    return replace(here.assign(source=lying["source"], row=lying["row"]), arrays=table.arrays)
-
-
-def _show_safety(found: Safety, policy: Policy) -> None:
-    for note in found.notes:
-        say(note)
-    rows = [
-        (
-            tried.trial.words,
-            "yes" if tried.trial.in_policy else "no",
-            str(tried.changed),
-            f"{flow.start} → {flow.end}" if (flow := next(iter(tried.flows), None)) else "",
-            str(flow.answered) if flow else "",
-            str(flow.passing) if flow else "",
-            tried.verdict,
-        )
-        for tried in found.ops
-    ]
-    header = ("Op", f"In {policy.name}", "Answers changed", "Largest flow", "Of that class", "Pass for it", "")
-    show_table(header, rows, f"{found.n:,} validation images, of which {found.right:,} are answered rightly unchanged")
-    for sentence in found.sentences:
-        print(sentence)
-    if not found.breaking:
-        print("No op turns one class into another, as far as these images can tell.")
-    print(
-        "Answers that change without one class becoming another show what the model does not know, not a broken label; "
-        "an op that it was trained with may break a label unseen."
-    )
-
-
-def _policy_option(source: _Source) -> list[str]:
+def _policy_option(source: Source) -> list[str]:
     return ["--policy", source.asked] if source.asked else []
 
 

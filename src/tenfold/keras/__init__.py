@@ -7,14 +7,21 @@
 files.py                    image files as arrays and back; which files are images
 affine_transformations.py   changes to one image: turn, shift, shear, zoom, flip, channel shift, brightness
 batches.py                  the same for a whole batch, in one pass over the pixels
+loops.py                    what of this is compiled: the constant outside an image, brightness
 parameters.py               how the parameters of a transformation are drawn
 iterator.py                 the order of samples, seeds, batches of files
 numpy_array_iterator.py, directory_iterator.py, dataframe_iterator.py   the three sources of batches
 image_data_generator.py     ImageDataGenerator
 
-Names, arguments, attributes and errors are those of `keras_preprocessing.image`, results those of Keras 3; in what two
-ways they differ stands in ImageDataGenerator's docstring. Random numbers come from NumPy's global state, in the order
-in which Keras draws them, as its documented seeds ask for.
+Names, arguments, attributes and errors are those of `keras_preprocessing.image`, results those of Keras 3. Keras models
+train on the iterators as they are. Random numbers come from NumPy's global state, in the order in which Keras draws
+them, as its documented seeds ask for. Two things differ from Keras 3 on purpose:
+
+1. Where the code of Keras does not do what its documentation says, this does. `height_shift_range` moves images along
+   their height and `width_shift_range` along their width; there it is the other way round. With `subset`, the
+   `sample_weight` of each image stays with it; there the training images get those of other images. `brightness_range`
+   works with "channels_first" too; there it raises an error.
+2. `fit` sums in double precision; the means of Keras fall short from some ten million pixels on.
 """
 
 from tenfold.keras import files as utils  # the name that the original's module has

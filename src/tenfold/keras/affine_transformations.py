@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tenfold.errors import UsageError
 from tenfold.keras.files import COLOR_MODES, Array, stretched
@@ -145,16 +145,16 @@ def apply_brightness_shift(x: Array, brightness: float, scale: bool = True) -> A
 
 def brightened(x: Array, brightness: float, scale: bool, channel_axis: int) -> Array:
     """`apply_brightness_shift` for channels at either end."""
+    from tenfold.keras.loops import brighten
+
     low, high = np.min(x), np.max(x)
     outside = bool(low < 0 or high > 255)
     values = np.asarray(x, np.float32)
-    grey = (stretched(values) if outside or scale else values).astype(np.uint8)
-    # Pillow blends with black in single precision and cuts off the fraction.
-    bright = grey * np.float32(brightness)
-    np.trunc(np.clip(bright, 0, 255, out=bright), out=bright)
+    grey = np.ascontiguousarray(stretched(values) if outside or scale else values)
+    bright: Array = brighten(grey, np.float32(brightness))
     if x.shape[channel_axis] == COLOR_MODES["rgba"]:
         alpha = (slice(None),) * channel_axis + (3,)
-        bright[alpha] = grey[alpha]
+        bright[alpha] = np.trunc(grey[alpha])
     result: Array = bright / 255 * (high - low) + low if outside and not scale else bright
     return result
 
@@ -167,7 +167,7 @@ def random_brightness(x: Array, brightness_range: Sequence[float], scale: bool =
 
 
 def transform_matrix_offset_center(matrix: Matrix, x: float, y: float) -> Matrix:
-    """A matrix [3, 3] about the origin as one about the centre of an image of `x` by `y` pixels."""
+    """A matrix [..., 3, 3] about the origin as one about the centre of an image of `x` by `y` pixels."""
     there, back = np.eye(3), np.eye(3)
     there[:2, 2] = x / 2 - 0.5, y / 2 - 0.5
     back[:2, 2] = -there[:2, 2]
@@ -175,24 +175,35 @@ def transform_matrix_offset_center(matrix: Matrix, x: float, y: float) -> Matrix
 
 
 def affine_matrix(
-    theta: float = 0, tx: float = 0, ty: float = 0, shear: float = 0, zx: float = 1, zy: float = 1
+    theta: ArrayLike = 0,
+    tx: ArrayLike = 0,
+    ty: ArrayLike = 0,
+    shear: ArrayLike = 0,
+    zx: ArrayLike = 1,
+    zy: ArrayLike = 1,
 ) -> Matrix:
-    """Rotation, shift, shear and zoom as one matrix [3, 3], output to input, of (x, y, 1) about the centre."""
+    """Rotation, shift, shear and zoom as one matrix [3, 3], output to input, of (x, y, 1) about the centre.
+
+    Of arrays [N], all six of them, [N, 3, 3].
+    """
+    tx, ty, zx, zy = (np.asarray(value, np.float64) for value in (tx, ty, zx, zy))
     turn, slant = np.deg2rad(theta), np.deg2rad(shear)
     cos, sin = np.cos(turn), np.sin(turn)
     lean, flatten = -np.sin(slant), np.cos(slant)
-    return np.array(
-        [
-            [cos * zx, (cos * lean - sin * flatten) * zy, cos * tx - sin * ty],
-            [sin * zx, (sin * lean + cos * flatten) * zy, sin * tx + cos * ty],
-            [0, 0, 1],
-        ]
-    )
+    matrix = np.zeros((*np.shape(theta), 3, 3))
+    matrix[..., 0, 0] = cos * zx
+    matrix[..., 0, 1] = (cos * lean - sin * flatten) * zy
+    matrix[..., 0, 2] = cos * tx - sin * ty
+    matrix[..., 1, 0] = sin * zx
+    matrix[..., 1, 1] = (sin * lean + cos * flatten) * zy
+    matrix[..., 1, 2] = sin * tx + cos * ty
+    matrix[..., 2, 2] = 1
+    return matrix
 
 
 def as_rows_and_columns(matrix: Matrix) -> Matrix:
-    """A matrix [3, 3] of (x, y, 1) as that of (row, column, 1), which scipy counts."""
-    return matrix[np.ix_([1, 0, 2], [1, 0, 2])]
+    """A matrix [..., 3, 3] of (x, y, 1) as that of (row, column, 1), which scipy counts."""
+    return matrix[..., [1, 0, 2], :][..., [1, 0, 2]]
 
 
 def apply_affine_transform(

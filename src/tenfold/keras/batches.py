@@ -57,15 +57,23 @@ class Sampling:
         1 shows more), "flip_horizontal", "flip_vertical", "channel_shift_intensity", "brightness" (a factor on 0 to
         255), in this order.
         """
-        moved = self._move(images, parameters)
+        moved = self.move(images, parameters)
         for image, own in zip(moved, parameters, strict=True):
-            if own.get("channel_shift_intensity") is not None:
-                image[...] = apply_channel_shift(image, own["channel_shift_intensity"], self.channel_axis)
-            if own.get("brightness") is not None:
-                image[...] = brightened(image, own["brightness"], False, self.channel_axis)
+            recolored = self.recolor(image, own)
+            if recolored is not image:
+                image[...] = recolored
         return moved
 
-    def _move(self, images: Array, parameters: Sequence[Parameters]) -> Array:
+    def recolor(self, image: Array, own: Parameters) -> Array:
+        """The channel shift and the brightness of `transform`, in the dtype that Keras gives; or `image` itself."""
+        if own.get("channel_shift_intensity") is not None:
+            image = apply_channel_shift(image, own["channel_shift_intensity"], self.channel_axis)
+        if own.get("brightness") is not None:
+            image = brightened(image, own["brightness"], False, self.channel_axis)
+        return image
+
+    def move(self, images: Array, parameters: Sequence[Parameters]) -> Array:
+        """The geometry of `transform`: a new array of the same shape and of `dtype`."""
         if not any(_moves(own) for own in parameters):
             return images.astype(self.dtype)
         pixels = images.transpose(0, 2, 3, 1) if self.channels_first else images
@@ -89,7 +97,7 @@ class Sampling:
         count, height, width, channels = images.shape
         size, fill = (height, width), _FILLS[self.fill_mode]
         threads = min(os.cpu_count() or 1, 1 + count // _WORTH_A_THREAD)
-        matrices = np.stack([output_to_input(own, height, width) for own in parameters])
+        matrices = output_to_input(parameters, height, width)
         found = as_bytes(images)
         if found is None:
             moved = warp(images, matrices, size, interpolation="bilinear", fill=fill, threads=threads)
@@ -97,9 +105,16 @@ class Sampling:
             same = np.tile(np.eye(channels, channels + 1, dtype=np.float32), (count, 1, 1))
             moved = warp_normalized(found, matrices, size, same, interpolation="bilinear", fill=fill, threads=threads)
         if self.fill_mode == "constant":
-            for image, own in zip(moved, parameters, strict=True):
-                image[_flipped(outside(own, height, width), own)] = self.cval
+            self._fill(moved, parameters)
         return moved
+
+    def _fill(self, images: Array, parameters: Sequence[Parameters]) -> None:
+        """Write the constant wherever a pixel of float32 [N, H, W, C] comes from outside."""
+        from tenfold.keras.loops import fill_outside
+
+        matrices = transform_matrix_offset_center(affine_matrix(**_geometries(parameters)), *images.shape[1:3])
+        flips = np.stack([_flags(parameters, "flip_vertical"), _flags(parameters, "flip_horizontal")], 1)
+        fill_outside(images, np.ascontiguousarray(as_rows_and_columns(matrices)), flips, float(self.cval))
 
     def _pick(self, image: Array, own: Parameters) -> Array:
         """The nearest pixels of [H, W, C]: scipy moves their numbers, so that ties fall as they do there."""
@@ -128,31 +143,30 @@ def as_bytes(images: Array) -> NDArray[np.uint8] | None:
     return found
 
 
-def output_to_input(own: Parameters, height: int, width: int) -> NDArray[np.float64]:
-    """The matrix [3, 3] of (x, y, 1), pixel edges at whole numbers, that moves and then flips an image.
+def output_to_input(parameters: Sequence[Parameters], height: int, width: int) -> NDArray[np.float64]:
+    """The matrices [N, 3, 3] of (x, y, 1), pixel edges at whole numbers, that move and then flip images.
 
     The centre is (height / 2, width / 2) as (x, y), which Keras 3 takes too where they differ.
     """
-    matrix = affine_matrix(**_geometry(own))
+    matrices = affine_matrix(**_geometries(parameters))
     center = np.array([height / 2, width / 2])
-    matrix[:2, 2] += center - matrix[:2, :2] @ center
-    if own.get("flip_horizontal"):
-        matrix = matrix @ np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
-    if own.get("flip_vertical"):
-        matrix = matrix @ np.array([[1.0, 0, 0], [0, -1, height], [0, 0, 1]])
-    return matrix
+    matrices[:, :2, 2] += center - matrices[:, :2, :2] @ center
+    for column, (name, side) in enumerate((("flip_horizontal", width), ("flip_vertical", height))):
+        flipped = _flags(parameters, name)
+        matrices[flipped, :, 2] += side * matrices[flipped, :, column]
+        matrices[flipped, :, column] *= -1
+    return matrices
 
 
-def outside(own: Parameters, height: int, width: int) -> NDArray[np.bool_]:
-    """Which output pixels, before flips, come from beyond the outermost input pixels' centres: [H, W].
+def _geometries(parameters: Sequence[Parameters]) -> dict[str, NDArray[np.float64]]:
+    """Each parameter of the geometry [N]."""
+    return {
+        name: np.array([own.get(name, still) for own in parameters], np.float64) for name, still in _GEOMETRY.items()
+    }
 
-    In the arithmetic of scipy, where a turn by 90 degrees puts an edge a rounding error to either side.
-    """
-    matrix = as_rows_and_columns(transform_matrix_offset_center(affine_matrix(**_geometry(own)), height, width))
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    row, column = (line[0] * rows + line[1] * columns + line[2] for line in matrix[:2])
-    beyond: NDArray[np.bool_] = (row < 0) | (row > height - 1) | (column < 0) | (column > width - 1)
-    return beyond
+
+def _flags(parameters: Sequence[Parameters], name: str) -> NDArray[np.bool_]:
+    return np.array([bool(own.get(name)) for own in parameters])
 
 
 def _flipped(image: Array, own: Parameters) -> Array:

@@ -80,7 +80,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         )
         self.directory = directory or ""
         self.class_mode = checked_class_mode(class_mode, self.allowed_class_modes)
-        self.dtype = dtype or "float32"
+        self.dtype = "float32" if dtype is None else dtype
         self._check_columns(dataframe, x_col, y_col, weight_col, classes)
         table = self._with_files(dataframe, x_col) if validate_filenames else dataframe
         by_class = class_mode in _BY_CLASS
@@ -184,9 +184,10 @@ def _numbers(label: Any, indices: dict[str, int]) -> Any:
     return indices[label] if isinstance(label, str) else [indices[name] for name in label]
 
 
-def check_deprecated(kwargs: Mapping[str, Any]) -> None:
-    """Warn of old arguments of `flow_from_dataframe`; a TypeError for any other."""
-    for name in kwargs:
-        if name not in _DEPRECATED:
-            raise TypeError(f"flow_from_dataframe has no argument `{name}`.")
-        warnings.warn(f"`{name}` is deprecated: {_DEPRECATED[name]}.", DeprecationWarning, stacklevel=3)
+def warn_of_ignored(arguments: Mapping[str, Any]) -> None:
+    """Warn of what `flow_from_dataframe` takes and ignores, as Keras does: its old arguments, and any other."""
+    for name in arguments:
+        if name in _DEPRECATED:
+            warnings.warn(f"`{name}` is deprecated: {_DEPRECATED[name]}.", DeprecationWarning, stacklevel=3)
+        else:
+            warnings.warn(f"flow_from_dataframe has no argument `{name}`: it is ignored.", stacklevel=3)

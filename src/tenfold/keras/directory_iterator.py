@@ -61,7 +61,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         )
         self.class_mode = checked_class_mode(class_mode, self.allowed_class_modes)
         self.directory = directory
-        self.dtype = dtype or "float32"
+        self.dtype = "float32" if dtype is None else dtype
         names = list(classes) if classes else sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
         self.num_classes = len(names)
         self.class_indices = {name: number for number, name in enumerate(names)}

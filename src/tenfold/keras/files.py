@@ -51,7 +51,7 @@ def array_to_img(
     channel with values over 255 becomes a 32-bit grey image (mode "I").
     """
     data_format = check_data_format(data_format)
-    pixels = np.asarray(x, dtype=dtype or "float32")
+    pixels = np.asarray(x, dtype="float32" if dtype is None else dtype)
     if pixels.ndim != 3:
         raise UsageError(f"`x` must have rank 3, one image, not the shape {pixels.shape}.")
     if data_format == "channels_first":
@@ -78,7 +78,7 @@ def img_to_array(
 ) -> Array:
     """A Pillow image (or an array, [H, W] or of three axes) as an array [H, W, C] or [C, H, W]."""
     data_format = check_data_format(data_format)
-    pixels = np.asarray(img, dtype=dtype or "float32")
+    pixels = np.asarray(img, dtype="float32" if dtype is None else dtype)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     elif pixels.ndim != 3:
@@ -118,6 +118,8 @@ def load_img(
     `color_mode` is "rgb", "rgba" or "grayscale" (8, 16 and 32 bits stay what they are); `target_size` is (height,
     width); with `keep_aspect_ratio` the middle of the target's shape is cut out before resizing.
     """
+    if isinstance(grayscale, str):  # Keras 3 has `color_mode` in this place
+        raise UsageError(f"`grayscale` must be True or False, not {grayscale!r}; name color_mode={grayscale!r}.")
     if grayscale is True:
         warnings.warn('`grayscale` is deprecated, use color_mode="grayscale".', stacklevel=2)
         color_mode = "grayscale"

@@ -20,7 +20,7 @@ from tenfold.augment.whiten import fit_whitening
 from tenfold.errors import UsageError
 from tenfold.keras.affine_transformations import check_image
 from tenfold.keras.batches import Sampling
-from tenfold.keras.dataframe_iterator import DataFrameIterator, check_deprecated
+from tenfold.keras.dataframe_iterator import DataFrameIterator, warn_of_ignored
 from tenfold.keras.directory_iterator import DirectoryIterator
 from tenfold.keras.files import Array, check_data_format
 from tenfold.keras.numpy_array_iterator import NumpyArrayIterator
@@ -59,9 +59,7 @@ class ImageDataGenerator:
     `data_format` is "channels_last" or "channels_first"; `validation_split` the share, below 1, that a `subset`
     "validation" takes; `dtype` that of the batches.
 
-    Two things differ from Keras 3 on purpose. `height_shift_range` moves images along their height and
-    `width_shift_range` along their width, as Keras documents; its code has them the other way round. `fit` sums in
-    double precision, where the means of Keras fall short from some ten million pixels on.
+    Two things differ from Keras 3 on purpose; they stand at the top of the package.
     """
 
     def __init__(
@@ -111,7 +109,7 @@ class ImageDataGenerator:
         self.preprocessing_function = preprocessing_function
         self.data_format = check_data_format(data_format)
         self.interpolation_order = interpolation_order
-        self.dtype = dtype or "float32"
+        self.dtype = "float32" if dtype is None else dtype
         last = self.data_format == "channels_last"
         self.row_axis, self.col_axis, self.channel_axis = (1, 2, 3) if last else (2, 3, 1)
         if validation_split and not 0 < validation_split < 1:
@@ -233,7 +231,7 @@ class ImageDataGenerator:
         **kwargs: Any,
     ) -> DataFrameIterator:
         """Batches of image files that a table names, resized to `target_size` (height, width)."""
-        check_deprecated(kwargs)
+        warn_of_ignored(kwargs)
         if class_mode == "other":
             warnings.warn('class_mode="other" is deprecated, use "raw".', DeprecationWarning, stacklevel=2)
             class_mode = "raw"
@@ -323,10 +321,14 @@ class ImageDataGenerator:
         }
 
     def apply_transform(self, x: Array, transform_parameters: Mapping[str, Any]) -> Array:
-        """An image changed by parameters as `get_random_transform` gives them: a new array, same shape and dtype."""
+        """An image changed by parameters as `get_random_transform` gives them: a new array of the same shape.
+
+        It has the dtype of `x`, but after a channel shift that which NumPy gives the sum, and after a change of
+        brightness float32 (float64 where values of `x` lie outside 0 to 255).
+        """
         check_image(x)
-        changed: Array = self._sampling(x.dtype).transform(x[None], [transform_parameters])[0]
-        return changed
+        sampling = self._sampling(x.dtype)
+        return sampling.recolor(sampling.move(x[None], [transform_parameters])[0], transform_parameters)
 
     def random_transform(self, x: Array, seed: int | None = None) -> Array:
         """An image changed at random: `apply_transform` with parameters of `get_random_transform`."""
@@ -340,16 +342,17 @@ class ImageDataGenerator:
         methods = ((getattr(self, name), getattr(ImageDataGenerator, name)) for name in _OVERRIDES)
         return all(getattr(method, "__func__", None) is original for method, original in methods)
 
-    def transform_batch(self, images: Array) -> Array:
+    def transform_batch(self, images: Array, dtype: DTypeLike | None = None) -> Array:
         """Images [N, H, W, C] or [N, C, H, W], each changed at random and normalized: a new array of `dtype`.
 
-        Bytes are taken for the same numbers in `dtype`, and are faster.
+        That is the generator's unless given. Bytes are taken for the same numbers in `dtype`, and are faster.
         """
+        dtype = self.dtype if dtype is None else dtype
         parameters = [self.get_random_transform(images.shape[1:]) for _ in images]
-        changed = self._sampling(self.dtype).transform(images, parameters)
+        changed = self._sampling(dtype).transform(images, parameters)
         for image in changed:
             self._standardize_sample(image)
-        return self._standardize_features(changed)
+        return self._standardize_features(changed).astype(dtype, copy=False)
 
     def _sampling(self, dtype: DTypeLike) -> Sampling:
         first = self.data_format == "channels_first"
@@ -365,11 +368,10 @@ class ImageDataGenerator:
             np.random.seed(seed)
         if augment:
             images = np.stack([self.random_transform(image) for _ in range(rounds) for image in images])
-        statistics = Statistics.fit(images, channel_axis=self.channel_axis)
-        if self.featurewise_center:
-            self.mean = statistics.mean
-        if self.featurewise_std_normalization:
-            self.std = statistics.std
+        if self.featurewise_center or self.featurewise_std_normalization:
+            statistics = Statistics.fit(images, channel_axis=self.channel_axis)
+            self.mean = statistics.mean if self.featurewise_center else self.mean
+            self.std = statistics.std if self.featurewise_std_normalization else self.std
         if self.zca_whitening:
             epsilon = max(self.zca_epsilon, _TINY)
             whitening = fit_whitening(images, epsilon, formula="keras", channel_axis=self.channel_axis, memory=math.inf)
@@ -391,5 +393,7 @@ class ImageDataGenerator:
 
 def _deviation(x: Array) -> float:
     """The standard deviation of all values; several times as fast as NumPy's where their mean is about 0 already."""
+    if x.dtype.itemsize < 4:  # the squares of half precision do not add up in it
+        return float(np.std(x, dtype=np.float64))
     mean, power = float(np.mean(x)), float(np.vdot(x, x)) / x.size
     return math.sqrt(power) if mean**2 < 1e-8 * power else float(np.std(x))

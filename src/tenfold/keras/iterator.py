@@ -8,13 +8,15 @@ Shapes: N samples, B of them in a batch, H x W pixels, C channels, K classes.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Generator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tenfold.errors import UsageError, unknown
 from tenfold.keras.files import (
@@ -43,13 +45,20 @@ class Transforms(Protocol):
 class Iterator:
     """Batches of `n` samples without end, also indexed within an epoch: `len(it)` batches, `it[0]` is the first.
 
-    A subclass makes a batch in `_get_batches_of_transformed_samples`. For a loop that wants a plain generator, as
-    `keras.Model.fit` does: `(batch for batch in iterator)` with `steps_per_epoch=len(iterator)`.
+    A subclass makes a batch in `_get_batches_of_transformed_samples`. Where the program has imported Keras before, the
+    iterator is one of its data sets too (`keras.utils.PyDataset`), so `fit`, `evaluate` and `predict` of a Keras model
+    take it as it is. Keras itself is never imported here.
     """
 
     white_list_formats = WHITE_LIST_FORMATS
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        keras = sys.modules.get("keras")
+        dataset = getattr(getattr(keras, "utils", None), "Sequence", None)  # its name in Keras 2, PyDataset's in 3
+        return super().__new__(cls if dataset is None else cast("type[Self]", _with_parent(cast("type", cls), dataset)))
+
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
+        super().__init__()
         self.n = n
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -121,15 +130,27 @@ class Iterator:
         raise NotImplementedError(f"{type(self).__name__} must define _get_batches_of_transformed_samples.")
 
 
-def transform_samples(generator: Transforms, images: Array) -> Array:
-    """A batch, changed at random and standardized: all images at once, or one by one where `generator` needs that."""
+@cache
+def _with_parent(cls: type, parent: type) -> type:
+    """`cls` as a subclass of `parent` too, under its own name."""
+    if issubclass(cls, parent):
+        return cls
+    return type(cls.__name__, (cls, parent), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+
+
+def transform_samples(generator: Transforms, images: Array, dtype: DTypeLike) -> Array:
+    """A batch, changed at random and standardized in `dtype`: a new array of it.
+
+    All images at once, or one by one where `generator` needs that.
+    """
     if takes_batches(generator):
-        result: Array = generator.transform_batch(images)  # type: ignore[attr-defined]
+        result: Array = generator.transform_batch(images, dtype)  # type: ignore[attr-defined]
         return result
+    changed = np.empty(images.shape, dtype)
     for place, image in enumerate(images):
         moved = generator.apply_transform(image, generator.get_random_transform(image.shape))
-        images[place] = generator.standardize(moved)
-    return images
+        changed[place] = generator.standardize(moved)
+    return changed
 
 
 def takes_batches(generator: Any) -> bool:
@@ -185,7 +206,7 @@ class BatchFromFilesMixin:
     def _get_batches_of_transformed_samples(self, index_array: Indices) -> Any:
         images = self._read(index_array)
         if self.image_data_generator:
-            images = transform_samples(self.image_data_generator, images)
+            images = transform_samples(self.image_data_generator, images, images.dtype)
         images = images.astype(self.dtype, copy=False)
         save_samples(self, images, index_array, 10**7)
         if self.class_mode is None:

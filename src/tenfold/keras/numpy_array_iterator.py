@@ -42,7 +42,7 @@ class NumpyArrayIterator(Iterator):
         ignore_class_split: bool = False,
         dtype: DTypeLike = "float32",
     ) -> None:
-        self.dtype = dtype or "float32"
+        self.dtype = "float32" if dtype is None else dtype
         images, misc = _inputs(x)
         _check_lengths(images, y, sample_weight)
         part = slice(None)
@@ -65,7 +65,7 @@ class NumpyArrayIterator(Iterator):
     def _get_batches_of_transformed_samples(self, index_array: Indices) -> Any:
         whole = self._bytes if takes_batches(self.image_data_generator) else None
         source = self.x if whole is None else whole
-        images = transform_samples(self.image_data_generator, source[index_array])
+        images = transform_samples(self.image_data_generator, source[index_array], self.dtype)
         save_samples(self, images, index_array, 10**4)
         inputs = [images, *(values[index_array] for values in self.x_misc)] if self.x_misc else images
         if self.y is None:

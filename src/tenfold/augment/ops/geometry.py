@@ -112,8 +112,8 @@ def flip(frame: Frame, direction: Array) -> None:
 
 
 def turn(frame: Frame, quarters: Array) -> None:
-    """Counter-clockwise by quarters; an odd number of them swaps the frame's sides."""
-    which = quarters.astype(np.int64) % 4
+    """Counter-clockwise by quarters, rounded to whole ones; an odd number of them swaps the frame's sides."""
+    which = np.rint(quarters).astype(np.int64) % 4
     cos, sin = np.array([1.0, 0, -1, 0])[which], np.array([0.0, 1, 0, -1])[which]
     frame.bend(cos, -sin, sin, cos)
     odd = which % 2 == 1

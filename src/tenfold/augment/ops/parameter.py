@@ -82,6 +82,8 @@ class Parameter:
                 f"{where} must lie from {self.low:g} to {self.high:g}, the lower number first, "
                 f"not from {least:g} to {given.high:g}."
             )
+        if given.steps == 1 and given.low < given.high:
+            raise UsageError(f"{where} needs 2 steps or more from {given.low:g} to {given.high:g}, not 1.")
 
     def is_plain(self, given: Range) -> bool:
         """Whether values are low + (high - low) * number, for all parameters of an op in one stroke."""
@@ -105,7 +107,8 @@ class Parameter:
         """A value as a caption says it."""
         if self.choices:
             return self.choices[int(value)]
-        return f"{round(value) if self.whole else value:.3g}{self.unit}"
+        shown = _shown(round(value) if self.whole else value)
+        return shown + (self.unit.removesuffix("s") if shown == "1" else self.unit)
 
     def range_words(self, given: Range) -> str:
         """A range as a description says it."""
@@ -115,7 +118,12 @@ class Parameter:
         if given.low == given.high:
             return sign + self.words(given.high)
         steps = f" in {given.steps} steps" if given.steps and not self.whole else ""
-        return f"{sign}{given.low:.3g} to {given.high:.3g}{self.unit}{steps}"
+        return f"{sign}{_shown(given.low)} to {_shown(given.high)}{self.unit}{steps}"
+
+
+def _shown(value: float) -> str:
+    """Three digits, or all before the point; 0 without a sign."""
+    return f"{value + 0.0:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 @dataclass(frozen=True)

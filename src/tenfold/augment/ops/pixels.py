@@ -88,10 +88,10 @@ def cutout(image: Image, size: float, x: float, y: float, value: float) -> Image
 
 
 def erase(image: Image, area: float, aspect: float, x: float, y: float, seed: float) -> Image:
-    """A rectangle inside the image filled with noise; aspect is width over height."""
+    """A rectangle inside the image filled with noise; aspect is width over height. Too thin for a pixel, it is none."""
     height, width = image.shape[:2]
-    columns = min(max(round(math.sqrt(area * height * width * aspect)), 1), width)
-    rows = min(max(round(math.sqrt(area * height * width / aspect)), 1), height)
+    columns = min(round(math.sqrt(area * height * width * aspect)), width)
+    rows = min(round(math.sqrt(area * height * width / aspect)), height)
     top, left = round(y * (height - rows)), round(x * (width - columns))
     shape = (rows, columns, image.shape[2])
     numbers = uniforms(np.array([int(seed * 2**53)], np.uint64), math.prod(shape))
