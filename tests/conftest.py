@@ -1,7 +1,10 @@
 """Fixtures that several test files share."""
 
+import importlib.util
 import os
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,3 +16,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the data sets in {folder} (set TENFOLD_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def theirs() -> ModuleType:
+    """Keras' own preprocessing of images, which `tenfold.keras` is held against."""
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("needs Keras, to compare with")
+    os.environ.setdefault("KERAS_BACKEND", "torch" if importlib.util.find_spec("torch") else "numpy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from keras.src.legacy.preprocessing import image
+    return image

@@ -58,6 +58,7 @@ class FakeRun:
     recipe: Recipe = field(default_factory=Recipe)
     diagnosis: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] = field(default_factory=dict)
+    ladder: dict[str, Any] = field(default_factory=dict)
     task: Task = TASKS["classification"]
     preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)

@@ -29,7 +29,7 @@ def made(counts: list[int], group_size: int = 1) -> Table:
 
 def test_a_usual_problem_gets_the_usual_shares():
     advice = advise_split(made([600, 700, 900, 800, 670]))
-    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, False)
+    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, "")
     assert "70 % train, 15 % validation, 15 % test" in advice.reasons[0]
 
 
@@ -41,8 +41,12 @@ def test_a_part_that_would_tell_little_grows_while_classes_keep_enough():
 
 def test_few_images_a_class_are_not_taken_from_training():
     advice = advise_split(made([10] * 6))
-    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, True)
-    assert "tenfold train DATA --folds 5x2" in advice.reasons[-1]
+    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, "5x2")
+    rest = len(split_table(made([10] * 6)).without("test"))
+    assert advice.reasons[-1] == (
+        f"Cross-validation measures on each of the {rest} other images in turn and tells more, at best "
+        f"{100 * half_width(0.9, rest):.1f} points to each side: tenfold train DATA --folds 5x2"
+    )
 
 
 def test_a_large_set_gives_the_rest_to_training():
@@ -54,11 +58,57 @@ def test_a_large_set_gives_the_rest_to_training():
 def test_few_groups_are_told_of_and_do_not_change_the_shares():
     alone, few = advise_split(made([500, 500])), advise_split(made([500, 500], group_size=20))
     assert few.test == alone.test
-    assert (alone.folds, few.folds) == (False, True)
-    assert "These images are 50 groups, of which the test part gets about 8" in few.reasons[2]
+    assert (alone.folds, few.folds) == ("", "5x2")
+    assert few.reasons[2].startswith(
+        "These images count as 50: 50 groups, sets of copies or rows of shots. Of these 50 the test part gets about 8:"
+    )
     many = advise_split(made([500, 500], group_size=4))
     assert not many.folds
-    assert "These images are 250 groups" in many.reasons[-1]
+    assert many.reasons[-1] == (
+        "These images count as 250: 250 groups, sets of copies or rows of shots. If those of one are all alike, the "
+        f"test figure will be known to about {100 * half_width(0.9, 38):.1f} points only."
+    )
+    assert [advice.separate for advice in (alone, few, many)] == [1000, 50, 250]
+
+
+def test_groups_and_images_alone_are_told_apart():
+    table = made([67, 68]).assign(group=[f"g{row // 15}" if row < 131 else None for row in range(135)])
+    advice, split = advise_split(table), split_table(table)
+    assert "131 images belong to 9 groups, sets of copies or rows of shots" in split.notes[0]
+    assert split.notes[0].endswith("each kept in one part; 4 more stand alone.")
+    assert (
+        "These images count as 13: 9 groups, sets of copies or rows of shots, and 4 images alone. Of these 13"
+        in (advice.reasons[2])
+    )
+
+
+def test_a_share_that_is_given_stays_and_the_reasons_are_of_what_results():
+    table = made([600, 700, 900, 800, 670])
+    advice = advise_split(table, test=0.3)
+    assert (advice.validation, advice.test, advice.tested, advice.kept) == (0.15, 0.3, 1101, (330, 495))
+    assert advice.reasons[0].endswith("55 % train, 15 % validation, 30 % test (as asked).")
+    assert "(1,101 images), and a class keeps 330 to 495 training images." in advice.reasons[1]
+    assert advise_split(table, validation=0.9).test == pytest.approx(0.05)
+    none = advise_split(table, test=0.0)
+    assert (none.test, none.width, none.tested, none.folds) == (0, 0.5, 0, "")
+    assert none.reasons[1].startswith("Without a test part no figure")
+    with pytest.raises(UsageError, match=r"test must be from 0 to 0\.9, not 20"):
+        advise_split(table, test=20)
+
+
+def test_the_numbers_are_there_as_numbers():
+    advice = advise_split(made([600, 700, 900, 800, 670]), expected=0.8)
+    assert advice.to_json() == {
+        "validation": 0.15,
+        "test": 0.15,
+        "expected_accuracy": 0.8,
+        "half_width": pytest.approx(half_width(0.8, 550)),
+        "test_images": 550,
+        "training_images_per_class": {"least": 420, "most": 630},
+        "separate_images": 3670,
+        "folds": None,
+        "reasons": advice.reasons,
+    }
 
 
 @pytest.mark.parametrize(
@@ -74,7 +124,7 @@ def test_too_few_separate_images_for_three_parts_are_all_that_is_said(table, her
     advice = advise_split(table)
     [reason] = advice.reasons
     assert reason.startswith(f"Training, validation and test need 3 separate images or groups, and {here} no split")
-    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, False)
+    assert (advice.validation, advice.test, advice.folds) == (0.15, 0.15, "")
 
 
 @pytest.mark.parametrize("table", [made([1, 1, 1]), made([2] * 7), made([20, 20, 20], group_size=10)])
@@ -98,7 +148,7 @@ def test_the_folds_that_are_advised_can_be_dealt(table):
 def test_one_of_a_kind_is_said_in_the_singular():
     reasons = " ".join(advise_split(made([4, 2, 1])).reasons)
     assert "to each side (1 image)" in reasons
-    assert "keeps 1 to 3 training images" in reasons
+    assert "keeps 1 to 2 training images" in reasons  # of four one each is in the other parts
 
 
 def test_the_width_said_is_that_of_the_interval():

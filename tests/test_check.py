@@ -22,16 +22,16 @@ from tenfold import check
 from tenfold.__main__ import main
 from tenfold.check import Evidence, Finding, Findings, check_table, price_leak, write_repaired
 from tenfold.check import survey as surveys
-from tenfold.check.classes import class_findings, plain_name
-from tenfold.check.findings import TITLES, gather
+from tenfold.check.classes import BELIEVED, class_findings, least_recall, plain_name
+from tenfold.check.findings import TITLES, blocks_of, gather
 from tenfold.check.labels import SURE, doubtful_labels, label_finding, noise_counts, trusted
 from tenfold.check.leaks import leaked_rows, set_findings
 from tenfold.check.measures import measure, measure_grey, read_facts
 from tenfold.check.price import leak_worth, leaked_hashes
-from tenfold.check.sets import SAME, blocks_of
+from tenfold.check.sets import SAME
 from tenfold.check.survey import read_pixels, survey_table
 from tenfold.errors import DataError, UsageError
-from tenfold.estimate import Estimate, units_of
+from tenfold.estimate import Estimate, clopper_pearson, units_of
 from tenfold.evaluate import evaluate_run
 from tenfold.images.content import encoded
 from tenfold.images.readers import read_table
@@ -263,20 +263,50 @@ def test_what_all_images_have_is_no_oddity(tmp_path: Path, spoil: Any) -> None:
 
 
 def test_a_class_of_too_few_separate_images_needs_a_decision() -> None:
-    table = table_of(["a"] * 5 + ["b"] * 4 + ["c"] * 2, ("a", "b", "c"), group=[None] * 5 + ["g"] * 3 + [None] * 3)
-    found = gather(table, class_findings(table, blocks_of(table, [])))
+    table = table_of(["a"] * 6 + ["b"] * 7 + ["c"] * 3, ("a", "b", "c"), group=[None] * 6 + ["g"] * 3 + [None] * 7)
+    blocks = blocks_of(table, [])
+    found = gather(table, class_findings(table, blocks))
     assert kinds(found) == ["small_class"]
-    assert found.found[0].evidence == "Of 2 classes there are fewer than 3 separate images: b (2), c (2)."
-    copies = [Evidence((0, 1, 2)), Evidence((3, 4))]
+    assert found.decisions == found.found
+    assert found.found[0].evidence == "Of 2 classes there are fewer than 6 separate images: b (5), c (3)."
+    assert found.found[0].price == (
+        "Nothing can be believed of b, however it is split: even if all 5 images were tested and all right, its recall "
+        "could still be 48 % (95 % interval)."
+    )
+    copies = [Evidence((0, 1, 2)), Evidence((3, 4)), Evidence((13, 14))]
     found = gather(table, class_findings(table, blocks_of(table, copies)))
-    assert "a (2), b (2), c (2)" in found.found[0].evidence
+    assert "a (3), b (5), c (2)" in found.found[0].evidence
+    assert found.found[0].price.startswith("A class of fewer than 3 is missing from training, validation or test. ")
+    blocks[[0, 13]] = -1  # cannot be read
+    assert "a (5), b (5), c (2)" in gather(table, class_findings(table, blocks)).found[0].evidence
+
+
+def test_of_a_small_class_nothing_can_be_believed_even_if_all_were_tested_and_right() -> None:
+    for images in range(1, 30):
+        assert least_recall(images) == pytest.approx(clopper_pearson(images, images)[0])
+        assert (least_recall(images) < 0.5) == (images < BELIEVED)
+    one = table_of(["a"] * 6 + ["b"], ("a", "b"))
+    found = gather(one, class_findings(one, np.arange(7))).found[0]
+    assert "even if its one image were tested and right, its recall could still be 2 % (95 % interval)" in found.price
+    found = gather(one, class_findings(one, np.array([0, 1, 2, 3, 4, 5, -1]))).found[0]
+    assert found.price == "A class of fewer than 3 is missing from training, validation or test."
+
+
+def test_shots_in_a_row_count_once_in_the_size_of_a_class(tmp_path: Path) -> None:
+    looked = check.look_at_table(read_table(write_scenes(tmp_path / "data", each=7)))
+    assert kinds(check.findings_of(looked)) == []
+    looked = looked._replace(bursts=[Evidence((0, 1)), Evidence((2, 3, 4))])
+    findings = check.findings_of(looked)
+    assert kinds(findings) == ["small_class", "bursts"]
+    assert "cat (4)." in findings.found[0].evidence
+    assert findings.together == (5, 2, 9)
 
 
 @pytest.mark.parametrize(
     ("labels", "classes", "evidence"),
     [
         (["only"] * 12, ("only",), "All images that have a label are only."),
-        (["only"] * 4 + [None], ("only",), "All images that have a label are only."),
+        (["only"] * 6 + [None], ("only",), "All images that have a label are only."),
         ([None] * 4, (), "No image has a label."),
     ],
 )
@@ -294,7 +324,7 @@ def test_one_class_is_told_before_train_refuses_it(tmp_path: Path, capsys: Captu
     folder = write_scenes(tmp_path / "data", ("cat",), 6)
     assert main(["check", str(folder)]) == 1
     out = capsys.readouterr().out
-    assert "Fewer than two classes" in out
+    assert re.search(r"Fewer +decide +6 +All images that have a label are", out)
     assert "To decide: 1; notes: 0." in out
 
 
@@ -328,11 +358,11 @@ def test_imbalance_is_a_note_with_its_price() -> None:
 )
 def test_names_are_nearly_one_by_case_accents_and_gaps(one: str, other: str, same: bool) -> None:
     assert (plain_name(one) == plain_name(other)) is same
-    table = table_of([one] * 5 + [other] * 5, (one, other))
-    found = gather(table, class_findings(table, np.arange(10)))
+    table = table_of([one] * 6 + [other] * 6, (one, other))
+    found = gather(table, class_findings(table, np.arange(12)))
     assert kinds(found) == (["names"] if same else [])
     if same:
-        assert found.found[0].sets[0].rows == (0, 5)
+        assert found.found[0].sets[0].rows == (0, 6)
 
 
 # Labels
@@ -731,7 +761,8 @@ def test_a_repaired_listing_is_read_without_what_is_doubtful(tmp_path: Path) -> 
     table = read_table(folder)
     findings = check_table(table)
     listing = tmp_path / "clean.csv"
-    counts = write_repaired(table, findings, listing)
+    counts = write_repaired(table, findings, str(listing))
+    assert check.is_repaired(str(listing))
     with listing.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     reasons = {row["path"].removeprefix("my data, 1/"): row["reason"] for row in rows if row["reason"]}
@@ -799,11 +830,32 @@ def test_findings_survive_json() -> None:
     assert kinds(findings) == ["leak", "imbalance"]
     text = json.dumps(findings.to_json())
     assert Findings.from_json(json.loads(text)) == findings
-    assert json.loads(text)["samples"]["0"] == {"name": "data/0.png", "hash": "0" * 32, "label": "a", "part": "train"}
+    told = json.loads(text)
+    assert told["samples"]["0"] == {
+        "name": "data/0.png",
+        "hash": "0" * 32,
+        "label": "a",
+        "part": "train",
+        "path": "/data/0.png",
+    }
+    [shown] = told["findings"][0]["sets"]
+    assert (shown["rows"], shown["paths"]) == ([0, 1], ["/data/0.png", "/data/1.png"])
+    assert (shown["others"], shown["other_paths"]) == ([1], ["/data/1.png"])
+    assert told["together"] == {"images": 2, "sets": 1, "alone": 0}
+    for sample in told["samples"].values():  # as an older version wrote it
+        del sample["path"]
+    del told["together"]
+    assert [finding.sets for finding in Findings.from_json(told).found] == [finding.sets for finding in findings.found]
     assert findings.example(note) == ""
     for broken in ({}, {**findings.to_json(), "samples": 3}, {**findings.to_json(), "findings": [{"kind": "new"}]}):
         with pytest.raises(DataError, match="The findings are damaged or of another version"):
             Findings.from_json(broken)
+
+
+def test_an_image_of_a_file_of_several_is_named_by_its_row_too() -> None:
+    table = table_of(["a", "a"], ("a",), source=["/data/many.parquet"] * 2, row=[7, 8])
+    findings = gather(table, [Finding("blurred", True, 1, "", "", "", (Evidence((1,)),))])
+    assert findings.to_json()["findings"][0]["sets"][0]["paths"] == ["/data/many.parquet#8"]
 
 
 def test_every_finding_has_evidence_price_and_remedy(tmp_path: Path) -> None:
@@ -904,16 +956,39 @@ def test_the_command_prints_a_table_and_exits_by_what_it_found(tmp_path: Path, c
     assert f"Next: tenfold split {folder}" in text
     save(folder / "cat" / "dark.png", (scene(900) * 0.05).astype(np.uint8))
     page, listing = tmp_path / "check.html", tmp_path / "clean.csv"
-    assert main(["check", str(folder), "--page", str(page), "--fix", str(listing)]) == 1
+    assert main(["check", str(folder), "--page", str(page)]) == 1
     text = capsys.readouterr().out
-    assert re.search(r"Dark images +decide +1 +cat/dark\.png +1 image of 17 is so dark", text)
-    assert f"Listing: {listing} (kept 16, left out 1)" in text
-    assert f"Next: tenfold split {listing}" in text
+    assert re.search(r"Dark +decide +1 +cat/dark\.png +1 image of 17 is so dark", text)
+    assert max(map(len, text.splitlines()[:-2])) <= 120  # the last names a path of its own
     assert "Dark images" in page.read_text(encoding="utf-8")
+    assert main(["check", str(folder), "--fix", str(listing)]) == 0  # what was to be decided is left out
+    text = capsys.readouterr().out
+    assert f"Listing: {listing} (kept 16, left out 1)\nLeft to decide in it: nothing." in text
+    assert f"Next: tenfold split {listing}" in text
     assert main(["check", str(folder), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["decisions"]) == (17, 1)
     assert Findings.from_json(told).find("dark") is not None
+    assert told["findings"][0]["sets"][0]["paths"] == [str(folder / "cat" / "dark.png")]
+
+
+def test_what_a_repair_cannot_decide_is_left_and_exits_with_1(tmp_path: Path, capsys: Capture) -> None:
+    folder, listing = write_scenes(tmp_path / "data", each=7), str(tmp_path / "clean.csv")
+    (folder / "dog" / "bad.png").write_bytes(b"no image")
+    save(folder / "cat" / "dark.png", (scene(900) * 0.05).astype(np.uint8))
+    for number in range(2):
+        (folder / "cat" / f"{number}.png").unlink()
+    assert main(["check", str(folder), "--fix", listing, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [finding["kind"] for finding in told["findings"]] == ["unreadable", "dark"]
+    assert told["fix"]["to_decide"] == [TITLES["small_class"]]  # without the dark one there are five cats
+    assert main(["check", listing]) == 1
+    assert "To decide: 1; notes: 0." in capsys.readouterr().out
+    for number in range(3):
+        save(folder / "cat" / f"new-{number}.png", scene(800 + number))
+    assert main(["check", str(folder), "--fix", listing, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fix"]["to_decide"] == []
+    assert main(["check", listing]) == 0
 
 
 @pytest.mark.parametrize("option", ["--fix", "--page"])
@@ -948,7 +1023,7 @@ def test_nothing_but_its_own_is_written_over(tmp_path: Path, capsys: Capture, op
 
 
 def test_what_a_check_wrote_is_written_anew(tmp_path: Path, capsys: Capture) -> None:
-    folder = write_scenes(tmp_path / "data", each=3)
+    folder = write_scenes(tmp_path / "data", each=6)
     page, listing = tmp_path / "check.html", tmp_path / "clean.csv"
     words = ["check", str(folder), "--page", str(page), "--fix", str(listing)]
     assert main(words) == 0

@@ -35,6 +35,10 @@ from tenfold.split import apply_split, read_split, split_table, write_split
 from tests.toys import quick_recipe, save, scene, write_scenes, write_shapes
 
 Capture = pytest.CaptureFixture[str]
+TOGETHER = (
+    "20 images belong to 10 groups, sets of copies or rows of shots (those with an image in common are one), each kept "
+    "in one part."
+)
 QUICK = "--epochs 1 --model plain --model.width 4 --size 16 --train.precision float32 --train.threads 1".split()
 
 
@@ -148,7 +152,7 @@ def test_a_turn_is_named_from_the_first_image_on() -> None:
 
 
 def test_a_second_check_finds_the_same_and_loads_nothing_large(tmp_path: Path) -> None:
-    folder = write_copies(tmp_path / "data")
+    folder = write_copies(tmp_path / "data", range(12))
     first = check_table(read_table(folder)).to_json()
     assert {finding["kind"] for finding in first["findings"]} == {"copies"}
     code = (
@@ -190,7 +194,7 @@ def test_near_copies_stay_in_one_part_whatever_they_are_called(tmp_path: Path) -
     assert set(parts.values()) == {"train", "validation", "test"}
     for number in range(10):
         assert parts[f"{number}-original.png"] == parts[f"x{97 * (number + 3) % 1000}.png"]
-    assert "20 images belong to 10 groups, sets of copies or rows of shots, each kept in one part." in split.notes
+    assert TOGETHER in split.notes
     loose = split_table(replace(table, alike={}), validation=0.3, test=0.3)
     assert any(
         parts_of(loose)[f"{n}-original.png"] != parts_of(loose)[f"x{97 * (n + 3) % 1000}.png"] for n in range(10)
@@ -201,6 +205,28 @@ def test_near_copies_stay_in_one_part_whatever_they_are_called(tmp_path: Path) -
     assert dict(zip(again.samples["hash"], again.samples["part"], strict=True)) == dict(
         zip(split.samples["hash"], split.samples["part"], strict=True)
     )
+
+
+def test_check_counts_what_is_kept_together_as_split_does() -> None:
+    """Copies and rows of shots that share an image, or a group, are one set for both."""
+    hashes = [f"{number:x}" * 32 for number in range(12)]
+    samples = {"source": [f"/{name}.png" for name in "abcdefghijkl"], "hash": hashes, "label": ["a"] * 12}
+    groups = ["g", None, None, "g", *[None] * 8]
+    table = Table(make_samples(samples | {"group": groups}, 12), ("a",))
+    sets = {"copies": [Evidence((0, 1)), Evidence((4, 5))], "bursts": [Evidence((1, 2)), Evidence((6, 7, 8))]}
+    found = [Finding(kind, False, 2, "", "", "", tuple(items)) for kind, items in sets.items()]
+    long = Finding("series", False, 2, "", "", "", (Evidence((9, 10)),))
+    findings = gather(table, [*found, long])
+    assert findings.together == (4 + 2 + 3, 3, 3)
+    said = split_table(findings.keep_together(table)).notes[0]
+    assert said == str(findings.together)
+    assert said == (
+        "9 images belong to 3 groups, sets of copies or rows of shots (those with an image in common are one), each "
+        "kept in one part; 3 more stand alone."
+    )
+    corners = {name: [0.0] * 12 for name in ("x1", "y1", "x2", "y2")}
+    regions = table.assign(source=["/a.png"] * 2 + samples["source"][2:], **corners)
+    assert gather(regions, [long]).together == (3, 1, 9)  # the group, and what is of one image
 
 
 def test_adding_removing_and_renaming_move_no_image_and_copies_follow(tmp_path: Path) -> None:
@@ -246,8 +272,10 @@ def test_split_checks_unless_told_not_to(tmp_path: Path, capsys: Capture) -> Non
     write_copies(tmp_path / "data", range(10))
     assert main(["split", "data", "--validation", "0.3", "--test", "0.3"]) == 0
     said = capsys.readouterr()
-    assert "20 images belong to 10 groups, sets of copies or rows of shots, each kept in one part." in said.err
+    assert TOGETHER in said.err
     assert "Next: tenfold train data\n" in said.out
+    main(["check", "data"])
+    assert f"For tenfold split {TOGETHER}" in capsys.readouterr().out  # both count the same
     with_check = {entry.path: entry for entry in read_split(Path("data.split.csv"))}
     assert all(entry.alike.startswith("alike-") for entry in with_check.values())
     shutil.rmtree(tmp_path / "cache")

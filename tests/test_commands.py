@@ -26,8 +26,8 @@ from PIL import Image
 from tenfold import __main__ as command_line
 from tenfold.__main__ import COMMANDS, main, make_app
 from tenfold.commands.live import Watch
-from tenfold.commands.options import SHORT, chosen_recipe
-from tenfold.commands.output import readable_bytes, show_json, show_table
+from tenfold.commands.options import SHARES, SHORT, chosen_recipe
+from tenfold.commands.output import column_widths, readable_bytes, show_json, show_table
 from tenfold.commands.train import _stop_told, free_folder, read_parted
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
@@ -99,7 +99,7 @@ def test_help_lists_the_commands_in_the_order_of_the_flow(capsys: Capture) -> No
     text = capsys.readouterr().out
     places = [text.index(f"│ {name} ") for name in COMMANDS]
     assert places == sorted(places)
-    flow = "check split augment train evaluate compare curve predict report cache doctor"
+    flow = "check split augment weights train evaluate compare curve predict gallery report cache doctor"
     assert list(COMMANDS) == flow.split()
 
 
@@ -260,6 +260,27 @@ def test_tables_print_names_as_they_are(capsys: Capture) -> None:
     assert [line.split() for line in lines[2:5]] == [["[bold]x[/bold]", "3"], [":smile:", "12"], ["w" * 300, "1"]]
 
 
+def test_a_table_in_a_file_is_wrapped_between_words(capsys: Capture) -> None:
+    sentence = " ".join(f"word{number}" for number in range(60))
+    show_table(("Finding", "Images", "Evidence"), [("Dark images", 12, sentence), ("Copies", 3, "two of them")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert [word for line in lines for word in line.split() if word.startswith("word")] == sentence.split()
+    assert [line.strip() for line in lines].count("") == 2  # between the rows, and at the end
+    long = "/".join(["folder"] * 30)  # a path is in one piece, however long
+    show_table(("Path", "Why"), [(long, sentence)])
+    assert long in capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize("room", [1, 20, 40, 90, 500])
+def test_columns_are_as_wide_as_the_fewest_lines_need(room: int) -> None:
+    columns = [["a", "ten letters"], ["", "a sentence of some words that is rather long"], ["b", "12"]]
+    words, whole = [7, 8, 2], [11, 44, 2]
+    every = [[max(word, -(-size // n)) for word, size in zip(words, whole, strict=True)] for n in range(1, 13)]
+    allowed = max(room, 19)  # a tenth more than where no cell is more than twelve lines high
+    assert column_widths(columns, room) == next(widths for widths in every if sum(widths) <= allowed)
+
+
 def test_sizes_read_well() -> None:
     assert [readable_bytes(n) for n in (0, 1023, 1024, 1536, 2**30, 2**52)] == [
         "0 bytes",
@@ -355,6 +376,34 @@ def test_split_in_json(images: Path, capsys: Capture) -> None:
     result = json_of(capsys)
     assert result["files"] == ["mine.csv"]
     assert result["counts"]["(all)"] == {"train": 28, "validation": 6, "test": 6}
+    assert result["shares"] == {"validation": 0.15, "test": 0.15}
+    assert result["advice"]["half_width"] > 0.1
+    assert result["advice"]["training_images_per_class"] == {"least": 14, "most": 14}
+    assert result["advice"]["reasons"] == result["notes"][-len(result["advice"]["reasons"]) :]
+    assert main(["split", "ảnh", "--out", "mine.csv", "--json"]) == 0
+    assert json_of(capsys)["advice"] is None  # the split stands already
+    assert main(["split", "ảnh", "--out", "both.csv", "--test", "20%", "--validation", "0.1", "--json"]) == 0
+    assert json_of(capsys)["advice"] is None
+
+
+def test_a_share_may_be_a_percentage(images: Path, capsys: Capture) -> None:
+    assert main(["split", "ảnh", "--test", "20%", "--validation", "10 %", "--expect", "80%", "--json"]) == 0
+    assert json_of(capsys)["counts"]["(all)"] == {"train": 28, "validation": 4, "test": 8}
+    for typed, sentence in (
+        ("20", "must be a share, for example 2% or 0.02, not '20'; did you mean 20%?"),
+        ("a fifth", "must be a share, for example 2% or 0.02, not 'a fifth'."),
+        ("120%", "test must be from 0 to 0.9, not 1.2."),
+    ):
+        assert main(["split", "ảnh", "--out", "new.csv", "--test", typed]) == 2
+        out, err = capsys.readouterr()
+        assert sentence in err
+        assert (out, err.count("\n")) == ("", 1)
+    assert asked("--split.test", "55%", "--augment.mix-share", "50%", "--model.dropout", "0.25") == {
+        "split__test": 0.55,
+        "augment__mix_share": 0.5,
+        "model__dropout": 0.25,
+    }
+    assert set(SHARES) <= {f"{section}.{name}" for section, name in SETTINGS}
 
 
 def test_a_stop_outside_the_loop_says_whether_there_is_something_to_go_on_with(tmp_path: Path) -> None:
@@ -456,7 +505,7 @@ def test_new_images_need_the_pattern_that_the_old_ones_had(images: Path, capsys:
     assert parts_of(Path("ảnh.split.csv")) == before
     result = json_of(capsys)
     assert result["counts"]["(all)"]["left out"] == 1
-    assert any("have none (1): lá/3-new.png; give --group-pattern" in note for note in result["notes"])
+    assert any("have none (1): lá/3-new.png; give --groups-from" in note for note in result["notes"])
     assert main(["split", "ảnh", "--group-pattern", r"/(\d)-"]) == 0
     with Path("ảnh.split.csv").open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -655,6 +704,20 @@ def test_predict_names_what_it_cannot_read_and_goes_on(work: Path, photos: list[
     assert [image["path"] for image in json.loads(out)["images"]] == photos[:1]
     assert {Path(path).name for path in json.loads(out)["unreadable"]} == {"broken.png", "none.png"}
     assert err.count("error: ") == 2
+    assert main(["predict", "runs/digits-1", "broken.png"]) == 1
+    assert capsys.readouterr().out == ""  # and no table without a row
+
+
+def test_predict_says_where_the_run_and_the_images_are_swapped(photos: list[str], capsys: Capture) -> None:
+    assert main(["predict", photos[0], "runs/digits-1"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"error: The run comes before the images, and {photos[0]} is no run but runs/digits-1 is one: "
+        f"{shlex.join(['tenfold', 'predict', 'runs/digits-1', photos[0]])}\n"
+    )
+    assert main(["predict", photos[0], photos[1]]) == 3  # none of the two
+    assert "is not a run" in capsys.readouterr().err
 
 
 def test_predict_walks_folders_and_refuses_empty_ones(work: Path, capsys: Capture, tmp_path: Path) -> None:

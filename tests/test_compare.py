@@ -18,8 +18,9 @@ from scipy.stats import binomtest, permutation_test
 
 from tenfold.__main__ import main
 from tenfold.errors import UsageError
-from tenfold.estimate import Units, units_of
+from tenfold.estimate import Estimate, Units, units_of
 from tenfold.evaluate import compare_runs
+from tenfold.evaluate.compare import Difference, _say_open
 from tenfold.evaluate.ledger import record_look
 from tenfold.images.table import Table, make_samples
 from tenfold.looks import ledger_path
@@ -256,7 +257,11 @@ def test_a_real_difference_is_called_better(tmp_path: Path) -> None:
     assert found.figures["accuracy"].p == pytest.approx(binomtest(6, 36).pvalue)
     assert found.mcnemar == found.figures["accuracy"].p
     assert (found.better, gap.low > 0) == ("first", True)
-    assert found.sentence.startswith("one is better: its accuracy is 12.0 points higher (")
+    ends = f"{100 * gap.low:.1f} to {100 * gap.high:.1f}"
+    assert found.sentence == (
+        f"one is better: it gets 12.0 points more of the images right than other (95 % interval {ends}), which is more "
+        "than chance explains (p < 0.001)."
+    )
     turned = compare_runs([other], [one], "test")
     assert turned.better == "second"
     assert turned.sentence == found.sentence
@@ -270,10 +275,32 @@ def test_better_is_said_only_where_the_interval_excludes_zero_and_the_test_agree
 ) -> None:
     found = compare_runs(*([run] for run in pair(tmp_path, *differ)), "test")
     gap, p = found.figures["accuracy"].difference, found.figures["accuracy"].p
-    said = " is better" in found.sentence.split("; in log loss")[0]
+    said = " is better" in found.sentence.split("; the probabilities of")[0]
     assert said == (gap.low > 0 or gap.high < 0) == (found.better is not None)
     assert not said or p <= 0.05
-    assert said or "which holds zero" in found.sentence
+    assert said or found.sentence.startswith("No difference is shown: ")
+
+
+def test_what_is_no_difference_is_said_without_signs(tmp_path: Path) -> None:
+    one, other = pair(tmp_path, 14, 10)
+    found = compare_runs([one], [other], "test")
+    gap = found.figures["accuracy"].difference
+    said = (
+        "No difference is shown: one gets 2.0 points more of these images right than other, which chance alone could "
+        f"explain (p = {found.figures['accuracy'].p:.3f}); in truth the difference may be anything from "
+        f"{-100 * gap.low:.1f} points in favor of other to {100 * gap.high:.1f} points in favor of one (95 % interval)."
+    )
+    assert found.sentence.partition("; the probabilities")[0].rstrip(".") == said.rstrip(".")
+    turned = compare_runs([other], [one], "test").sentence
+    assert "one gets 2.0 points more of these images right than other" in turned
+    assert (
+        f"from {100 * gap.high:.1f} points in favor of one to {-100 * gap.low:.1f} points in favor of other" in turned
+    )
+    even = compare_runs(*([run] for run in pair(tmp_path, 10, 10)), "test").sentence
+    assert "one and other get equally many of these images right (p = 1.000)" in even
+    edge = Estimate(0.02, 0.0, 0.05, 0.95, 200, "paired over images")
+    barely = _say_open(Difference(edge, edge, edge, 0.06, ALONE), {"first": "one", "second": "other"})
+    assert "may be anything from none at all to 5.0 points in favor of one (95 % interval)" in barely
 
 
 def test_groups_are_flipped_as_wholes_and_mcnemar_is_not_shown(tmp_path: Path) -> None:
@@ -472,9 +499,14 @@ def test_the_command_prints_the_table_and_the_sentence(
     out, err = capsys.readouterr()
     assert "200 test images" in out
     assert "12.0 (" in out.replace("\u00a0", " ")
-    assert "Right: both 144, only one 30, only other 6, neither 20 (McNemar's exact test: p = 0.0001)." in out
-    assert "one is better: its accuracy is 12.0 points higher" in out
-    assert "another seed of either recipe may do otherwise" in err
+    assert (
+        "Both are right on 144 of the images, one alone on 30, other alone on 6, neither on 20 (McNemar's exact test: "
+        "p = 0.0001)."
+    ) in out
+    assert "one is better: it gets 12.0 points more of the images right than other" in out
+    assert "With another seed either recipe may come out otherwise" in err
+    assert main(["compare", "one", "other", "--part", "test", "--level", "90%"]) == 0
+    assert "(90 % interval" in capsys.readouterr().out
     assert main(["compare", "one", "other", "--part", "test", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["better"] == "first"
 

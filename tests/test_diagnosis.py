@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from tenfold.recipe import Recipe
 from tenfold.report.diagnosis import diagnosis as section
 from tenfold.run import load_run
 from tenfold.split import split_table
+from tenfold.split.advice import advised_share
 from tenfold.train import loop as loop_module
 from tenfold.train import resume_training, train_model
 from tenfold.train.diagnosis import Diagnosis, diagnose
+from tenfold.train.diagnosis.advice import widen
 from tenfold.train.diagnosis.curves import blind_loss, change, gap, read_curve
 from tenfold.train.diagnosis.validation import _enough
 from tenfold.train.evidence import Facts, Measured, Outcome
@@ -281,6 +284,8 @@ def test_too_few_validation_images_and_how_many_would_do():
         found = diagnose(sound_history(), make_facts(last, earlier=(16, last.validation)))
         assert ("noisy validation" in alarms(found)) == noisy
         assert ("converged" in kinds(found)) != noisy
+        advised = found[0].next if noisy else ""
+        assert ("Hold back more of the images; 30 % is advised" in advised) == noisy
     for right, count in ((3, 3), (18, 20), (30, 60)):
         share = (right + 2) / (count + 4)
         enough = _enough(make_outcome(right / count, 0.2, count))
@@ -289,6 +294,22 @@ def test_too_few_validation_images_and_how_many_would_do():
     groups = np.repeat(np.arange(12), 5).astype(object)
     together = make_outcome(0.5, 0.2, 60, groups=groups)  # whole groups right or wrong
     assert _enough(together) > 3 * _enough(make_outcome(0.5, 0.2, 60))
+
+
+@pytest.mark.parametrize(("counts", "share"), [([30, 30], 0.15), ([75, 75], 0.3), ([12] * 10, 0.15)])
+def test_a_validation_part_as_large_as_advised_is_not_to_be_made_larger(counts, share):
+    """What the diagnosis says of a part and what `tenfold split` advises for the same images are not at odds."""
+    trained = np.array([round((1 - 2 * share) * count) for count in counts])
+    facts = replace(make_facts(split={"validation": share, "test": share}), images=trained)
+    held = round(share * sum(counts))
+    assert advised_share(sum(counts), len(counts), float(np.median(counts))) == pytest.approx(share)
+    said = widen(facts, held)
+    assert said.startswith("The part is as large as tenfold split advises; ")
+    assert "Add images" in said
+    assert "tenfold train DATA --folds 5x2" in said
+    smaller = widen(facts, held // 3)
+    assert "Hold back more of the images" in smaller
+    assert "remove the written split, then tenfold split DATA --validation" in smaller
 
 
 def test_validation_better_in_the_curves_is_explained_and_on_plain_images_an_alarm():

@@ -14,6 +14,7 @@ from tenfold.augment.tree import op
 from tenfold.draws import draw_keys, uniforms
 from tenfold.images.loader import Drawn
 from tenfold.images.preprocess import Preprocessing
+from tests.toys import scene
 
 RGB = Preprocessing("rgb", 8, 10, "crop", "triangle", 255, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 NONE = Policy("none")
@@ -31,15 +32,16 @@ def drawn_from(canvases, affine=((1, 0, 0), (0, 1, 0))):
     return Drawn(canvases, {"label": torch.eye(count)}, keys(count), maps)
 
 
-def still(preprocessing, policy=NONE, size=None, mixes=("label",)):
-    return PolicyInput(policy, preprocessing, lambda epoch: size or preprocessing.size, mixes)
+def still(preprocessing, policy=NONE, size=None, mixes=("label",), **settings):
+    return PolicyInput(policy, preprocessing, lambda epoch: size or preprocessing.size, mixes, **settings)
 
 
+@pytest.mark.parametrize("canvas", [8, 9, 10, 11])
 @pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
-def test_a_policy_that_changes_nothing_gives_what_evaluation_sees(channels):
+def test_a_policy_that_changes_nothing_gives_what_evaluation_sees(channels, canvas):
     count = 1 if channels == "grey" else 3
-    made = dataclasses.replace(RGB, channels=channels, mean=RGB.mean[:count], std=RGB.std[:count])
-    canvases = np.random.default_rng(0).integers(0, 256, (5, 10, 10, count), np.uint8)
+    made = dataclasses.replace(RGB, channels=channels, canvas=canvas, mean=RGB.mean[:count], std=RGB.std[:count])
+    canvases = np.random.default_rng(0).integers(0, 256, (5, canvas, canvas, count), np.uint8)
     drawn = drawn_from(canvases, [[0.5, 0, 1], [0, 2, 0]])
     images, targets, affine = still(made)(drawn, 0)
     plain, labels, maps = PlainInput(made)(drawn, 0)
@@ -130,3 +132,125 @@ def test_mixup_shares_follow_the_beta_distribution():
     torch.testing.assert_close(mixed[:, 0, 0, 0], torch.arange(2000) + 1 - share, rtol=1e-5, atol=1e-3)
     assert share.mean() == pytest.approx(0.5, abs=0.03)
     assert share.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
+
+
+# On a device
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr", "grey"])
+@pytest.mark.parametrize("name", NAMED)
+def test_a_device_gives_what_the_compiled_pass_gives(name, channels):
+    """The device is the CPU here: the same code, the same parameters; see test_device.py for how near they are."""
+    count = 1 if channels == "grey" else 3
+    made = dataclasses.replace(RGB, channels=channels, mean=RGB.mean[:count], std=RGB.std[:count])
+    policy = dataclasses.replace(named_policy(name), mix=Mix(mixup=0.4, cutmix=1.0, share=0.6))
+    drawn = drawn_from(np.ascontiguousarray(np.stack([scene(seed, 10, 10)[..., :count] for seed in range(17)])))
+    images, targets, affine = still(made, policy)(drawn, 0)
+    here, same_targets, same_affine = still(made, policy, device=torch.device("cpu"))(drawn, 0)
+    off = (here - images).abs() * 255 * torch.tensor(made.std)[:, None, None]
+    if policy.is_fused:
+        assert off.max() < 0.02
+    else:
+        assert off.mean() < 0.1
+        assert (off > 1.1).float().mean() < 0.005
+    assert torch.equal(same_targets["label"], targets["label"])
+    assert torch.equal(same_affine, affine)
+    assert here.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_a_device_makes_stays_there_and_targets_do_not_go():
+    """A tensor on "meta" has no values, and meets one of the CPU in no op: as on a GPU, nothing may come back."""
+    policy = dataclasses.replace(named_policy("strong"), mix=Mix(mixup=0.4, cutmix=1.0, share=0.8))
+    drawn = drawn_from(np.zeros((9, 10, 10, 3), np.uint8))
+    images, targets, affine = still(RGB, policy, device=torch.device("meta"))(drawn, 0)
+    assert images.device.type == "meta"
+    assert images.shape == (8, 3, 8, 8)
+    assert targets["label"].device.type == affine.device.type == "cpu"
+    plain, labels, _ = PlainInput(RGB, torch.device("meta"))(drawn, 0)
+    assert plain.device.type == "meta"
+    assert labels["label"].device.type == "cpu"
+
+
+# Boxes
+
+
+BENT = Policy("bent", (op("perspective", 0.5), op("rotate", 20), op("zoom", [-0.3, 0.3])), visible=0.0)
+FRAMED = Preprocessing("grey", 56, 64, "crop", "triangle", 255, (0.0,), (1.0,))
+
+
+def with_boxes(canvases, boxes, affine):
+    drawn = drawn_from(canvases, affine)
+    tiled = np.tile(np.asarray(boxes, np.float32), (len(canvases), 1, 1))
+    return drawn._replace(targets=drawn.targets | {"box": torch.from_numpy(tiled)})
+
+
+def test_a_box_is_where_its_pixels_are_under_a_perspective():
+    canvases = np.zeros((61, 64, 64, 1), np.uint8)
+    canvases[:, 24:36, 28:46] = 255
+    original = [[(28 - 3) / 2, (24 - 5) / 4, (46 - 3) / 2, (36 - 5) / 4]]
+    policy = dataclasses.replace(BENT, fill="constant")
+    given = with_boxes(canvases, original, [[2, 0, 3], [0, 4, 5]])
+    images, targets, _ = still(FRAMED, policy, size=96, boxes=("box",))(given, 0)
+    seen = 0
+    for image, (box,) in zip(images[:, 0].numpy(), targets["box"].numpy(), strict=True):
+        rows, columns = np.nonzero(image > 0.5)
+        hull = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        if hull.min() > 2 and hull.max() < 94:
+            np.testing.assert_allclose(box, hull, atol=2.5)
+            seen += 1
+    assert seen > 30
+
+
+def test_boxes_are_the_clipped_hulls_of_their_projected_corners():
+    """The oracle solves for each corner: the output's point whose place on the canvas is the corner's."""
+    boxes = [[2, 3, 9, 8], [20, 1, 31, 14], [np.nan] * 4, [-9, -9, -1, -1]]
+    given = with_boxes(np.zeros((21, 64, 64, 1), np.uint8), boxes, [[2, 0, 1], [0, 4, 2]])
+    feed = still(FRAMED, BENT, size=40, boxes=("box",))
+    _, targets, affine = feed(given, 0)
+    totals = feed.on_canvas.draw(given.keys, 64, 64, (40, 40), "grey").total
+    assert np.isnan(affine.numpy()).all()
+    for found, total in zip(targets["box"].numpy(), totals[:-1], strict=True):
+        for place, (x1, y1, x2, y2) in enumerate(boxes[:2]):
+            corners = np.array([[x, y] for x in (x1, x2) for y in (y1, y2)]) * [2, 4] + [1, 2]
+            corners = np.clip(corners, 0, 64)  # the canvas does not show what lies outside it
+            moved = [np.linalg.solve(total, [*corner, 1]) for corner in corners]
+            moved = np.array([point[:2] / point[2] for point in moved])
+            hull = np.clip([*moved.min(0), *moved.max(0)], 0, 40)
+            if (hull[:2] < hull[2:]).all():
+                np.testing.assert_allclose(found[place], hull, atol=1e-3)
+            else:
+                assert np.isnan(found[place]).all()
+        assert np.isnan(found[2:]).all()
+
+
+def test_boxes_are_dropped_under_the_visible_share():
+    shifted = Policy("shifted", (op("shift", {"x": [0.5, 0.5]}),), visible=0.25)
+    made = dataclasses.replace(FRAMED, size=64)
+    given = with_boxes(np.zeros((3, 64, 64, 1), np.uint8), [[0, 0, 40, 9], [20, 0, 60, 9]], [[1, 0, 0], [0, 1, 0]])
+    for policy, kept in ((shifted, [True, True]), (dataclasses.replace(shifted, visible=0.5), [True, False])):
+        _, targets, _ = still(made, policy, boxes=("box",))(given, 0)
+        assert (~targets["box"].isnan().any(2)).tolist() == [kept] * 2
+    assert targets["box"][0, 0].tolist() == [32, 0, 64, 9]
+
+
+def test_boxes_of_images_as_they_are_move_to_the_centre():
+    boxes = [[1, 1, 3, 4], [0, 0, 0.5, 0.5], [np.nan] * 4]
+    given = with_boxes(np.zeros((3, 64, 64, 1), np.uint8), boxes, [[10, 0, 0], [0, 10, 0]])
+    _, targets, affine = PlainInput(FRAMED, boxes=("box",))(given, 0)
+    assert targets["box"][1, 0].tolist() == [6, 6, 26, 36]
+    assert targets["box"][1, 1].tolist() == [0, 0, 1, 1]
+    assert targets["box"][:, 2].isnan().all()
+    corner = affine[0] @ torch.tensor([3.0, 4, 1])
+    assert corner.tolist() == [26, 36]
+
+
+def test_only_a_perspective_leaves_no_affine_map():
+    drawn = drawn_from(np.zeros((9, 10, 10, 3), np.uint8))
+    mixed = Policy("mixed", (op("rotate", 30), op("perspective", 0.3, 0.5), op("crop", [0.5, 1])))
+    feed = still(RGB, mixed)
+    affine = feed(drawn, 0)[2]
+    bent = np.isin(np.arange(8), feed.on_canvas.draw(drawn.keys, 10, 10, (8, 8)).done[1].rows)
+    assert 0 < bent.sum() < 8
+    assert affine.isnan().any(2).any(1).tolist() == bent.tolist()
+    flat = Policy("flat", (op("skew", {"x": [1, 1], "y": [1, 1]}),))
+    assert still(RGB, flat)(drawn, 0)[2].isnan().all()

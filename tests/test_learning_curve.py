@@ -79,13 +79,19 @@ def test_a_flat_curve_says_that_more_images_hardly_help():
 
 def test_a_steep_curve_says_that_more_images_would_help():
     found = fit_learning_curve(points_of(0.0, 0.6, 0.5, n=20_000))
-    assert "more images would help" in say_gain(found)
-    assert "(1,600 instead of 800)" in say_gain(found)
+    gain, now, then = found.gain(1600), found.accuracy(800), found.accuracy(1600)
+    assert say_gain(found) == (
+        "Twice as many training images (1,600 instead of 800) are expected to raise the accuracy by "
+        f"{100 * gain.value:.1f} points, from about {100 * now.value:.1f} to {100 * then.value:.1f} %; "
+        f"{100 * gain.low:.1f} to {100 * gain.high:.1f} points are possible (95 % band). So more images would help."
+    )
+    assert then.value - now.value == pytest.approx(gain.value)
 
 
 def test_few_validation_images_leave_it_open():
     found = fit_learning_curve(points_of(0.05, 0.3, 0.4, n=30))
     assert found.gain(1600).high - found.gain(1600).low > 0.02
+    assert "So it is open whether more images help much" in say_gain(found)
 
 
 def test_seeds_that_differ_widen_the_band():

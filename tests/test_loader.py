@@ -17,7 +17,7 @@ from tenfold.images.preprocess import Preprocessing
 COUNT = 23
 
 
-def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None):
+def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None, device=None):
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (COUNT, 20, 20, 3), np.uint8)
     affine = np.tile(np.array([[2, 0, 1], [0, 2, 3]], np.float32), (COUNT, 1, 1))
@@ -25,7 +25,7 @@ def loader(batch_size=4, workers=1, seed=5, mixes=("label",), choose=None):
     hashes = hash_numbers([f"{generator.integers(2**63):016x}" for _ in range(COUNT)])
     preprocessing = Preprocessing("rgb", 16, 20, "crop", "triangle", 255, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
     policy = dataclasses.replace(named_policy("standard"), mix=Mix(mixup=0.4, cutmix=1.0, share=0.5))
-    augment = PolicyInput(policy, preprocessing, lambda epoch: 12, mixes)
+    augment = PolicyInput(policy, preprocessing, lambda epoch: 12, mixes, device=device)
     label = np.eye(COUNT, dtype=np.float32)
     return Loader(
         canvases,
@@ -47,11 +47,11 @@ def by_row(batches):
     return found
 
 
-def check_same(first, second):
+def check_same(first, second, atol=1e-5):
     assert first.keys() == second.keys()
     for row in first:
         for one, other in zip(first[row][:3], second[row][:3], strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+            torch.testing.assert_close(one, other, rtol=0, atol=atol)
         assert first[row][3] == second[row][3]
 
 
@@ -60,6 +60,13 @@ def test_batch_size_and_threads_change_nothing(batch_size, workers):
     expected = by_row(loader().batches(3))
     assert len(expected) == COUNT
     check_same(by_row(loader(batch_size, workers).batches(3)), expected)
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(7, 3), (4, 0)])
+def test_batches_that_a_device_makes_are_the_same(batch_size, workers):
+    """On the CPU's backend; values are normalized, a grey level is 0.02."""
+    made = loader(batch_size, workers, device=torch.device("cpu"))
+    check_same(by_row(made.batches(3)), by_row(loader().batches(3)), atol=4e-4)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -16,6 +16,7 @@ from tenfold.models.layers import ACTIVATIONS, soft_accuracy, soft_cross_entropy
 from tenfold.recipe import ModelSettings
 
 CLASSES = ("a", "b", "c")
+FROM_SCRATCH = [name for name, kind in MODELS.items() if "transfer" not in kind.sections]
 
 
 def build(name, channels=3, **settings):
@@ -31,7 +32,7 @@ def batch(channels=3, size=24, count=4):
     return Batch(torch.randn(count, channels, size, size), {"label": label}, np.arange(count), keys, affine)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FROM_SCRATCH)
 def test_the_contract_holds(name):
     model, given = build(name), batch()
     outputs = model.outputs(given.images)
@@ -46,14 +47,14 @@ def test_the_contract_holds(name):
     assert [step.name for step in model.steps()] == ["model"]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FROM_SCRATCH)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [8, 15, 33])
 def test_small_and_odd_sizes_work(name, channels, size):
     assert build(name, channels, layers=3).outputs(torch.zeros(2, channels, size, size))["logits"].shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FROM_SCRATCH)
 def test_outputs_can_be_traced(name):
     model = build(name).eval()
     images = batch().images
@@ -61,7 +62,7 @@ def test_outputs_can_be_traced(name):
     torch.testing.assert_close(traced(images), model(images))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FROM_SCRATCH)
 @pytest.mark.parametrize(
     ("norm", "activation"),
     [

@@ -36,9 +36,30 @@ def parameters(*shapes):
     return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
 
 
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
+def test_a_step_has_rates_of_its_own(name):
+    weights = parameters((8, 8, 3, 3), (8, 8, 3, 3), (5, 8), (5, 8))
+    alone = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
+    settings = TrainSettings(optimizer=name, lr=0.01, weight_decay=0.0)
+    both = make_optimizer(Step("both", lambda batch: None, weights, [1.0, 0.1, 1.0, 0.1]), settings)
+    each = [make_optimizer(Step("one", lambda batch: None, [weight]), settings) for weight in alone]
+    for weight, twin in zip(weights, alone, strict=True):
+        weight.grad = torch.sin(37 * weight.detach())
+        twin.grad = weight.grad.clone()
+    set_rate(both, 0.01)
+    both.step()
+    for optimizer, rate in zip(each, [0.01, 0.001, 0.01, 0.001], strict=True):
+        set_rate(optimizer, rate)
+        optimizer.step()
+    for weight, twin in zip(weights, alone, strict=True):
+        torch.testing.assert_close(weight, twin)
+
+
 def test_muon_turns_hidden_kernels_and_adamw_does_the_rest():
     weights = parameters((16, 3, 3, 3), (32, 16, 3, 3), (32,), (5, 32))
-    optimizer = make_optimizer(Step("only", lambda batch: None, weights), TrainSettings(lr=0.04, momentum=0.9))
+    optimizer = make_optimizer(
+        Step("only", lambda batch: None, weights), TrainSettings(optimizer="muon", lr=0.04, momentum=0.9)
+    )
     before = [weight.detach().clone() for weight in weights]
     twins = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
     oracle = torch.optim.AdamW(

@@ -126,7 +126,7 @@ def test_magnitudes_are_graded_from_end_to_end() -> None:
 def test_the_standard_list_knows_what_a_policy_can_do() -> None:
     known = {trial.words for trial in standard_trials(named_policy("strong")) if trial.in_policy}
     assert {"rotate -15°", "rotate 15°", "flip horizontal", "crop scale 0.3", "cutout 0.5"} <= known
-    assert not known & {"rotate 45°", "rotate 180°", "flip vertical", "invert", "turn 1 quarters", "hue 0.5"}
+    assert not known & {"rotate 45°", "rotate 180°", "flip vertical", "invert", "turn 1 quarter", "hue 0.5"}
     assert not any(trial.in_policy for trial in standard_trials(named_policy("none")))
 
 

@@ -46,3 +46,22 @@ def test_as_many_epochs_as_fit(grow, first):
         assert chosen == first + 1 or schedule.work(first) * 3 <= seconds
         schedule.epochs = chosen + 3  # sizes of past epochs shift with the plan, so one more may fit by a hair
         assert schedule.work(first) * 3 > seconds
+
+
+@pytest.mark.parametrize("fixed", [0.0, 0.2, 0.6, 1.0])
+def test_the_pace_at_full_size_is_told_from_smaller_images(fixed):
+    schedule = make(20, grow="on")
+    seconds = [fixed * 5 + (1 - fixed) * 5 * (schedule.size(epoch) / 64) ** 2 for epoch in range(20)]
+    times = [(schedule.size(epoch), seconds[epoch]) for epoch in range(6)]
+    assert len({size for size, _ in times}) > 1
+    for _ in range(3):
+        pace = schedule.measure_pace(times)
+    assert pace == pytest.approx(5, rel=0.05)
+    assert schedule.fixed == pytest.approx(fixed, abs=0.05)
+    assert schedule.work(6) * pace == pytest.approx(sum(seconds[6:]), rel=0.05)
+
+
+def test_the_latest_epochs_tell_the_pace():
+    schedule = make(20, grow="off")
+    assert schedule.measure_pace([(64, 2.0)]) == pytest.approx(2, rel=0.01)
+    assert schedule.measure_pace([(64, 2.0)] * 5 + [(64, 8.0)] * 15) > 7

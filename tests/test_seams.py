@@ -134,6 +134,51 @@ def test_one_box_an_image_comes_back_in_original_pixels(monkeypatch, tmp_path):
     assert run.predict([np.zeros((60, 100, 3), np.uint8)])[0]["box_xyxy"].shape == (4,)
 
 
+# A network that learns in stages, from a start that is fitted to the training part.
+
+
+class StagedNetwork(BoxNetwork):
+    """The second scale starts from the images and learns at a tenth of the rate, in the last half alone."""
+
+    def __init__(self, channels, classes, settings):
+        super().__init__(channels, classes, settings)
+        self.late = nn.Parameter(torch.tensor(1.0))
+
+    def outputs(self, images):
+        return {"boxes": super().outputs(images)["boxes"] * self.late}
+
+    def begin(self, batches):
+        with torch.no_grad():
+            self.late.fill_(1 + sum(float(batch.images.square().mean()) for batch in batches) / 1000)
+
+    def learn(self, done):
+        self.late.requires_grad_(done >= 0.5)
+
+    def steps(self):
+        return [Step("model", self.losses, [self.scale, self.late], [1.0, 0.1])]
+
+
+def test_a_network_trained_in_stages_resumes_and_its_start_is_fitted(monkeypatch, tmp_path):
+    monkeypatch.setitem(TASKS, "one box", BOX_TASK)
+    monkeypatch.setitem(MODELS, "staged", StagedNetwork)
+    seen = []
+    monkeypatch.setattr(StagedNetwork, "losses", watched(StagedNetwork.losses, seen))
+    recipe = quick_recipe(image={"size": 24, "margin": 1.0}, model={"name": "staged"}, augment={"policy": "none"})
+    train_killed_and_resumed(monkeypatch, box_table(tmp_path / "boxes"), recipe, tmp_path, "one box")
+    late = [value for training, value in seen if training]
+    assert late[0] != 1.0
+    half = next(place for place, value in enumerate(late) if value != late[0])
+    assert 4 < half < len(late) - 1
+
+
+def watched(losses, seen):
+    def watch(self, batch):
+        seen.append((self.training, float(self.late.detach())))
+        return losses(self, batch)
+
+    return watch
+
+
 # Two optimizers that take turns, and state beside the weights.
 
 

@@ -355,6 +355,15 @@ def test_a_split_comes_back_from_its_file(tmp_path: Path) -> None:
     assert path.read_bytes() == written
 
 
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    split, path = split_table(table_of(["a", "b"] * 10)), tmp_path / "data.split.csv"
+    write_split(split, str(path))
+    assert read_split(str(path)) == read_split(path)
+    assert by_hash(apply_split(unsplit(split), str(path))) == by_hash(split)
+    assert find_split(str(tmp_path / "data")) == path
+    assert split_path(str(tmp_path / "data")) == path
+
+
 def test_what_a_spreadsheet_makes_of_the_file_is_read(tmp_path: Path) -> None:
     table = table_of(["á", "b"] * 10)
     path = tmp_path / "x.split.csv"
@@ -483,14 +492,21 @@ def test_folds_and_few_images_respect_what_is_alike() -> None:
     assert len({few.alike.get(text, text) for text in few.samples["hash"]}) == 25
     split = split_table(table)
     assert torn_blocks(split) == []
-    assert "20 images belong to 5 groups, sets of copies or rows of shots, each kept in one part." in split.notes
+    assert (
+        "20 images belong to 5 groups, sets of copies or rows of shots (those with an image in common are one), each "
+        "kept in one part; 20 more stand alone."
+    ) in split.notes
 
 
 def test_a_split_of_other_images_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     write_split(split_table(table_of(["a", "b"] * 40)), tmp_path / "s.csv")
     before = (tmp_path / "s.csv").read_bytes()
     others = table_of(["a", "b"] * 10, "others")
-    with pytest.raises(UsageError, match=r"None of these 20 images is among the 80 of .*s\.csv, which was written for"):
+    message = (
+        r"None of the 20 images that were read \(the first: /data/a/others0\.png\) is among the 80 of the split "
+        r".*s\.csv \(the first: /data/a/0\.png\), which was written for other data; give the data that it is for"
+    )
+    with pytest.raises(UsageError, match=message):
         apply_split(others, tmp_path / "s.csv")
     assert (tmp_path / "s.csv").read_bytes() == before
 
@@ -507,7 +523,7 @@ def test_a_new_image_fills_the_part_in_which_its_class_falls_shortest(tmp_path: 
     assert part_counts(filled).loc["b"].tolist() == part_counts(split).loc["b"].tolist()
     assert filled.notes == (
         "New images, not yet in s.csv: 6 to test.",
-        "s.csv has 6 images that are not here; they keep their parts.",
+        "s.csv has 6 images that are not among those read; they keep their parts.",
     )
 
 
@@ -594,8 +610,9 @@ def test_what_the_reader_says_of_a_new_image_holds_unless_it_would_leak(tmp_path
 
 
 LONE = (
-    "Left out, as the images of s.csv have groups and these have none (2): a/new0.png, a/new1.png; "
-    "give --group-pattern to tenfold split or --data.group-pattern to tenfold train, or name their groups in a listing."
+    "Left out, as the images in the split s.csv have groups and these, not yet in it, have none (2): a/new0.png, "
+    "a/new1.png; give --groups-from to tenfold split or --data.group-pattern to tenfold train, or as the data a "
+    "listing that names their groups."
 )
 
 
@@ -648,6 +665,7 @@ HASHES = [digest(i) for i in range(3)]
         ("hash,part\n1.2E+31,train\n", "hash in line 2 of .* 32 hexadecimal digits, not '1.2e\\+31'"),
         (f"hash,part\n{HASHES[0]},train,x\n", "must be 2 columns in line 2 .* not 3"),
         (f'hash,part\n"{HASHES[0]},train\n', "cannot be read"),
+        ("path,label,group,reason\na/0.png,a,,\n", "s.csv is a listing of images, not a split, which has the columns"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_refused_with_the_line(content: str, message: str, tmp_path: Path) -> None:
@@ -774,7 +792,7 @@ def test_missing_hashes_are_computed_from_the_files(tmp_path: Path) -> None:
     split = split_table(table_of(["a"] * 24, source=sources, hash=[None] * 24))
     assert split.samples["hash"].nunique() == 12
     assert parts_of(split)[::2] == parts_of(split)[1::2]
-    assert "24 images belong to 12 groups, sets of copies or rows of shots, each kept in one part." in split.notes
+    assert any(note.startswith("24 images belong to 12 groups, sets of copies or rows") for note in split.notes)
 
 
 def test_an_image_that_cannot_be_read_is_left_out_of_a_split_and_keeps_its_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from tenfold.augment.published import named_policy
+from tenfold.environment import torch_threads
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.images.content import hashed
@@ -214,7 +215,7 @@ def test_patience_needs_a_validation_part(tmp_path):
 def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
     monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1.0 if torch.get_num_threads() == 1 else 3.0)
     cpu = torch.device("cpu")
-    with measure.torch_threads(2):
+    with torch_threads(2):
         assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0)
         given = Recipe().change(train={"threads": 2})
         assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 3.0)
@@ -233,7 +234,7 @@ def test_a_processor_without_units_for_bfloat16_makes_no_such_step(monkeypatch, 
 def test_threads_are_halved_where_training_becomes_many_times_slower():
     said = []
     loop = SimpleNamespace(state=State(threads=2), _latest=deque(maxlen=8), _quickest=math.inf, report=said.append)
-    with measure.torch_threads(2):
+    with torch_threads(2):
         for seconds in [0.1] * 20 + [0.3] * 20:  # three times is not enough
             loop_module.Loop._watch_threads(loop, seconds)
         assert (loop.state.threads, said) == (2, [])

@@ -19,13 +19,14 @@ The files, in the order in which data flows; each imports only those above it (`
     recipe.py       every setting, as dataclasses; TOML in and out
     images/         disk -> Table -> batches: readers, decoding, resizing, preprocessing, cache, loader
     split/          Table -> Table with parts
-    augment/        policies, the fused kernel, mixing, whitening, the lecture's views
-    models/         every network: plain, residual
+    augment/        policies, the fused kernel, the GPU path, mixing, whitening, the lecture's views
+    models/         every network: plain, residual, pretrained backbones, heads; weights
     tasks.py        what differs between tasks, one literal a task
     run.py          a trained model as a folder: save, load, predict
     looks.py        how many models a test part has judged, and what that does to an interval
     train/          Table + Recipe -> Run: the one loop
     evaluate/       Run + part -> Evaluation; the ledger of looks at the test part
+    transfer/       frozen features, the ladder of heads on them, the gallery
     check/          Table -> findings: what would spoil or flatter the result, its price and its remedy
     report/         Run -> one self-contained HTML page
     sklearn.py      training and the split behind scikit-learn's interfaces

@@ -18,13 +18,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("tenfold.commands.check:check", "Find what is wrong with images before training on them."),
     "split": ("tenfold.commands.split:split", "Divide images into train, validation and test parts."),
     "augment": ("tenfold.commands.augment:augment", "Show what a policy makes of images, and which ops break labels."),
+    "weights": ("tenfold.commands.weights:weights", "Show which pretrained weights are here, and bring others."),
     "train": ("tenfold.commands.train:train", "Train a network on images, or go on with a run that was stopped."),
     "evaluate": ("tenfold.commands.evaluate:evaluate", "Measure a run on one part of its images, with intervals."),
     "compare": ("tenfold.commands.compare:compare", "Tell whether one run is better than another beyond chance."),
     "curve": ("tenfold.commands.curve:curve", "Say whether more images would help, from trainings on fewer."),
     "predict": ("tenfold.commands.predict:predict", "Tell what is in images that nobody has labelled."),
+    "gallery": ("tenfold.commands.gallery:gallery", "Enroll people or things by a few images, and find them again."),
     "report": ("tenfold.commands.report:report", "Write a run's report, one page that needs no network."),
-    "cache": ("tenfold.commands.cache:cache", "Show or clear the cache of decoded images."),
+    "cache": ("tenfold.commands.cache:cache", "Show or clear the cache of decoded images and features."),
     "doctor": ("tenfold.commands.doctor:doctor", "Say what this machine has, what is missing and how to get it."),
 }
 """In the order of the flow: name -> where its function is (imported when it is asked for), and one line of help."""

@@ -83,7 +83,8 @@ class AugmentSettings:
 @dataclass(frozen=True)
 class ModelSettings:
     name: str = "residual"
-    """A name in tenfold.models.MODELS: "plain" (a stack of convolutions) or "residual"."""
+    """A name in tenfold.models.MODELS: "plain" (a stack of convolutions) and "residual" start from scratch, "frozen" is
+    a head on a pretrained network's features, "finetuned" trains the pretrained network too."""
     width: int = 32
     """Hidden units: channels of the first stage; each halving of the maps doubles them, up to 8 times."""
     layers: int = 0
@@ -103,6 +104,33 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class TransferSettings:
+    backbone: str = "efficientnet-lite0"
+    """The pretrained network of the models "frozen" and "finetuned": a name in tenfold.models.backbones.BACKBONES,
+    torchvision:NAME or timm:NAME."""
+    weights: str = ""
+    """A file with its weights; empty: those that are published, which must be on this machine: tenfold weights."""
+    views: Literal["center", "flip", "corners", "crops"] = "flip"
+    """How a frozen network looks at an image: at all of it; and mirrored; at four corners; at all of these."""
+    crop: int = 0
+    """Side of a view in pixels, where it is not the whole image; 0: the whole image."""
+    spread: bool = False
+    """Whether each view of a training image is a row of its own for the head, or their mean is one."""
+    head: str = "auto"
+    """What is fitted to the features of "frozen": a name in tenfold.models.heads.HEADS; auto: the ladder chooses."""
+    strength: float = 0.0
+    """How strongly the head is regularized, or how many neighbors it asks; 0: chosen inside the training part."""
+    sharpness: float = 0.0
+    """What the scores of a nearest mean, an SVM or a ridge are multiplied by to be logits; 0: chosen likewise."""
+    frozen: float = 0.2
+    """Share of the training of "finetuned" during which the pretrained network stays as it is."""
+    thawed: float = 0.6
+    """Share after which all of its stages learn, the last one first."""
+    rate_decay: float = 0.7
+    """What the learning rate of each stage is multiplied by, from the head down."""
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     epochs: int = 0
     """Passes over the training part; 0: chosen from its size."""
@@ -111,11 +139,13 @@ class TrainSettings:
     batch_size: int = 0
     """Images a step; 0: chosen from the number of training images, at most 64."""
     lr: float = 0.0
-    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD."""
+    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD, a tenth of
+    that for a pretrained network."""
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
-    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
-    """Muon (Jordan et al. 2024), AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum."""
+    optimizer: Literal["auto", "muon", "adamw", "sgd"] = "auto"
+    """Muon (Jordan et al. 2024), AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum; auto: Muon from
+    scratch, AdamW for a pretrained network."""
     momentum: float = 0.9
     """Nesterov momentum of Muon and SGD, beta1 of AdamW."""
     weight_decay: float = 0.05
@@ -166,6 +196,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.hidden": (1, 65_536),
     "model.pool_every": (1, 64),
     "model.dropout": (0, 0.99),
+    "transfer.crop": (0, 4096),
+    "transfer.strength": (0, 1_000_000),
+    "transfer.sharpness": (0, 1_000_000),
+    "transfer.frozen": (0, 1),
+    "transfer.thawed": (0, 1),
+    "transfer.rate_decay": (0.01, 1),
     "train.epochs": (0, 1_000_000),
     "train.minutes": (0, 1_000_000),
     "train.batch_size": (0, 65_536),
@@ -196,6 +232,7 @@ class Recipe:
     image: ImageSettings = field(default_factory=ImageSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -228,13 +265,13 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise UsageError(f"{name} must be from {low:g} to {high:g}, not {value:g}.")
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: str | Path) -> Recipe:
     """A recipe from a TOML file; settings that are not in it keep their defaults.
 
     Raises DataError where the file cannot be read, UsageError for an unknown or impossible setting.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"The recipe {path} cannot be read: {error}.") from error
     return recipe_from(content, str(path))

@@ -8,6 +8,7 @@
     diagnosis.json      what the training says about itself, in words
     environment.json    versions, machine, time
     findings.json       what a check found of the images before training, if there was one
+    ladder.json         how the head of a frozen network was chosen, if it was
     checkpoint/         while training
     predictions.parquet, evaluation.json, ledger.jsonl, report.html, README.md    what comes after
 
@@ -191,6 +192,11 @@ class Run:
     def findings(self) -> dict[str, Any]:
         """What a check found of the images before training, as tenfold.check.Findings.to_json gives it; else empty."""
         return _read_json(self.path / "findings.json") if (self.path / "findings.json").exists() else {}
+
+    @property
+    def ladder(self) -> dict[str, Any]:
+        """How a head was chosen, as tenfold.transfer.Ladder.to_json gives it; else empty."""
+        return _read_json(self.path / "ladder.json") if (self.path / "ladder.json").exists() else {}
 
     @property
     def evaluations(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""tenfold cache: the decoded images that runs share."""
+"""tenfold cache: the decoded images and frozen features that runs share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def cache(*, clear: bool = False, json: bool = False) -> int:
-    """Show the cache of decoded images, or clear it.
+    """Show the cache of decoded images and features, or clear it.
 
     Images are decoded once, for all runs that prepare them alike. Clearing the
     cache loses nothing but the time to decode them again. TENFOLD_CACHE says

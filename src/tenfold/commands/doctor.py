@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 OPTIONAL = {
     "pillow-heif": "reads HEIC, the images of iPhones",
     "tensorboard": "shows training in TensorBoard",
-    "onnxruntime": "tests that an exported resize gives the same pixels",
+    "onnx": "reads ONNX weights, and writes networks for onnxruntime",
+    "onnxruntime": "runs pretrained networks on a processor about twice as fast",
+    "timm": "has many pretrained networks: timm:NAME",
+    "torchvision": "has many pretrained networks: torchvision:NAME",
+    "h5py": "reads Keras' weights",
     "playwright": "tests the report in a browser",
 }
 """Packages that nothing needs to work: name -> what they are for."""

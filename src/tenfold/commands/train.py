@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.folds import cross_validate, read_folds
+from tenfold.commands.ladder import climb
 from tenfold.commands.live import Watch
 from tenfold.commands.look import findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
@@ -73,6 +74,7 @@ def train(
     settings
         Settings of the recipe, as `with_settings` makes them.
     """
+    from tenfold.run import write_json
     from tenfold.train import resume_training, train_model
 
     if resume is not None:
@@ -90,7 +92,13 @@ def train(
         return cross_validate(table, recipe, folder, wanted, json, looked)
     findings = found_in(looked, table).to_json() if looked else None
     with _stop_told(folder), Watch() as watch:
-        run = train_model(table, recipe, folder, progress=watch, findings=findings)
+        settled = climb(table, recipe, watch)
+        if settled:
+            recipe = settled.recipe
+        known = settled.known if settled else None
+        run = train_model(table, recipe, folder, progress=watch, findings=findings, known=known)
+    if settled and is_first():
+        write_json(run.path / "ladder.json", settled.ladder.to_json())
     return _finish(run, json)
 
 
@@ -218,7 +226,7 @@ def _warnings(run: Run) -> list[str]:
         kept, last = int(validated["epoch"].iloc[0]), int(validated["epoch"].max())
         if kept != last:
             lines.append(f"The weights are those of epoch {kept}, where the validation loss was least.")
-    if len(history) < _FEW_EPOCHS and history["step"].max() < _FEW_STEPS:
+    if 0 < history["step"].max() < _FEW_STEPS and len(history) < _FEW_EPOCHS:
         return [*lines, f"The training was very short (epochs: {len(history)}), too short to judge; give it more time."]
     return [*lines, *_diagnosed(run)]
 

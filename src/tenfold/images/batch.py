@@ -26,7 +26,8 @@ class Batch:
     keys: NDArray[np.uint64]
     """[N], the draw key of each image: see draws.py."""
     affine: Tensor
-    """float32 [N, 2, 3]: (x, y) of the original upright image -> (x, y) of `images`, pixel edges at integers."""
+    """float32 [N, 2, 3]: (x, y) of the original upright image -> (x, y) of `images`, pixel edges at integers; NaN where
+    a policy's perspective leaves no such map."""
 
     def __len__(self) -> int:
         return len(self.rows)

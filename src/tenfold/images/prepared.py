@@ -31,6 +31,8 @@ class PreparedTable:
     """Where each of them stood in the table that was to be prepared."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Sample (its source, and its row where the source holds several) -> the sentence that says what is wrong."""
+    known: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    """What was computed of the images before, by name, the first dimension the samples: it comes with their targets."""
 
 
 def prepare_table(

@@ -5,6 +5,12 @@ layers.py      layers that several networks share, and how weights start
 classifier.py  what all networks that name one class an image have in common
 plain.py       the lecture's convolutional network, every choice a setting
 residual.py    the better default from scratch
+backbones/     pretrained networks without their classifiers
+weights/       where their weights come from
+heads/         what is fitted to features at once
+views.py       the squares of an image that a frozen network sees
+frozen.py      a frozen backbone with a head
+finetuned.py   a backbone that learns too, with new layers on it
 cost.py        parameters and multiply-adds
 
 To add a model: write a file here with a subclass of `Model` (or `Classifier`) and add its line to MODELS.
@@ -14,12 +20,16 @@ from __future__ import annotations
 
 from tenfold.errors import unknown
 from tenfold.models.contract import Model
+from tenfold.models.finetuned import FineTunedNetwork
+from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.plain import PlainNetwork
 from tenfold.models.residual import ResidualNetwork
 
 MODELS: dict[str, type[Model]] = {
     "plain": PlainNetwork,
     "residual": ResidualNetwork,
+    "frozen": FrozenClassifier,
+    "finetuned": FineTunedNetwork,
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenfold.images.batch import Batch
+from tenfold.images.preprocess import Preprocessing
 
 Prediction = dict[str, NDArray[np.generic]]
 """What is predicted for one image; arrays only. The task's `tabulate` makes rows of it."""
@@ -36,6 +37,32 @@ class Step:
     name: str
     losses: Callable[[Batch], Losses]
     parameters: list[nn.Parameter] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    """For each parameter, what the learning rate is multiplied by; empty: 1 for all."""
+
+
+class Usual(NamedTuple):
+    """What a training of a model has where the recipe leaves it open. The defaults are for networks from scratch."""
+
+    optimizer: str = "muon"
+    rate: float = 1.0
+    """What the optimizer's default learning rate is multiplied by."""
+    images: int = 150_000
+    """Images to train on in all, of which the epochs follow: five minutes for flowers on 2 cores with bfloat16."""
+    epochs: tuple[int, int] = (10, 150)
+    """At least and at most so many."""
+    size: int = 96
+    """Image size in pixels, at most; smaller images are enlarged to it for weights that were trained elsewhere."""
+    margin: float = 1.15
+    policy: str = "standard"
+
+
+class Pretrained(NamedTuple):
+    """What weights that were trained elsewhere want."""
+
+    preprocessing: Preprocessing
+    backbone: str
+    """The network's whole name, which builds it again."""
 
 
 class Model(nn.Module):
@@ -45,6 +72,10 @@ class Model(nn.Module):
     State beyond weights (a replay pool, running figures) is kept in buffers, which the checkpoint holds. Randomness
     comes from torch's global generator, which the loop seeds at each step from (seed, step).
     """
+
+    usual: ClassVar[Usual] = Usual()
+    sections: ClassVar[tuple[str, ...]] = ("model",)
+    """The sections of a recipe that its settings come from."""
 
     temperature: float = 1.0
     """What `decode` divides logits by before they become probabilities. No part of the weights: it is fitted when they
@@ -56,9 +87,28 @@ class Model(nn.Module):
         self.classes = classes
         self.settings = settings
 
+    @classmethod
+    def pretrained(cls, settings: dict[str, Any]) -> Pretrained | None:
+        """What weights that were trained elsewhere want; None: the model starts from scratch.
+
+        `settings` are those of a recipe's [transfer]. Raises DataError where the weights are not here.
+        """
+        return None
+
+    def load_pretrained(self) -> dict[str, Any] | None:
+        """Called on a fresh model before its training: load weights that were trained elsewhere, if it has such.
+
+        Gives what the run's model.json says of them under "weights". Raises DataError where they are not here.
+        """
+        return None
+
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """float32 [N, C, H, W] -> named tensors, first dimension N. Traceable; this is what is exported."""
         raise NotImplementedError
+
+    def batch_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What `outputs` gives for the batch's images, perhaps from what its targets have of them already."""
+        return self.outputs(batch.images)
 
     def decode(self, outputs: dict[str, Tensor], affine: Tensor) -> list[Prediction]:
         """Outputs -> one prediction an image, in the coordinates of the original image.
@@ -74,6 +124,16 @@ class Model(nn.Module):
     def steps(self) -> list[Step]:
         """The optimizer steps of each batch, in order. A GAN has two; one that is fitted in closed form has none."""
         return [Step("model", self.losses, list(self.parameters()))]
+
+    def begin(self, batches: Iterable[Batch]) -> None:
+        """Called once before the first optimizer step, with one pass over the training part as it is, in evaluation
+        mode: where a pretrained network's new last layer starts from.
+        """
+
+    def learn(self, done: float) -> None:
+        """Called before each batch with the share of the training that is done, 0 to 1: a network that is trained in
+        stages sets `requires_grad` here. Parameters without it keep their values, and their optimizer state.
+        """
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Closed form: called once, with one pass over the training part, after the last optimizer step if any."""

@@ -18,6 +18,7 @@ from tenfold.report.diagnosis import diagnosis
 from tenfold.report.figures import figure_label, write_level
 from tenfold.report.findings import findings
 from tenfold.report.headline import headline
+from tenfold.report.ladder import ladder
 from tenfold.report.policy_sheet import fed
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
@@ -34,7 +35,9 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     thumbnails = Thumbnails(run.table)
     context = Context(run, evaluations[part], thumbnails) if part else None
     found, checked, seen = diagnosis(run), findings(run, thumbnails), fed(run)
-    sections = ({"diagnosis": found} if found else {}) | {"training": training(run)} | ({"fed": seen} if seen else {})
+    climbed = ladder(run)
+    sections = ({"diagnosis": found} if found else {}) | ({"ladder": climbed} if climbed else {})
+    sections |= {"training": training(run)} | ({"fed": seen} if seen else {})
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
     sections |= {"check": checked} if checked else {}

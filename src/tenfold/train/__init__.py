@@ -21,19 +21,22 @@ interrupt.py   Ctrl-C
 progress.py    what whoever watches is told
 """
 
-from tenfold.train.choose import choose_mixing, choose_settings, start_preprocessing
+from tenfold.train.choose import choose_device, choose_mixing, choose_settings, start_preprocessing
 from tenfold.train.folds import train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
-from tenfold.train.progress import Progress
+from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.start import resume_training, train_model
 from tenfold.train.subsets import train_subsets
 
 __all__ = [
     "PRECISIONS",
     "Progress",
+    "Report",
+    "choose_device",
     "choose_mixing",
     "choose_settings",
     "convolution_speed",
+    "no_report",
     "resume_training",
     "start_preprocessing",
     "train_folds",

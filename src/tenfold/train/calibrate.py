@@ -85,6 +85,6 @@ def _outputs(model: Model, recipe: Recipe, prepared: PreparedTable, task: Task, 
     model.eval()
     with torch.no_grad():
         for batch in rows_loader(recipe, prepared, task, rows).batches():
-            for name, value in model.outputs(batch.to(device).images).items():
+            for name, value in model.batch_outputs(batch.to(device)).items():
                 found.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(values).numpy() for name, values in found.items()}

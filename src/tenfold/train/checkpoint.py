@@ -41,6 +41,8 @@ class State:
     """At which of those seconds the epoch began."""
     pace: float = 0.0
     """Seconds of an epoch at full size, by the latest epochs; 0: none has ended yet."""
+    times: list[tuple[int, float]] = field(default_factory=list)
+    """Image size and seconds of each epoch done."""
     sums: Row = field(default_factory=dict)
     """Sums over the images of the epoch so far of each loss and figure; "images" is their number."""
     rows: list[Row] = field(default_factory=list)
@@ -54,6 +56,11 @@ class State:
     """Processor threads that may still be halved; 0: what the recipe says."""
     most: int = 0
     """Epochs at most, however much time is left; 0: as many as fit."""
+
+
+def checkpoint_file(folder: Path) -> Path:
+    """The file that the training of the run in `folder` goes on from."""
+    return folder / "checkpoint" / "state.safetensors"
 
 
 def save_checkpoint(

@@ -18,29 +18,35 @@ from tenfold.images.content import encoded
 from tenfold.images.decode import image_size, is_grey
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
-from tenfold.models.contract import Model
+from tenfold.models import find_model
+from tenfold.models.contract import Model, Pretrained
 from tenfold.recipe import Recipe
 from tenfold.run import FORMAT, build_model
 from tenfold.train.optimizer import LEARNING_RATES
 
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
-_IMAGES_SEEN = 150_000  # in a default training: five minutes for 2,569 flowers on 2 cores with bfloat16
 
 
 def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     """Fill what does not need a measurement: sizes, channels, policy, epochs, batch size, learning rate, balance."""
     count = len(training)
+    kind = find_model(recipe.model.name)
+    usual, own = kind.usual, kind.pretrained(asdict(recipe.transfer))
+    recipe = _as_trained_elsewhere(recipe, own) if own else recipe
     sides, grey = _look(training)
-    size = recipe.image.size or _default_size(statistics.median(sides))
-    margin = recipe.image.margin or (1.0 if size < 48 else 1.15)
+    usual_size = min(usual.size, own.preprocessing.size) if own else _default_size(statistics.median(sides), usual.size)
+    size = recipe.image.size or usual_size
+    margin = recipe.image.margin or (1.0 if size < 48 else usual.margin)
     channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
     policy = recipe.augment.policy
     if policy == "auto":
-        standard = named_policy("standard")
-        policy = (standard.without("flip") if _is_digits(training) else standard).to_dict()
+        wanted = named_policy(usual.policy)
+        policy = (wanted.without("flip") if _is_digits(training) else wanted).to_dict()
     batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
-    epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(150, max(10, _IMAGES_SEEN // count))))
-    grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 else "off")
+    fewest, most = usual.epochs
+    epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(most, max(fewest, usual.images // count))))
+    grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 and not own else "off")
+    optimizer = recipe.train.optimizer if recipe.train.optimizer != "auto" else usual.optimizer
     return recipe.change(
         image={"size": size, "margin": margin, "channels": channels},
         augment={"policy": read_policy(policy).to_dict()},
@@ -48,10 +54,25 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
             "batch_size": min(batch, count),
             "epochs": epochs,
             "grow": grow,
-            "lr": recipe.train.lr or LEARNING_RATES[recipe.train.optimizer],
+            "optimizer": optimizer,
+            "lr": recipe.train.lr or LEARNING_RATES[optimizer] * usual.rate,
             "balance": _balance(recipe, training),
             "workers": recipe.train.workers or max(1, min(8, (os.cpu_count() or 2) - 1)),
         },
+    )
+
+
+def _as_trained_elsewhere(recipe: Recipe, own: Pretrained) -> Recipe:
+    """The recipe with the colors of pretrained weights, where it does not give others, and a head."""
+    image, wanted, head = recipe.image, own.preprocessing, recipe.transfer.head
+    return recipe.change(
+        image={
+            "channels": wanted.channels if image.channels == "auto" else image.channels,
+            "filter": wanted.filter,
+            "mean": image.mean or wanted.mean,
+            "std": image.std or wanted.std,
+        },
+        transfer={"backbone": own.backbone, "head": "logistic" if head == "auto" else head},
     )
 
 
@@ -76,7 +97,9 @@ def shrink_images(recipe: Recipe) -> Recipe:
 
 def model_settings(recipe: Recipe, training: Table) -> dict[str, Any]:
     """The settings that the model is built with, JSON values: the recipe's, and what the loss needs."""
-    settings: dict[str, Any] = asdict(recipe.model)
+    settings: dict[str, Any] = {}
+    for section in find_model(recipe.model.name).sections:
+        settings |= asdict(getattr(recipe, section))
     settings["hidden"] = list(recipe.model.hidden)
     settings["label_smoothing"] = recipe.train.label_smoothing
     settings["stem_stride"] = 2 if recipe.image.size >= 72 else 1
@@ -173,10 +196,10 @@ def _is_digits(training: Table) -> bool:
     return all(str(source).startswith(folder) for source in training.samples["source"])
 
 
-def _default_size(side: float) -> int:
-    """Tiny images are doubled, since the network halves its maps three times; large ones come down to 96."""
+def _default_size(side: float, most: int) -> int:
+    """Tiny images are doubled, since the network halves its maps three times; large ones come down to `most`."""
     wanted = side * 2 if side < 16 else side
-    return int(min(96, max(16, round(wanted / 8) * 8)))
+    return int(min(most, max(16, round(wanted / 8) * 8)))
 
 
 def _balance(recipe: Recipe, training: Table) -> str:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tenfold.augment.chosen import chosen_policy
+from tenfold.augment.device import ops_on_cpu
 from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.draws import hash_numbers
 from tenfold.errors import DataError
@@ -74,11 +75,13 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
     rows = np.flatnonzero(prepared.table.samples["part"] == "train")
     part = prepared.table.take(rows)
     hashes = hash_numbers(part.samples["hash"].tolist())
-    augment: Augment = PlainInput(start_preprocessing(recipe))
+    device = _batch_device(recipe)
+    augment: Augment = PlainInput(start_preprocessing(recipe), device)
     policy, feeders = chosen_policy(recipe.augment), _feeders(recipe, prepared)
     if policy.ops or policy.mix.is_on or recipe.train.grow == "on":
         threads = 1 if feeders else recipe.train.threads or torch.get_num_threads()
-        augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads)
+        device = None if ops_on_cpu(policy.ops) else device  # to wait for the device twice a batch costs more
+        augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads, device)
     choose = shuffled(hashes, recipe.train.seed)
     if recipe.train.balance == "sampling":
         choose = balanced(hashes, part.labels(), recipe.train.seed)
@@ -104,9 +107,9 @@ def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArr
     table = prepared.table.take(rows)
     return Loader(
         prepared.canvases.subset(rows),
-        task.targets(table),
+        task.targets(table) | {name: values[rows] for name, values in prepared.known.items()},
         hash_numbers(table.samples["hash"].tolist()),
-        PlainInput(start_preprocessing(recipe)),
+        PlainInput(start_preprocessing(recipe), _batch_device(recipe)),
         max(64, recipe.train.batch_size),
         workers=_feeders(recipe, prepared),
     )
@@ -121,6 +124,15 @@ def noise_batch(recipe: Recipe, table: Table, task: Task) -> Batch:
     affine = torch.eye(2, 3).expand(count, 2, 3)
     images = images.contiguous(memory_format=torch.channels_last)
     return Batch(images, targets, np.arange(count), keys, affine)
+
+
+def _batch_device(recipe: Recipe) -> torch.device | None:
+    """The GPU that batches are made on, from bytes; None: on the CPU, for Apple's mps too, which has no float64."""
+    device = choose_device(recipe.train.device)
+    if device.type != "cuda":
+        return None
+    # A thread that makes batches begins at the first GPU, whichever this process has taken.
+    return device if device.index is not None else torch.device("cuda", torch.cuda.current_device())
 
 
 def _feeders(recipe: Recipe, prepared: PreparedTable) -> int:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from tenfold.draws import epoch_order, hash_numbers
+from tenfold.environment import torch_threads
 from tenfold.estimate import Estimate, Units, units_of
 from tenfold.images.prepared import PreparedTable
 from tenfold.metrics.intervals import share
@@ -25,7 +26,6 @@ from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.data import rows_loader
-from tenfold.train.measure import torch_threads
 
 FEWEST_SAMPLED, MOST_SAMPLED = 200, 1000
 """Training images that are looked at: as many as there are validation images, within these bounds."""
@@ -134,11 +134,14 @@ class Examiner:
         assert self.task.scores is not None
         predictions: list[Prediction] = []
         loader = rows_loader(self.recipe, self.prepared, self.task, rows)
-        with torch_threads(self.threads):
+        was = self.model.training
+        self.model.eval()
+        with torch_threads(self.threads), torch.no_grad():
             for batch in loader.batches():
                 moved = batch.to(self.device)
                 with self.context():
-                    predictions += self.model.predict(moved.images, moved.affine)
+                    predictions += self.model.decode(self.model.batch_outputs(moved), moved.affine)
+        self.model.train(was)
         targets = {name: value.numpy() for name, value in loader.targets.items()}
         groups = self.prepared.table.samples["group"].to_numpy(object)[rows]
         return Outcome(*self.task.scores(predictions, targets), units_of(groups, len(rows)))

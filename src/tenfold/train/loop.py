@@ -19,16 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.draws import draw_keys
+from tenfold.environment import torch_threads
 from tenfold.errors import Interrupted, TrainingError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.loader import Loader
 from tenfold.models.contract import Losses, Model, Step
 from tenfold.recipe import Recipe
 from tenfold.run import resume_command
-from tenfold.train.checkpoint import Row, State, save_checkpoint
+from tenfold.train.checkpoint import Row, State, checkpoint_file, save_checkpoint
 from tenfold.train.diagnosis import say_diverged
 from tenfold.train.interrupt import catch_interrupt
-from tenfold.train.measure import precision_context, torch_threads
+from tenfold.train.measure import precision_context
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer, set_rate
 from tenfold.train.progress import Progress, Report, several
 from tenfold.train.ranks import Ranks
@@ -83,7 +84,7 @@ class Loop:
     @property
     def checkpoint(self) -> Path:
         """The file that training goes on from."""
-        return self.folder / "checkpoint" / "state.safetensors"
+        return checkpoint_file(self.folder)
 
     def run(self) -> None:
         """Train to the last epoch, the time limit or an early stop; the model then has the averaged weights.
@@ -119,7 +120,9 @@ class Loop:
         images, start = 0, time.perf_counter()
         cuts = self.train.plan(self.state.epoch).cuts
         for batch in self.train.batches(self.state.epoch, self.state.batch, self.ranks.rank, self.ranks.count):
-            rate = self.schedule.rate(self.state.step / self.total)
+            done = self.state.step / self.total
+            rate = self.schedule.rate(done)
+            self.model.learn(done)
             whole = cuts[self.state.batch + 1] - cuts[self.state.batch]
             began = time.perf_counter()
             losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
@@ -230,13 +233,11 @@ class Loop:
         return (self.schedule.work(state.epoch) - begun) * pace
 
     def _note_pace(self) -> None:
-        """Take the epoch that ends into the seconds of one at full size.
-
-        The latest epochs weigh most, since small images cost more than their pixels.
-        """
+        """Take the epoch that ends into the seconds of one at full size."""
         state = self.state
-        latest = (state.seconds - state.began) / self.schedule.share(state.epoch)
-        state.pace = self.ranks.first(0.7 * state.pace + 0.3 * latest if state.pace else latest)
+        state.times.append((self.schedule.size(state.epoch), state.seconds - state.began))
+        state.pace = self.ranks.first(self.schedule.measure_pace(state.times))
+        self.schedule.fixed = self.ranks.first(self.schedule.fixed)
         state.began = state.seconds
 
     def _fit_to_time(self) -> None:

@@ -6,11 +6,12 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
+from tenfold.environment import torch_threads
 from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
@@ -87,17 +88,6 @@ def _quickest(paces: list[Pace]) -> Pace:
     for later in paces[1:]:
         best = later if later.seconds < 0.9 * best.seconds else best
     return best
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """PyTorch's processor threads are `count` meanwhile; 0 leaves them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _thread_counts(given: int, device: torch.device) -> tuple[int, ...]:

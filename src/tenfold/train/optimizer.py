@@ -24,29 +24,27 @@ _SGD, _ADAMW = light(torch.optim.SGD), light(torch.optim.AdamW)
 def make_optimizer(step: Step, settings: TrainSettings) -> torch.optim.Optimizer:
     """The optimizer of one step; weights of one dimension (biases, normalization) do not decay.
 
-    Muon is for the kernels of hidden convolutions; all else is stepped by AdamW, at an eighth of its rate.
+    Muon is for the kernels of hidden convolutions; all else is stepped by AdamW, at an eighth of its rate. The step's
+    own `rates` come on top.
     """
-    weights = [weight for weight in step.parameters if weight.requires_grad]
     with_muon = settings.optimizer == "muon"
-    kernels = [weight for weight in weights if with_muon and weight.ndim == 4 and weight.shape[1] > _FEW_INPUTS]
-    taken = {id(weight) for weight in kernels}
-    others = [weight for weight in weights if id(weight) not in taken]
-    factor = _REST if with_muon else 1.0
-    groups = [
-        _group(kernels, settings.weight_decay, 1.0, True),
-        _group([weight for weight in others if weight.ndim > 1], settings.weight_decay, factor, False),
-        _group([weight for weight in others if weight.ndim <= 1], 0.0, factor, False),
+    rest = _REST if with_muon else 1.0
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+    for weight, rate in zip(step.parameters, step.rates or [1.0] * len(step.parameters), strict=True):
+        if not weight.requires_grad:
+            continue
+        orthogonal = with_muon and weight.ndim == 4 and weight.shape[1] > _FEW_INPUTS
+        decay = settings.weight_decay if weight.ndim > 1 else 0.0
+        groups.setdefault((decay, rate if orthogonal else rate * rest, orthogonal), []).append(weight)
+    made = [
+        {"params": weights, "weight_decay": decay, "factor": factor, "orthogonal": orthogonal}
+        for (decay, factor, orthogonal), weights in groups.items()
     ]
-    groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
-        return _SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, foreach=True)
-    made = Muon if with_muon else _ADAMW
-    return made(groups, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
-
-
-def _group(weights: list[nn.Parameter], decay: float, factor: float, orthogonal: bool) -> dict[str, object]:
-    return {"params": weights, "weight_decay": decay, "factor": factor, "orthogonal": orthogonal}
+        return _SGD(made, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, foreach=True)
+    kind = Muon if with_muon else _ADAMW
+    return kind(made, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

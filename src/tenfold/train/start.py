@@ -6,14 +6,16 @@ import csv
 import io
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,6 +23,7 @@ from torch import Tensor
 from tenfold.environment import describe_environment
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
+from tenfold.images.batch import Batch
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table, load_table, write_table
@@ -32,7 +35,7 @@ from tenfold.run import Run, read_card, resume_command, write_json, write_weight
 from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
 from tenfold.train.calibrate import calibrate
-from tenfold.train.checkpoint import Row, State, load_checkpoint
+from tenfold.train.checkpoint import Row, State, checkpoint_file, load_checkpoint
 from tenfold.train.choose import choose_device, choose_mixing, choose_settings, fresh_model, make_card
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
 from tenfold.train.diagnosis import diagnose
@@ -43,6 +46,8 @@ from tenfold.train.plan import Plan
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import Ranks, join_ranks
 from tenfold.train.schedule import Schedule
+
+Known = Callable[[PreparedTable], dict[str, NDArray[np.generic]]]
 
 _BEST = Path("checkpoint") / "best.safetensors"
 _EARLIER = Path("checkpoint") / "earlier.safetensors"
@@ -57,12 +62,14 @@ def train_model(
     task: str = "classification",
     progress: Report = no_report,
     findings: dict[str, Any] | None = None,
+    known: Known | None = None,
 ) -> Run:
     """Train the recipe's model on the table's training part and leave a run in the folder `out`.
 
     The table needs its parts (`split_table`); samples without a part are not used. The test part is only noted: its
     images are hashed where that was not done before, and never decoded. Ctrl-C saves and raises Interrupted;
     `resume_training(out)` goes on. `findings` are those of a check, as their `to_json` gives them, for the report.
+    `known` gives what was computed of the images before, as frozen features.
 
     Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
     images cannot be read; TrainingError where a loss is no longer finite.
@@ -95,10 +102,14 @@ def train_model(
     plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0)
     seen = np.flatnonzero(table.samples["part"] != "test")
     prepared = prepare_images(table.take(seen), plan.recipe, progress)
+    prepared = replace(prepared, known=known(prepared)) if known else prepared
     table = table.take(np.setdiff1d(np.arange(len(table)), np.delete(seen, prepared.rows)))
     plan.recipe = with_statistics(plan.recipe, prepared)
     card = make_card(plan.recipe, prepared.table.part("train"), task)
     model = fresh_model(card, plan.recipe)
+    if weights := model.load_pretrained():
+        card["weights"] = weights
+        progress(Progress("note", f"Weights: {weights['origin']}; licence {weights['licence']}; {weights['note']}"))
     progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, plan.recipe.image.size)}"))
     plan.settle_epochs()
     plan.recipe = choose_mixing(plan.recipe)
@@ -170,6 +181,8 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
     if prepared.unreadable:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
     model = fresh_model(card, recipe)
+    if not checkpoint_file(folder).exists():
+        model.load_pretrained()
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
     _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
     return Run(folder)
@@ -188,8 +201,11 @@ def _run_loop(
     """Train from `state`, or from the checkpoint where there is one, to the run's last file."""
     device = choose_device(recipe.train.device)
     schedule = Schedule(recipe, recipe.train.epochs)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    if not checkpoint_file(folder).exists():
+        model.eval().begin(_as_they_are(recipe, prepared, task, device))
     loop = Loop(
-        model=model.to(device).to(memory_format=torch.channels_last),
+        model=model,
         recipe=recipe,
         schedule=schedule,
         train=training_loader(recipe, prepared, task, schedule.size),
@@ -237,9 +253,7 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if loop.state.best_loss is not None:
         loop.ranks.wait()
         model.load_state_dict(_load_weights(folder / _BEST, loop.device))
-    fitting = plain_loader(recipe, prepared, task, "train")
-    if fitting is not None:
-        model.eval().fit(batch.to(loop.device) for batch in fitting.batches())
+    model.eval().fit(_as_they_are(recipe, prepared, task, loop.device))
     if not loop.ranks.is_first:
         return
     rows = loop.state.rows
@@ -258,6 +272,13 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if recipe.train.minutes:  # whoever repeats the run trains as long as it did, whatever the machine
         write_recipe(recipe.change(train={"epochs": loop.state.epoch, "minutes": 0.0}), folder / "recipe.toml")
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _as_they_are(recipe: Recipe, prepared: PreparedTable, task: Task, device: torch.device) -> Iterator[Batch]:
+    """One pass over the training part without augmentation."""
+    loader = plain_loader(recipe, prepared, task, "train")
+    for batch in loader.batches() if loader else ():
+        yield batch.to(device)
 
 
 def _look_back(loop: Loop, examiner: Examiner) -> tuple[Measured | None, tuple[int, Outcome] | None]:

@@ -1,0 +1,388 @@
+"""tenfold gallery: who is in an image, of those who are enrolled, or none of them; are two the same one?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from tenfold.commands.options import Share, Whole
+from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
+from tenfold.errors import DataError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.transfer.embed import Embedded, Embedder
+    from tenfold.transfer.gallery import Found, Gallery
+
+OPTIONS = {
+    "enroll": ("--as", "--false-accept", "--backbone", "--weights", "--reader"),
+    "identify": ("--top-k", "--weights"),
+    "verify": ("--as", "--weights"),
+    "remove": ("--image",),
+    "show": (),
+}
+"""What can be done, and the options that it takes besides --json."""
+
+BACKBONE = "efficientnet-lite0"
+NOBODY = "none of these"
+MOST_LISTED = 30
+"""Identities that a terminal lists; --json lists every one."""
+
+
+def gallery(
+    action: str,
+    gallery: Path,
+    /,
+    *items: str,
+    as_: Annotated[str, Parameter(name="--as")] = "",
+    image: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    top_k: Whole | None = None,
+    false_accept: Share | None = None,
+    backbone: str = "",
+    weights: str = "",
+    reader: str = "",
+    json: bool = False,
+) -> int:
+    """Enroll people, plants or parts by a few images each, and find them, or none of them, in others.
+
+    Nothing is trained: a pretrained network turns each image into an embedding, and
+    images of one identity lie close together. The threshold from which on an image
+    counts as somebody's is fitted for a share of strangers that may be accepted, on
+    the gallery's own images, where each identity in turn plays the stranger; so are
+    the error rates that are shown. Three identities are the least, and a hundred
+    support a share of 1 %.
+
+    enroll makes a gallery or adds to it. verify says whether an image is of the
+    identity --as, or two images are of one, enrolled or not; its exit code is 1
+    where not. An image that cannot be read is named on stderr and left out; the
+    exit code is then 1.
+
+    For example:
+
+        tenfold gallery enroll team people --false-accept 5%
+        tenfold gallery enroll team people --backbone mobilefacenet --weights MobileFaceNet.onnx
+        tenfold gallery enroll team anna-1.jpg anna-2.jpg --as Anna
+        tenfold gallery identify team door.jpg --top-k 3
+        tenfold gallery verify team door.jpg --as Anna
+        tenfold gallery verify team one.jpg other.jpg
+        tenfold gallery remove team Anna
+        tenfold gallery show team
+
+    Parameters
+    ----------
+    action
+        enroll, identify, verify, remove or show.
+    gallery
+        The gallery's folder.
+    items
+        To enroll: a folder with a folder for each identity, a listing with path,label, or with --as images and folders
+        of images. To identify: images, or folders of them. To verify: two images, or one with --as. To remove:
+        identities.
+    as_
+        Whose images these are, or are said to be.
+    image
+        Images to remove from the gallery, each the same file that was enrolled.
+    top_k
+        How many identities an image, the most alike first; 1 where it is not given.
+    false_accept
+        The share of strangers' images that may be accepted: 1% or 0.01; 1 % where it was never given.
+    backbone
+        The pretrained network of a new gallery; efficientnet-lite0 where it is not given.
+    weights
+        A file with its weights. Give it again where it has moved since.
+    reader
+        How to read what is enrolled; auto, which looks at the path, where it is not given.
+    json
+        Print one JSON object.
+    """
+    if action not in OPTIONS:
+        raise unknown("The first argument of tenfold gallery", action, OPTIONS)
+    given = {
+        "--as": as_,
+        "--image": image,
+        "--top-k": top_k,
+        "--false-accept": false_accept,
+        "--backbone": backbone,
+        "--weights": weights,
+        "--reader": reader,
+    }
+    for name, value in given.items():
+        if value not in (None, "", ()) and name not in OPTIONS[action]:
+            takers = " and ".join(each for each, options in OPTIONS.items() if name in options)
+            raise UsageError(f"tenfold gallery {action} takes no {name}; it is for {takers}.")
+    if action == "enroll":
+        read = partial(_to_enroll, items, as_, reader)
+        return _enroll(gallery, read if items else None, false_accept, backbone, weights, json)
+    if action == "identify":
+        return _identify(gallery, items, 1 if top_k is None else top_k, weights, json)
+    if action == "verify":
+        return _verify(gallery, items, as_, weights, json)
+    if action == "remove":
+        return _remove(gallery, items, image, json)
+    if items:
+        raise UsageError(f"tenfold gallery show takes the gallery alone, not {items[0]!r} as well.")
+    return _show(gallery, json)
+
+
+def _enroll(
+    folder: Path,
+    read: Callable[[], tuple[Table, list[str]]] | None,
+    false_accept: float | None,
+    backbone: str,
+    weights: str,
+    json: bool,
+) -> int:
+    from tenfold.transfer.gallery import new_gallery
+    from tenfold.transfer.gallery_folder import save_gallery
+
+    standing = _standing(folder)
+    if read is None and (standing is None or false_accept is None):
+        raise UsageError("Say whom to enroll: a folder with a folder for each identity, or images with --as NAME.")
+    table, lost = read() if read else (None, [])
+    embedder = _embedder(standing, backbone, weights)
+    known = standing or new_gallery(embedder.origin)
+    if false_accept is not None:
+        known = known.refit(false_accept)
+    before = len(known.labels)
+    if table is not None:
+        known, unreadable = _with_images(known, table, embedder)
+        lost = [*lost, *unreadable]
+    save_gallery(known, folder)
+    enrolled = len(known.labels) - before
+    if json:
+        show_json(_summary(folder, known) | {"enrolled": enrolled, "unreadable": lost})
+    else:
+        print(f"Enrolled {enrolled} images. {_size(folder, known)}")
+        _tell(known)
+        if known.points:
+            next_command("tenfold", "gallery", "identify", folder, "photo.jpg")
+    return 1 if lost else 0
+
+
+def _with_images(known: Gallery, table: Table, embedder: Embedder) -> tuple[Gallery, Sequence[str]]:
+    """The gallery with a table's images, and why some cannot be read."""
+    images, notes = known.not_enrolled(table)
+    for note in notes:
+        say(note)
+    if not len(images):
+        return known, ()
+    found = _embedded(embedder, images)
+    labels, hashes = (found.table.samples[column].tolist() for column in ("label", "hash"))
+    grown = known.enroll(found.vectors, labels, hashes)
+    for name in dict.fromkeys([*table.classes, *images.samples["label"]]):
+        if name not in grown.identities:
+            say(f"No image of {name} can be read, so {name} is not enrolled.")
+    return grown, found.unreadable
+
+
+def _identify(folder: Path, items: Sequence[str], top_k: int, weights: str, json: bool) -> int:
+    from tenfold.transfer.gallery_folder import load_gallery
+
+    if top_k < 1:
+        raise UsageError(f"--top-k must be at least 1, not {top_k}.")
+    if not items:
+        raise UsageError("Say what to identify: images, or folders of them.")
+    known = load_gallery(folder)
+    point = known.point("identify")
+    found = _look_at(known, items, weights)
+    sources = found.table.samples["source"].tolist()
+    answers = list(zip(sources, known.identify(found.vectors, top_k), strict=True))
+    if json:
+        images = [{"path": path, "identity": answer.identity, "top": _ranked(answer)} for path, answer in answers]
+        limits = {"threshold": point.threshold, "false_accept": point.false_accept}
+        show_json({"gallery": folder, **limits, "images": images, "unreadable": found.unreadable})
+    else:
+        places = range(2, min(top_k, len(known.identities)) + 1)
+        header = ["Path", "Identity", "Nearest", "Score"]
+        header += [f"{word} {place}" for place in places for word in ("Nearest", "Score")]
+        rows = [(path, answer.identity or NOBODY, *chain.from_iterable(answer.top)) for path, answer in answers]
+        show_table(header, rows)
+        share = f"{_percent(point.false_accept)} of strangers' images are expected to reach"
+        print(f"Named from a score of {point.threshold:.3f} on, which {share}.")
+    return 1 if found.unreadable else 0
+
+
+def _ranked(answer: Found) -> list[dict[str, object]]:
+    return [{"identity": name, "score": score} for name, score in answer.top]
+
+
+def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: bool) -> int:
+    from tenfold.transfer.gallery_folder import load_gallery
+
+    if len(items) != (1 if name else 2):
+        raise UsageError(
+            f"verify takes two images, or one image and --as with whose it is said to be, not {len(items)}."
+        )
+    known = load_gallery(folder)
+    known.point("verify_images")
+    found = _look_at(known, items, weights)
+    if found.unreadable:
+        raise DataError(found.unreadable[0])
+    if len(found.vectors) != len(items):
+        raise UsageError("verify takes single images, not folders.")
+    verdict = known.verify_identity(found.vectors[0], name) if name else known.verify_images(*found.vectors)
+    limits = {"threshold": verdict.point.threshold, "false_accept": verdict.point.false_accept}
+    if json:
+        show_json({"gallery": folder, "as": name or None, "same": verdict.same, "score": verdict.score, **limits})
+    else:
+        whose = f"{items[0]} is{'' if verdict.same else ' not'} {name}" if name else ""
+        both = f"{items[0]} and {items[-1]} are{'' if verdict.same else ' not'} the same one"
+        share = f"{_percent(verdict.point.false_accept)} of pairs of two identities are expected to reach that"
+        print(f"{whose or both}: score {verdict.score:.3f}, threshold {verdict.point.threshold:.3f}; {share}.")
+    return 0 if verdict.same else 1
+
+
+def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bool) -> int:
+    from tenfold.images.content import content_hash, read_bytes
+    from tenfold.transfer.gallery_folder import load_gallery, save_gallery
+
+    if not names and not images:
+        raise UsageError("Say whom to remove: identities, or with --image images.")
+    known = load_gallery(folder)
+    hashes = {content_hash(read_bytes(path)): path for path in images}
+    for digest, path in hashes.items():
+        if digest not in known.hashes:
+            raise UsageError(f"{path} is not enrolled in {folder}, so it cannot be removed.")
+    left = known.remove(names, hashes)
+    save_gallery(left, folder)
+    removed = len(known.labels) - len(left.labels)
+    gone = [name for name in known.identities if name not in left.identities]
+    if json:
+        show_json(_summary(folder, left) | {"removed": removed, "gone": gone})
+    else:
+        print(f"Removed {removed} images{' and with them ' + ', '.join(gone) if gone else ''}. {_size(folder, left)}")
+        _tell(left)
+    return 0
+
+
+def _show(folder: Path, json: bool) -> int:
+    from tenfold.transfer.gallery_folder import load_gallery
+
+    known = load_gallery(folder)
+    if json:
+        show_json(_summary(folder, known))
+        return 0
+    counts = list(known.counts().items())
+    more = len(counts) - MOST_LISTED
+    show_table(("Identity", "Images"), counts[:MOST_LISTED])
+    if more > 0:
+        print(f"... and {more} more; --json lists every one.\n")
+    print(_size(folder, known))
+    _tell(known)
+    return 0
+
+
+def _standing(folder: Path) -> Gallery | None:
+    """The gallery that is there; None where one can be made. Raises UsageError for a folder of something else."""
+    from tenfold.transfer.gallery_folder import is_gallery, load_gallery
+
+    if is_gallery(folder):
+        return load_gallery(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there and is no gallery; give a gallery, or a new folder.")
+    return None
+
+
+def _embedder(standing: Gallery | None, backbone: str, weights: str) -> Embedder:
+    """The network that was asked for, which must be the gallery's; without a word the gallery's own."""
+    from tenfold.transfer import embed
+
+    file = str(Path(weights).expanduser().absolute()) if weights else ""
+    if standing is not None and not backbone:
+        backbone, file = standing.origin.backbone, file or standing.origin.file
+    with waiting("Loading the network"):
+        embedder = embed.load_embedder(backbone or BACKBONE, file)
+    if standing is not None:
+        standing.refuse_other(embedder.origin)
+    return embedder
+
+
+def _to_enroll(items: Sequence[str], name: str, reader: str) -> tuple[Table, list[str]]:
+    """Images with hashes and whose they are, and why others have no hash."""
+    from dataclasses import replace
+
+    from tenfold.images.content import hashed
+    from tenfold.images.readers import read_images, read_table
+    from tenfold.images.readers.labels import composed
+
+    if name:
+        if reader or not name.strip():
+            raise UsageError("--as takes a name, and is for images and folders of them, which need no --reader.")
+        table = read_images(items)
+        table = table.assign(label=[composed(name.strip())] * len(table))
+    elif len(items) > 1:
+        raise UsageError(f"Enroll one folder or listing at a time, or say with --as whose these {len(items)} are.")
+    else:
+        table = read_table(items[0], reader or "auto")
+    for note in table.notes:
+        say(note)
+    table = hashed(replace(table, notes=()))
+    lost = [note.removeprefix("Left out: ") for note in table.notes]
+    for reason in lost:
+        say(f"error: {reason}")
+    return table, lost
+
+
+def _look_at(known: Gallery, items: Sequence[str], weights: str) -> Embedded:
+    """Embeddings of files and folders by the gallery's network; those that cannot be read are told of."""
+    from tenfold.images.readers import read_images
+
+    table = read_images(items)
+    for note in table.notes:
+        say(note)
+    return _embedded(_embedder(known, "", weights), table)
+
+
+def _embedded(embedder: Embedder, table: Table) -> Embedded:
+    with waiting(f"Looking at {len(table)} images"):
+        found = embedder.embed(table)
+    for reason in found.unreadable:
+        say(f"error: {reason}")
+    return found
+
+
+def _tell(known: Gallery) -> None:
+    """What the thresholds are worth, and where the network's weights come from."""
+    from tenfold.transfer.thresholds import FEWEST_IDENTITIES, QUESTIONS
+
+    print(f"Network: {known.origin.weights}.\n")
+    if not known.points:
+        print(
+            f"No threshold yet: at least {FEWEST_IDENTITIES} identities must be enrolled, so that some play strangers."
+        )
+    for question, point in known.points.items():
+        asked = QUESTIONS[question].capitalize()
+        others = "strangers" if question == "identify" else "pairs of two identities"
+        limit = f"from {point.threshold:.3f} on, fitted for {_percent(point.false_accept)} of {others}"
+        show_figures(point.figures, f"{asked}: yes {limit}")
+    worst = max((point.false_accept for point in known.points.values()), default=0.0)
+    if worst > known.false_accept:
+        say(
+            f"{len(known.identities)} identities support a false accept rate of {_percent(worst)} at best, not the "
+            f"{_percent(known.false_accept)} that was asked for; {math.ceil(1 / known.false_accept)} would."
+        )
+
+
+def _summary(folder: Path, known: Gallery) -> dict[str, Any]:
+    return {
+        "gallery": folder,
+        "images": len(known.labels),
+        "identities": known.counts(),
+        "network": known.origin,
+        "false_accept": known.false_accept,
+        "thresholds": known.points,
+    }
+
+
+def _size(folder: Path, known: Gallery) -> str:
+    return f"{folder} has {len(known.identities)} identities and {len(known.labels)} images."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"

@@ -1,0 +1,151 @@
+"""tenfold weights: the pretrained weights that are here, and how others come here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tenfold.commands.output import console, show_json, show_table
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from tenfold.models.weights.fetch import Watch
+    from tenfold.models.weights.places import Found
+
+
+def weights(
+    action: Literal["list", "fetch", "import"] = "list", name: str = "", file: Path | None = None, *, json: bool = False
+) -> int:
+    """List the pretrained weights that are known and here, fetch some, or import a file brought from elsewhere.
+
+    Weights are looked for in Tenfold's cache, in Python packages that hold them,
+    and in the folders of torch.hub (TORCH_HOME) and of the Hugging Face hub
+    (HF_HOME). With HF_HUB_OFFLINE=1 nothing is downloaded. A download that broke
+    off goes on where it was; every file is checked by its hash.
+
+    For example:
+
+        tenfold weights list
+        tenfold weights fetch vgg16
+        tenfold weights fetch torchvision:resnet18
+        tenfold weights import vgg16 vgg16-397923af.pth
+
+    Parameters
+    ----------
+    action
+        What to do.
+    name
+        The network whose weights are meant, for fetch and import.
+    file
+        The file to import.
+    json
+        Print one JSON object.
+    """
+    if (action == "list") != (not name) or (action == "import") != (file is not None):
+        raise UsageError(
+            "tenfold weights takes list, fetch NAME or import NAME FILE, "
+            f"not {' '.join(filter(None, (action, name, str(file or ''))))!r}."
+        )
+    if action == "list":
+        return _list(json)
+    found = _fetch(name) if file is None else _import(name, file)
+    origin = found.published.origin(found.sha256)
+    if json:
+        show_json({"path": found.path, **origin.to_json()})
+        return 0
+    print(origin)
+    print(f"Here: {found.path}")
+    return 0
+
+
+def _list(json: bool) -> int:
+    from tenfold.models.weights.places import look_for, weights_folder
+    from tenfold.models.weights.published import PUBLISHED
+
+    rows: list[dict[str, Any]] = []
+    for published in PUBLISHED:
+        found = look_for(published)
+        path = found.path if found else None
+        rows.append({**asdict(published), "sha256": found.sha256 if found else published.sha256, "path": path})
+    rows += _others({published.backbone for published in PUBLISHED})
+    if json:
+        show_json({"folder": weights_folder(), "weights": rows})
+        return 0
+    header = ("Network", "File", "MB", "sha256", "Licence", "Here")
+    cells = [
+        (
+            row["backbone"],
+            row["file"],
+            f"{row['megabytes']:.0f}",
+            row["sha256"][:8],
+            row["licence"],
+            row["path"] or "no",
+        )
+        for row in rows
+    ]
+    show_table(header, cells)
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        if row["note"]:
+            notes.setdefault(row["note"], []).append(row["backbone"])
+    for note, names in notes.items():
+        print(f"{', '.join(dict.fromkeys(names))}: {note}.")
+    print("Any network of torchvision or timm can be fetched as torchvision:NAME or timm:NAME.")
+    return 0
+
+
+def _others(known: set[str]) -> Iterator[dict[str, Any]]:
+    """What the own cache keeps of torchvision's and timm's networks."""
+    from tenfold.models.weights.places import file_hash, weights_folder
+    from tenfold.models.weights.published import published_files
+
+    for path in sorted(weights_folder().glob("*/*")):
+        name = path.parent.name.replace("--", ":")
+        if name not in known and path.suffix != ".part" and not path.name.startswith("."):
+            for published in published_files(name):
+                if published.file == path.name:
+                    size = path.stat().st_size / 1e6
+                    yield {**asdict(published), "sha256": file_hash(path), "megabytes": size, "path": path}
+
+
+def _fetch(name: str) -> Found:
+    from tenfold.models.backbones import BACKBONES
+    from tenfold.models.weights import fetch_weights
+
+    _check_name(name, BACKBONES)
+    with _bar(name) as watch:
+        return fetch_weights(name, watch)
+
+
+def _import(name: str, file: Path) -> Found:
+    """Kept only if the network can be made with it."""
+    from tenfold.models.backbones import BACKBONES, make_backbone
+    from tenfold.models.weights import keep_weights
+
+    _check_name(name, BACKBONES)
+    make_backbone(name, file)
+    return keep_weights(name, file)
+
+
+def _check_name(name: str, known: dict[str, Any]) -> None:
+    from tenfold.errors import unknown
+
+    if name.partition(":")[0] not in known:
+        raise unknown("The network", name, known)
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Watch]:
+    """A bar on a terminal: bytes, speed and time left."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console(sys.stderr), transient=True, disable=not sys.stderr.isatty()
+    ) as bars:
+        task = bars.add_task(name, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total or None)

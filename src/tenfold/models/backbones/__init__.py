@@ -1,0 +1,103 @@
+"""Backbones: convolutional networks without their classifiers, pretrained or bare.
+
+backbone.py           what every backbone is: maps, features, stages
+inverted_residual.py  the block of the mobile networks
+efficientnet_lite.py  EfficientNet-Lite 0 to 2; the first is built in
+mobilenet.py          MobileNetV2
+mobilefacenet.py      MobileFaceNet, which embeds faces
+vgg.py                VGG-16
+own.py                the networks that Tenfold trains from scratch, out of a run
+from_torchvision.py   torchvision:NAME
+from_timm.py          timm:NAME
+from_onnx.py          any ONNX graph that gives one vector an image, frozen
+
+To add a network: write a file here with a subclass of `Backbone` and add its line to BACKBONES, and those of its
+weights to PUBLISHED in ../weights/published.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tenfold.errors import UsageError, unknown
+from tenfold.images.preprocess import Preprocessing
+from tenfold.models.backbones.backbone import Backbone
+from tenfold.models.backbones.efficientnet_lite import EfficientNetLite
+from tenfold.models.backbones.from_onnx import OnnxNetwork
+from tenfold.models.backbones.from_timm import TimmNetwork
+from tenfold.models.backbones.from_torchvision import TorchvisionNetwork
+from tenfold.models.backbones.mobilefacenet import MobileFaceNet
+from tenfold.models.backbones.mobilenet import MobileNetV2
+from tenfold.models.backbones.own import OWN, own_backbone
+from tenfold.models.backbones.vgg import VGG16
+from tenfold.models.weights.places import file_hash, find_published
+from tenfold.models.weights.published import Origin, origin_of
+
+__all__ = ["BACKBONES", "Backbone", "backbone_of_run", "bare_backbone", "make_backbone"]
+
+BackboneMaker = Callable[[str], Backbone]
+"""Makes the network of that whole name, with weights that were never trained."""
+
+BACKBONES: dict[str, BackboneMaker] = {
+    "efficientnet-lite0": EfficientNetLite,
+    "efficientnet-lite1": EfficientNetLite,
+    "efficientnet-lite2": EfficientNetLite,
+    "mobilenetv2": MobileNetV2,
+    "mobilenetv2-google": MobileNetV2,
+    "mobilefacenet": MobileFaceNet,
+    "vgg16": VGG16,
+    "torchvision": TorchvisionNetwork,
+    "timm": TimmNetwork,
+    "onnx": OnnxNetwork,
+}
+"""Name -> how it is made. What needs to be said beside the name follows a colon: "torchvision:resnet18"."""
+
+
+def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Origin]:
+    """A pretrained backbone in evaluation mode, and whose weights it has; built again by `bare_backbone(its .name)`.
+
+    `name` is a key of BACKBONES, "torchvision:NAME" or "timm:NAME"; "onnx" needs `weights`. `weights` is a file as
+    `read_tensors` reads it; without it the published weights are taken, which must be on this machine. Raises
+    UsageError for a name that is not known, DataError where weights are not here (the text says how to get them) or
+    do not fit.
+    """
+    backbone = bare_backbone(name)
+    if weights is None:
+        found = find_published(name)
+        backbone.take(found.path)
+        return backbone.eval(), found.published.origin(found.sha256)
+    backbone.take(weights)
+    return backbone.eval(), origin_of(name, file_hash(weights), weights.name)
+
+
+def bare_backbone(name: str) -> Backbone:
+    """The network of that name with weights that were never trained: what a run's weights are loaded into."""
+    family = name.partition(":")[0]
+    if family not in BACKBONES:
+        raise unknown("The backbone", name, BACKBONES)
+    return BACKBONES[family](name)
+
+
+def backbone_of_run(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
+    """The backbone inside an earlier run, from its model.json and its model.safetensors, in evaluation mode.
+
+    That is the convolutional part of a network trained from scratch, or the backbone that the run had itself, as it
+    was trained there; with the run's preprocessing. Raises UsageError for a run whose model has none.
+    """
+    settings = card["settings"]
+    if "backbone" in settings:
+        backbone = bare_backbone(settings["backbone"])
+        inside = {key.removeprefix("backbone."): value for key, value in tensors.items() if key.startswith("backbone.")}
+        backbone.load_state_dict(inside)
+        backbone.preprocessing = Preprocessing.from_json(card["preprocessing"])
+    elif card["architecture"] in OWN:
+        backbone = own_backbone(card, tensors)
+    else:
+        raise UsageError(
+            f"--init must be a run with a backbone or with one of {', '.join(OWN)}, not with {card['architecture']}."
+        )
+    return backbone.eval()

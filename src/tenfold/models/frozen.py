@@ -1,0 +1,142 @@
+"""FrozenClassifier: a pretrained network that stays as it is, and a head that is fitted to its features at once.
+
+The whole way from pixels to logits, so that a run of it predicts and exports like any other.
+
+Shapes: N images, C channels, S pixels of an image's side, T of a view's side, V views, D features, K classes.
+
+    images                                     [N, C, S, S]
+    views: squares, some mirrored, V times     [N, C, T, T]
+    backbone, frozen                           [N, V, D]
+    head: centered, length 1, mean of views    [N, D]
+          weighted sums, or nearest neighbors  [N, K]
+
+After Donahue et al., "DeCAF: a deep convolutional activation feature for generic visual recognition", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tenfold.errors import DataError
+from tenfold.images.batch import Batch
+from tenfold.models.backbones import Backbone, bare_backbone, make_backbone
+from tenfold.models.classifier import Classifier
+from tenfold.models.contract import Losses, Pretrained, Step, Usual
+from tenfold.models.heads import choose_strength, fit_head, make_head
+from tenfold.models.layers import soft_accuracy, soft_cross_entropy
+from tenfold.models.views import cut_view, find_views
+from tenfold.models.weights import Origin
+
+KNOWN = "features"
+"""Name of a batch's features float32 [N, V, D] among its targets, where they were computed before."""
+
+
+class FrozenClassifier(Classifier):
+    """A frozen backbone and a head.
+
+    Settings: "backbone" (its name), "weights" (a file, or empty), "views" (a name in VIEWS), "crop" (pixels of a view's
+    side, 0: the whole image), "head" (a name in HEADS), "strength" and "sharpness" (0: chosen by `choose_strength`) and
+    "spread" (see `fit_head`). Its network has the weights of a backbone only after `load_pretrained`, or as a run
+    stores them.
+    """
+
+    usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=160, margin=1.0, policy="none")
+    sections: ClassVar[tuple[str, ...]] = ("model", "transfer")
+
+    def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
+        super().__init__(channels, classes, settings)
+        self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
+        self.views = find_views(settings["views"])
+        self.head = make_head(settings["head"], self.backbone.width, len(classes), settings["strength"])
+
+    @classmethod
+    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
+        """Of the backbone's weights."""
+        return pretrained_backbone(settings)
+
+    def load_pretrained(self) -> dict[str, Any]:
+        """Load the backbone's weights, as `load_backbone` does."""
+        return load_backbone(self.backbone, self.settings)
+
+    def features(self, images: Tensor) -> Tensor:
+        """[N, C, S, S] -> [N, V, D]."""
+        size = self.settings["crop"] or images.shape[2]
+        return torch.stack([self.backbone.features(cut_view(images, view, size)) for view in self.views], 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def batch_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What `outputs` gives for the batch's images, from their features where these are known."""
+        known = batch.targets.get(KNOWN)
+        return self.outputs(batch.images) if known is None else {"logits": self.head(known)}
+
+    def losses(self, batch: Batch) -> Losses:
+        logits, label = self.batch_outputs(batch)["logits"], batch.targets["label"]
+        return Losses(
+            {"loss": soft_cross_entropy(logits, label, 0.0, None)}, {"accuracy": soft_accuracy(logits, label)}
+        )
+
+    def train(self, mode: bool = True) -> FrozenClassifier:
+        """Training mode never reaches the backbone, whose batch normalization keeps its statistics."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def steps(self) -> list[Step]:
+        return []
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Fit the head, of the strength and sharpness that the settings say, or that are chosen here."""
+        features, labels = [], []
+        for batch in batches:
+            known = batch.targets.get(KNOWN)
+            features.append((self.features(batch.images) if known is None else known).float().cpu().numpy())
+            labels.append(batch.targets["label"].argmax(1).cpu().numpy())
+        rows, truth = np.concatenate(features), np.concatenate(labels)
+        name, classes, spread = self.settings["head"], len(self.classes), self.settings["spread"]
+        strength, sharpness = self.settings["strength"], self.settings["sharpness"]
+        if not strength:
+            found = choose_strength(name, rows, truth, classes, spread=spread)
+            strength, sharpness = found.strength, sharpness or found.sharpness
+        head = fit_head(name, rows, truth, classes, strength, sharpness=sharpness or 1.0, spread=spread)
+        self.head = head.to(self.head.center.device)
+
+
+def pretrained_backbone(settings: dict[str, Any]) -> Pretrained:
+    """What the weights want that a recipe's [transfer] names: its "backbone" and "weights"."""
+    backbone, _ = _made(settings)
+    return Pretrained(backbone.preprocessing, backbone.name)
+
+
+def load_backbone(backbone: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
+    """Put pretrained weights into a backbone; gives what the run's model.json says of them under "weights".
+
+    Of the settings "backbone" and "weights" count, as for `make_backbone`. Raises what that raises.
+    """
+    pretrained, origin = _made(settings)
+    try:
+        backbone.load_state_dict(pretrained.state_dict())
+    except RuntimeError as error:
+        raise DataError(
+            f"The weights of {origin.name} do not fit the backbone {settings['backbone']!r} of this model "
+            f"({' '.join(str(error).split())}); name the backbone that they are of."
+        ) from error
+    return {
+        "origin": f"{origin.name}, {origin.source}",
+        "licence": origin.licence,
+        "sha256": origin.sha256,
+        "note": origin.note,
+    }
+
+
+def _made(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
+    return make_backbone(settings["backbone"], Path(settings["weights"]) if settings["weights"] else None)

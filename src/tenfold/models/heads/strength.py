@@ -1,0 +1,129 @@
+"""How strongly to regularize, and how sharp to be: chosen on images that a head was not fitted on.
+
+The images of every fold are answered by heads that were fitted on the other folds. Which images make a fold is given,
+so that it can keep together what belongs together. A sharpness is fitted on what was answered to all folds but the
+one that it is used for, so that no image's own answer is among those; the heads differ, but are of one procedure.
+
+Shapes: N images, V views, D features, K classes, R repeats of the folds, S strengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tenfold.errors import UsageError
+from tenfold.metrics.calibration import probabilities
+from tenfold.metrics.probability import hits, log_losses
+from tenfold.models.heads.fits import find_head, fit_path
+from tenfold.models.heads.head import unit_rows
+from tenfold.models.heads.sharpness import fit_sharpness
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What heads of one kind and strength answered to images that they were not fitted on."""
+
+    strength: float
+    sharpness: float
+    """Fitted to all of these answers: that of a head that is fitted to all images."""
+    probability: NDArray[np.float64]
+    """[N, K], the mean over the repeats."""
+    loss: NDArray[np.float64]
+    """[N], the log loss, the mean over the repeats."""
+    hits: NDArray[np.float64]
+    """[N], the share of the repeats in which the answer was right."""
+
+
+def held_out_answers(
+    name: str,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    classes: int,
+    *,
+    spread: bool = False,
+    before_fit: Callable[[], None] = lambda: None,
+) -> list[Answers]:
+    """The answers of a kind of head with each of its strengths, from strong to weak: S of them.
+
+    features  float32 [N, V, D]
+    labels    int64 [N], 0 to `classes` - 1
+    folds     int64 [R, N], the fold of each image, at least two a repeat
+    spread    as for `fit_head`
+
+    `before_fit` is called before each fit, and may raise to stop. Raises UsageError for folds that are not as said.
+    """
+    kind = find_head(name)
+    if folds.ndim != 2 or folds.shape[1] != len(labels) or any(len(np.unique(row)) < 2 for row in folds):
+        raise UsageError(f"folds must be [R, N], two or more folds a repeat, not {folds.shape} for {len(labels)}.")
+    scores = np.zeros((len(kind.strengths), *folds.shape, classes))  # [S, R, N, K]
+    for repeat, fold_of in enumerate(folds):
+        for fold in np.unique(fold_of):
+            out = fold_of == fold
+            before_fit()
+            seen = torch.from_numpy(features[out])
+            path = fit_path(name, features[~out], labels[~out], classes, kind.strengths, spread=spread)
+            for place, head in enumerate(path):
+                scores[place, repeat, out] = head.scores(unit_rows(seen, head.center).mean(1)).numpy()
+                before_fit()
+    return [
+        _answers(strength, own, labels, folds, kind.is_calibrated)
+        for strength, own in zip(kind.strengths, scores, strict=True)
+    ]
+
+
+def choose_strength(
+    name: str, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, *, spread: bool = False
+) -> Answers:
+    """The answers with the best strength by five folds, into which the images of each class are dealt in turn.
+
+    Where no ladder has chosen. Arguments as in `held_out_answers`.
+    """
+    folds = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        folds[rows] = np.arange(len(rows)) % _FOLDS
+    return best_answers(held_out_answers(name, features, labels, folds[None], classes, spread=spread))
+
+
+def best_answers(found: list[Answers]) -> Answers:
+    """Those with the lowest log loss; of equal ones the first, which are of the strongest regularization."""
+    return min(found, key=lambda answers: float(answers.loss.mean()))
+
+
+def _answers(
+    strength: float,
+    scores: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    is_calibrated: bool,
+) -> Answers:
+    """Answers from scores [R, N, K]."""
+    repeats, classes = len(scores), scores.shape[2]
+    found = np.stack(
+        [_probability(own, labels, fold_of, is_calibrated) for own, fold_of in zip(scores, folds, strict=True)]
+    )
+    loss = np.stack([log_losses(labels, own, own.argmax(1)) for own in found])
+    right = np.stack([hits(labels, own, own.argmax(1)) for own in found])
+    sharpness = 1.0 if is_calibrated else fit_sharpness(scores.reshape(-1, classes), np.tile(labels, repeats))
+    return Answers(strength, sharpness, found.mean(0), loss.mean(0), right.mean(0))
+
+
+def _probability(
+    scores: NDArray[np.float64], labels: NDArray[np.int64], fold_of: NDArray[np.int64], is_calibrated: bool
+) -> NDArray[np.float64]:
+    """[N, K] -> probabilities [N, K], each fold's with the sharpness that the other folds ask for."""
+    if is_calibrated:
+        return probabilities(scores)
+    found = np.empty_like(scores)
+    for fold in np.unique(fold_of):
+        out = fold_of == fold
+        found[out] = probabilities(scores[out], 1 / fit_sharpness(scores[~out], labels[~out]))
+    return found

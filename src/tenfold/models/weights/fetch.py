@@ -1,0 +1,150 @@
+"""Fetch weights: a download that goes on where it broke off, is checked by its hash, and only then has its name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from tenfold.errors import DataError
+from tenfold.models.weights.packages import need_package
+from tenfold.models.weights.places import Found, file_hash, how_to_get, kept_path, look_for
+from tenfold.models.weights.published import Published, published_files
+
+Watch = Callable[[int, int], None]
+"""Called with the bytes that are here and those there will be (0 where the server does not say)."""
+
+_PIECE = 2**18
+_SECONDS = 30.0
+_FIRST = re.compile(r"bytes (\d+)-")
+
+
+def watch_nothing(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def fetch_weights(name: str, watch: Watch = watch_nothing) -> Found:
+    """A backbone's published weights: found on this machine, or else downloaded into the own cache.
+
+    What is from the Hugging Face hub is downloaded by its own library, into its own folder. Raises DataError where
+    there is no network (HF_HUB_OFFLINE counts as none), no address, or where what comes is not what was published; it
+    says how to bring the file from elsewhere.
+    """
+    files = published_files(name)
+    for published in files:
+        if found := look_for(published):
+            return found
+    for published in (file for file in files if file.url or file.repository):
+        if is_offline():
+            raise DataError(f"HF_HUB_OFFLINE forbids downloads. {how_to_get(name, files)}")
+        try:
+            path = _from_hub(published) if published.repository else download(published, watch)
+        except Unreachable as error:
+            raise DataError(f"{error} {how_to_get(name, files)}") from error
+        return Found(path, file_hash(path), published)
+    raise DataError(how_to_get(name, files))
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids the network, as the Hugging Face libraries read it."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+class Unreachable(Exception):
+    """The network, or the server at the other end, did not give the file; the text is a sentence."""
+
+
+def download(published: Published, watch: Watch = watch_nothing) -> Path:
+    """Download a file into the own cache; what is there of an earlier try is not downloaded again.
+
+    A connection that breaks is opened again as long as each brings something. Raises Unreachable, or DataError where
+    the file is not the published one (it is deleted).
+    """
+    target = kept_path(published)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    here = _size(part)
+    while not _append(published.url, part, here, watch):
+        before, here = here, _size(part)
+        if here <= before:
+            raise Unreachable(f"{published.url} broke off after {here:,} bytes; what came is kept for the next try.")
+    sha256 = file_hash(part)
+    if published.sha256 and not published.is_file(sha256):
+        part.unlink()
+        raise DataError(
+            f"{published.url} gave a file with sha256 {sha256}, not {published.sha256}, so it was deleted; try again, "
+            f"and if it stays so, get {published.file} from elsewhere."
+        )
+    part.replace(target)
+    return target
+
+
+class _Answer(NamedTuple):
+    """What a server gives from some byte on."""
+
+    response: HTTPResponse
+    start: int
+    total: int
+    """Bytes of the whole file; 0 where the server does not say."""
+
+
+def _append(url: str, part: Path, start: int, watch: Watch) -> bool:
+    """Add what is missing from byte `start` on; False where the connection ended before the file did."""
+    answer = _ask(url, start)
+    if answer is None:
+        return True
+    with answer.response, part.open("r+b" if part.exists() else "wb") as file:
+        file.truncate(answer.start)
+        file.seek(answer.start)
+        while piece := _read(answer.response):
+            file.write(piece)
+            watch(file.tell(), answer.total)
+        return file.tell() >= answer.total
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _ask(url: str, start: int) -> _Answer | None:
+    """Ask for a file from byte `start` on; None where the server has no more than that."""
+    headers = {"User-Agent": "tenfold", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        response = urlopen(Request(url, headers=headers), timeout=_SECONDS)
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and start:
+            return None
+        raise Unreachable(f"{url} answers {error.code} {error.reason}.") from error
+    except (OSError, HTTPException) as error:
+        raise Unreachable(f"{url} cannot be reached: {getattr(error, 'reason', error)}.") from error
+    length = int(response.headers.get("Content-Length") or 0)
+    first = _FIRST.match(response.headers.get("Content-Range", ""))
+    if response.status == 206 and first and int(first[1]) == start:
+        return _Answer(response, start, start + length)
+    return _Answer(response, 0, length)  # a server that knows no ranges begins anew
+
+
+def _read(response: HTTPResponse) -> bytes:
+    """The next piece; nothing at the end, and where the connection broke."""
+    try:
+        return response.read(_PIECE)
+    except (OSError, HTTPException):
+        return b""
+
+
+def _from_hub(published: Published) -> Path:
+    """By huggingface_hub, which resumes, checks and shows a bar itself."""
+    hub = need_package("huggingface_hub", f"The backbone {published.backbone}")
+    try:
+        return Path(hub.hf_hub_download(published.repository, published.file))
+    except (OSError, ValueError) as error:  # the bases of all that it raises
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise Unreachable(f"{published.repository} cannot be fetched: {reason}.") from error

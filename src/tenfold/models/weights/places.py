@@ -1,0 +1,123 @@
+"""Where a file of weights lies on this machine: found before it is fetched, and checked by its hash.
+
+Looked at in this order: Tenfold's own cache, the Python package that contains the file, the folder of torch.hub
+(TORCH_HOME), and that of the Hugging Face hub (HF_HOME, HF_HUB_CACHE).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tenfold.errors import DataError
+from tenfold.files import write_file
+from tenfold.images.cache import cache_folder
+from tenfold.models.weights.packages import need_package
+from tenfold.models.weights.published import Published, published_files
+
+
+class Found(NamedTuple):
+    """A published file that is here."""
+
+    path: Path
+    sha256: str
+    published: Published
+
+
+def weights_folder() -> Path:
+    """Where fetched and imported weights are kept, a folder a backbone: in Tenfold's cache, which is not cleared."""
+    return cache_folder() / "weights"
+
+
+def kept_path(published: Published) -> Path:
+    """Where the own cache keeps that file."""
+    return weights_folder() / published.backbone.replace(":", "--") / published.file
+
+
+def find_weights(name: str) -> Path:
+    """The file with a backbone's published weights. Raises DataError where it is not here: how to get it."""
+    return find_published(name).path
+
+
+def find_published(name: str) -> Found:
+    """The first of a backbone's published files that lies here undamaged. Raises DataError where none does."""
+    files = published_files(name)
+    damaged: list[str] = []
+    for published in files:
+        if found := look_for(published, damaged):
+            return found
+    raise DataError(how_to_get(name, files, damaged))
+
+
+def look_for(published: Published, damaged: list[str] | None = None) -> Found | None:
+    """That file, wherever it lies; one with another hash is passed over, and added to `damaged`."""
+    for path in _places(published):
+        if path.is_file():
+            sha256 = file_hash(path)
+            if published.is_file(sha256) or not published.sha256:
+                return Found(path, sha256, published)
+            if damaged is not None:
+                damaged.append(str(path))
+    return None
+
+
+def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = ()) -> str:
+    """One sentence: that weights are not here, which files hold them, and the commands that bring them."""
+    if not files:
+        return f"No weights are published for the backbone {name}; give a file: --weights FILE"
+    spoiled = f" ({', '.join(damaged)} is damaged: its hash is another)" if damaged else ""
+    wanted = ", or ".join(file.where() for file in files)
+    fetch = f"fetch them with: tenfold weights fetch {name}" if any(f.url or f.repository for f in files) else ""
+    bring = f"without a network bring the file and type: tenfold weights import {name} {files[0].file}"
+    return (
+        f"The weights of {name} are not on this machine{spoiled}: {wanted}; {'; '.join(filter(None, (fetch, bring)))}"
+    )
+
+
+def keep_weights(name: str, file: Path) -> Found:
+    """Copy a published file, brought from elsewhere, into the own cache, where it is found from then on.
+
+    Raises DataError where it is none of the backbone's published files by its hash (where a hash is published), or
+    cannot be read.
+    """
+    files = published_files(name)
+    sha256 = file_hash(file)
+    for published in files:
+        unknown = not published.sha256 and file.suffix == Path(published.file).suffix
+        if published.is_file(sha256) or unknown:
+            target = kept_path(published)
+            write_file(target, lambda aside: shutil.copyfile(file, aside))
+            return Found(target, sha256, published)
+    wanted = ", or ".join(published.where() for published in files) or "none, as no weights of it are published"
+    raise DataError(
+        f"{file} has sha256 {sha256}, so it is not the file that {name} is published in: {wanted}; to use it all the "
+        "same give it where you train: --weights FILE"
+    )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises DataError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _places(published: Published) -> Iterator[Path]:
+    yield kept_path(published)
+    if published.package and (spec := find_spec(published.package.replace("-", "_"))) and spec.origin:
+        yield Path(spec.origin).parent / "models" / published.file
+    if published.url:
+        yield Path(torch.hub.get_dir()) / "checkpoints" / published.file
+    if published.repository:
+        hub = need_package("huggingface_hub", f"The backbone {published.backbone}")
+        cached = hub.try_to_load_from_cache(published.repository, published.file)
+        if isinstance(cached, str):  # it also tells of files that are known not to exist
+            yield Path(cached)

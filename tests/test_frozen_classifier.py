@@ -1,0 +1,202 @@
+"""FrozenClassifier: from pixels to logits, trained by the one loop, its head fitted at once."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tenfold.commands.ladder import ladder_lines
+from tenfold.errors import DataError
+from tenfold.evaluate import evaluate_run
+from tenfold.images.batch import Batch
+from tenfold.models import MODELS
+from tenfold.models import frozen as frozen_module
+from tenfold.models.cost import count_cost
+from tenfold.models.frozen import FrozenClassifier
+from tenfold.models.heads import HEADS, best_answers, fit_head, held_out_answers
+from tenfold.models.views import VIEWS, cut_view
+from tenfold.recipe import Recipe
+from tenfold.report import write_report
+from tenfold.run import load_run, write_json
+from tenfold.train import resume_training, train_model
+from tenfold.transfer import settle as settle_module
+from tenfold.transfer.settle import settle_head
+from tests.frozen import PREPROCESSING, TinyBackbone
+from tests.toys import quick_recipe, shapes_table
+
+SETTINGS = {
+    "backbone": "tiny",
+    "weights": "",
+    "views": "flip",
+    "crop": 0,
+    "head": "logistic",
+    "strength": 1e-3,
+    "sharpness": 1.0,
+    "spread": False,
+}
+ORIGIN = SimpleNamespace(name="tiny", source="made by hand", licence="CC0-1.0", sha256="0" * 64, note="")
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(frozen_module, "bare_backbone", lambda name: TinyBackbone())
+    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+
+
+def build(**settings):
+    return FrozenClassifier(3, ("a", "b", "c"), SETTINGS | settings).eval()
+
+
+def batch_of(count=30, size=20, **known):
+    torch.manual_seed(1)
+    label = torch.eye(3)[torch.arange(count) % 3]
+    images = torch.randn(count, 3, size, size) + label[:, :, None, None]
+    keys, affine = np.arange(count, dtype=np.uint64), torch.eye(2, 3).expand(count, 2, 3)
+    return Batch(images, {"label": label, **known}, np.arange(count), keys, affine)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_contract_holds(name):
+    model, batch = build(head=name, strength=HEADS[name].strengths[-1]), batch_of()
+    assert model.steps() == []
+    model.fit([batch])
+    assert not model.training
+    predictions = model.predict(batch.images, batch.affine)
+    assert predictions[0]["probability"].sum() == pytest.approx(1)
+    losses = model.losses(batch)
+    expected = -np.log([found["probability"][place % 3] for place, found in enumerate(predictions)]).mean()
+    assert losses.minimize["loss"].item() == pytest.approx(expected, abs=1e-5)
+    traced = torch.export.export(model, (batch.images,)).module()
+    torch.testing.assert_close(traced(batch.images), model(batch.images))
+    again = build(head=name, strength=HEADS[name].strengths[-1])
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(batch.images), model(batch.images))
+
+
+def test_views_go_through_the_backbone_one_by_one():
+    model, images = build(views="crops", crop=15), batch_of().images
+    found = model.features(images)
+    assert found.shape == (30, 10, 12)
+    for place, view in enumerate(VIEWS["crops"]):
+        expected = TinyBackbone().eval().features(cut_view(images, view, 15))
+        torch.testing.assert_close(found[:, place], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_head_is_that_of_the_features_whatever_the_batches():
+    model, batch = build(), batch_of()
+    with torch.no_grad():
+        features = model.features(batch.images).numpy()
+    expected = fit_head("logistic", features, np.arange(30) % 3, 3, 1e-3)
+    cut = [
+        Batch(batch.images[part], {"label": batch.targets["label"][part]}, batch.rows[part], batch.keys[part], None)
+        for part in (slice(0, 12), slice(12, 30))
+    ]
+    model.fit(cut)
+    torch.testing.assert_close(model.head.weight, expected.weight, atol=1e-4, rtol=1e-4)
+
+
+def test_features_that_are_known_are_not_computed_again():
+    model, plain = build(), batch_of()
+    with torch.no_grad():
+        known = batch_of(features=model.features(plain.images))
+    model.backbone.seen = 0
+    model.fit([known])
+    assert model.batch_outputs(known)["logits"].shape == (30, 3)
+    loss = model.losses(known).minimize["loss"]
+    assert model.backbone.seen == 0
+    assert model.losses(plain).minimize["loss"].item() == pytest.approx(loss.item(), abs=1e-6)
+    assert model.backbone.seen == 60
+
+
+def test_training_mode_never_reaches_the_backbone():
+    model = build().train()
+    assert model.training
+    assert not any(part.training for part in model.backbone.modules())
+    before = model.backbone.norm.running_mean.clone()
+    model(batch_of().images)
+    assert torch.equal(model.backbone.norm.running_mean, before)
+    assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
+    assert count_cost(model, 20).parameters == 3 * 12 + 3
+
+
+def test_weights_come_with_their_origin(monkeypatch):
+    model = build()
+    nn.init.zeros_(model.backbone.first.weight)
+    said = model.load_pretrained()
+    assert said == {"origin": "tiny, made by hand", "licence": "CC0-1.0", "sha256": "0" * 64, "note": ""}
+    assert torch.equal(model.backbone.first.weight, TinyBackbone().first.weight)
+    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (nn.Linear(2, 2), ORIGIN))
+    with pytest.raises(DataError, match="The weights of tiny do not fit the backbone 'tiny'"):
+        model.load_pretrained()
+
+
+def test_a_strength_that_is_left_open_is_chosen_by_folds():
+    model, batch = build(strength=0.0, sharpness=0.0, head="svm"), batch_of()
+    model.fit([batch])
+    with torch.no_grad():
+        features = model.features(batch.images).numpy()
+    truth = np.arange(30) % 3
+    folds = np.repeat(np.arange(10), 3)[None] % 5
+    best = best_answers(held_out_answers("svm", features, truth, folds, 3))
+    expected = fit_head("svm", features, truth, 3, best.strength, sharpness=best.sharpness)
+    torch.testing.assert_close(model.head.weight, expected.weight, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(model.head.sharpness, expected.sharpness, atol=1e-4, rtol=1e-3)
+
+
+def test_a_recipe_says_it_all(tmp_path):
+    table = shapes_table(tmp_path / "data", 20)
+    recipe = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny"}, train={"precision": "float32"})
+    run = train_model(table, recipe, tmp_path / "run")
+    assert run.recipe.transfer.head == "logistic"
+    assert run.recipe.image.mean == PREPROCESSING.mean
+    assert run.recipe.image.size == PREPROCESSING.size
+    assert run.card["weights"]["licence"] == "CC0-1.0"
+    assert not run.recipe.augment.policy.get("op")
+    assert torch.equal(run.model.backbone.first.weight, TinyBackbone().first.weight)
+    assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))
+
+
+def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(settle_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+    table = shapes_table(tmp_path / "data", 20)
+    recipe = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny"}, train={"precision": "float32"})
+    settled, ladder, known = settle_head(table, recipe)
+    alone = settle_head(table.part("train"), recipe).ladder
+    assert settled.transfer.head == ladder.best.settings["head"]
+    assert (settled.transfer.strength, settled.transfer.backbone) == (ladder.best.settings["strength"], "tiny")
+    assert ladder.accuracy.n == len(table.part("train"))
+    assert alone.accuracy == ladder.accuracy
+    run = train_model(table, settled, tmp_path / "run", known=known)
+    again = train_model(table, settled, tmp_path / "again")
+    assert run.model.backbone.seen == 0
+    for name, value in run.model.state_dict().items():
+        torch.testing.assert_close(value, again.model.state_dict()[name], atol=1e-4, rtol=1e-3)
+    assert run.history["validation_loss"].item() == pytest.approx(again.history["validation_loss"].item(), abs=1e-3)
+    assert run.recipe.transfer == settled.transfer
+    write_json(run.path / "ladder.json", ladder.to_json())
+    page = write_report(run).read_text("utf-8")
+    assert "How the head was chosen" in page
+    assert ladder.best.words + " (chosen)" in page
+    lines = ladder_lines(ladder)
+    assert sum(line.startswith("*") for line in lines) == 1
+    assert len(lines) == len(ladder.rungs) + 3
+
+
+def test_a_run_of_it_is_a_run_like_any_other(monkeypatch, tmp_path):
+    class Toy(FrozenClassifier):
+        def __init__(self, channels, classes, settings):
+            super().__init__(channels, classes, settings | SETTINGS | {"head": "neighbors", "strength": 3.0})
+
+    monkeypatch.setitem(MODELS, "toy", Toy)
+    table = shapes_table(tmp_path / "data", 20)
+    run = train_model(table, quick_recipe(model={"name": "toy"}), tmp_path / "run")
+    figure = evaluate_run(run, "validation").figures["accuracy"]
+    assert figure.n == len(table.part("validation"))
+    kept = load_run(run.path).model.state_dict()
+    assert kept["head.rows"].shape == (len(table.part("train")), 12)
+    (run.path / "model.safetensors").unlink()  # killed before the end
+    again = resume_training(run.path).model.state_dict()
+    assert all(torch.equal(kept[name], again[name]) for name in kept)

