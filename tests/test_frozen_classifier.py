@@ -177,8 +177,10 @@ def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path, monkeypat
     assert run.history["validation_loss"].item() == pytest.approx(again.history["validation_loss"].item(), abs=1e-3)
     assert run.recipe.transfer == settled.transfer
     write_json(run.path / "ladder.json", ladder.to_json())
+    evaluate_run(run, "validation")
     page = write_report(run).read_text("utf-8")
     assert "How the head was chosen" in page
+    assert "kept the epoch" not in page
     assert ladder.best.words + " (chosen)" in page
     lines = ladder_lines(ladder)
     assert sum(line.startswith("*") for line in lines) == 1

@@ -178,17 +178,21 @@ def test_verification_is_a_product_against_its_threshold() -> None:
     assert not gallery.verify_identity(gallery.embeddings[0], gallery.labels[-1]).same
 
 
-def test_a_thousand_identities_are_searched_within_a_millisecond() -> None:
+def test_a_search_costs_less_than_a_product_with_every_image() -> None:
+    """Of the time itself benchmarks/gallery.py tells: here other programs may run beside it."""
     vectors, labels = crowd(1000, 10, width=512)
     content = {"embeddings": vectors, "labels": tuple(labels), "hashes": tuple(names_of(10_000))}
     gallery = replace(new_gallery(ORIGIN), whitening=np.eye(512, dtype=np.float32), **content)
     gallery.search(vectors[:1])
-    seconds = []
-    for row in range(100):
+    ours, plain = [], []
+    for row in range(60):
         start = time.perf_counter()
         gallery.search(vectors[row : row + 1])
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1e-3
+        ours.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        (vectors[row : row + 1] @ vectors.T).argmax()
+        plain.append(time.perf_counter() - start)
+    assert min(ours) < min(plain)
 
 
 # What its thresholds are worth

@@ -107,12 +107,10 @@ def _baseline_fact(baseline: tuple[str, Estimate] | None) -> list[str]:
 
 
 def _standing(run: Run, context: Context, said: str) -> list[str]:
-    if context.part != "test":
-        return [
-            "Training kept the epoch that did best on these images, so the figure flatters the model a little.",
-            _sealed(run),
-        ]
-    return [said]
+    if context.part == "test":
+        return [said]
+    kept = "Training kept the epoch that did best on these images, so the figure flatters the model a little."
+    return [kept, _sealed(run)] if run.history["step"].any() else [_sealed(run)]
 
 
 def _later_looks(run: Run, count: int) -> list[str]:
