@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tenfold.commands.ladder import ladder_lines
-from tenfold.errors import DataError
+from tenfold.errors import DataError, UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.images.batch import Batch
 from tenfold.models import MODELS
@@ -144,6 +144,11 @@ def test_a_strength_that_is_left_open_is_chosen_by_folds():
     expected = fit_head("svm", features, truth, 3, best.strength, sharpness=best.sharpness)
     torch.testing.assert_close(model.head.weight, expected.weight, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(model.head.sharpness, expected.sharpness, atol=1e-4, rtol=1e-3)
+
+
+def test_neighbors_need_their_number():
+    with pytest.raises(UsageError, match=r"needs their number: set transfer\.strength"):
+        build(head="neighbors", strength=0.0)
 
 
 def test_a_recipe_says_it_all(tmp_path):

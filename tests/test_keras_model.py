@@ -10,7 +10,7 @@ import pytest
 
 import tenfold.keras as ours
 
-pytestmark = pytest.mark.filterwarnings("default")  # what Keras and PyTorch warn of is not ours
+pytestmark = pytest.mark.filterwarnings("ignore")  # what Keras and PyTorch warn of is not ours
 
 COUNT, SHAPE = 11, (8, 8, 3)
 

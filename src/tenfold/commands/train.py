@@ -54,6 +54,7 @@ def train(
     For example:
 
         tenfold train flowers
+        tenfold train flowers --model frozen
         tenfold train flowers --model plain --size 64 --minutes 5 --out runs/plain
         tenfold train runs/flowers-1/recipe.toml --seed 1 --train.optimizer sgd
         tenfold train flowers --folds 5x2

@@ -5,6 +5,7 @@
     ranking.py         scores -> areas under curves, and the curves
     calibration.py     confidence against accuracy; the temperature
     abstention.py      from which confidence on few answers are wrong
+    open_set.py        who is it, or none of these; are two the same: rates at a threshold
     answers.py         what a classifier answered on N images, checked once, and its resamples
     intervals.py       how each kind of metric gets its interval
     paired.py          two models on the same images: tests and intervals

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tenfold.errors import DataError
+from tenfold.errors import DataError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.models.backbones import Backbone, bare_backbone, make_backbone
 from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Losses, Pretrained, Step, Usual
-from tenfold.models.heads import choose_strength, fit_head, make_head
+from tenfold.models.heads import choose_strength, find_head, fit_head, make_head
 from tenfold.models.layers import soft_accuracy, soft_cross_entropy
 from tenfold.models.views import cut_view, find_views
 from tenfold.models.weights import Origin
@@ -53,6 +53,8 @@ class FrozenClassifier(Classifier):
         super().__init__(channels, classes, settings)
         self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
         self.views = find_views(settings["views"])
+        if not (settings["strength"] or find_head(settings["head"]).is_linear):
+            raise UsageError("The head neighbors needs their number: set transfer.strength, or leave the head open.")
         self.head = make_head(settings["head"], self.backbone.width, len(classes), settings["strength"])
 
     @classmethod

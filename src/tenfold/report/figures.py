@@ -37,6 +37,11 @@ WORDINGS = {
     "average_precision": Wording("Average precision", False, "area under the precision-recall curve"),
     "precision": Wording("Precision", True, "of the images given this class, those that are of it"),
     "recall": Wording("Recall", True, "of the images of this class, those that were found"),
+    "dir": Wording("Detected and identified", True, "of the images of those enrolled, those named rightly (DIR)"),
+    "far": Wording("False alarms", True, "of strangers' images, those given a name (FAR)"),
+    "rank_1": Wording("Rank 1", True, "of the images of those enrolled, those whose own identity is the most alike"),
+    "fnmr": Wording("False non-matches", True, "comparisons of one identity that are not accepted (FNMR)"),
+    "fmr": Wording("False matches", True, "comparisons of two identities that are accepted (FMR)"),
     "specificity": Wording("Specificity", True, "of all other images, those not given this class"),
     "f1": Wording("F1", True, "harmonic mean of precision and recall"),
 }

@@ -37,7 +37,8 @@ LADDER = """
 <p class="note">Of the training images alone, each answered by heads that were fitted without it: {{ folds }} folds\
 {% if repeats > 1 %}, dealt {{ repeats }} times{% endif %}. A rung's figures allow for the choice of its strength; the \
 choice compares each at its best strength, so it may call another the lowest. The last line allows for the choice \
-among all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) does.</p>
+among all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) \
+does.</p>
 """
 
 

@@ -5,6 +5,13 @@ features.py  frozen features of a Table's images, from the cache
 choice.py    which of several candidates to take, and how each image is judged by a choice made without it
 rungs.py     what each way to answer gave, and what the choice is worth
 ladder.py    the rungs, climbed until the time is over
+settle.py    from a recipe to the recipe with the head that the ladder chose
+
+embed.py           one embedding an image, and what network gave it
+templates.py       one direction an identity, scatter within identities divided out
+thresholds.py      thresholds of a gallery and what they are worth
+gallery.py         who is enrolled: enroll, identify, verify, remove
+gallery_folder.py  a gallery as a folder
 """
 
 from tenfold.transfer.features import Extractor, table_features
