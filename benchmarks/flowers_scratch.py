@@ -23,12 +23,12 @@ the Xeon below found best, each peer in the precision that is faster for it here
 
     seconds and test accuracy, median (least to most)
     Tenfold  58 s 82.4 % (80.9 to 82.5), n = 3; 63 s 84.7 % (84.2 to 85.1), n = 3; 176 s 87.8 % (87.5 to 87.8), n = 3;
-             356 s 90.5 % (89.8 and 91.1), n = 2; bfloat16, without the check
+             356 s 90.5 % (89.8 and 91.1), n = 2; 718 s 90.9 %, n = 1; bfloat16, without the check
     fastai   55 s 67.1 % (65.8 to 69.3), n = 3; 208 s 76.2 % (75.3 to 76.2), n = 3; 395 s 82.1 % (81.5 and 82.7), n = 2
     Keras    45 s 24.4 % (one epoch), n = 3; 163 s 71.2 % (70.2 and 72.2), n = 2; 346 s 76.5 %, n = 1
 
     With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more, in each of three seeds: 63 s to 395 s
-    is 0.161; wanted was 0.167. Not done: 12 minutes, fastai's third seed and Keras' second and third at 6 minutes.
+    is 0.161; wanted was 0.167. Not done: the peers at 12 minutes, the third seed at 6 minutes and Keras' second.
     Tenfold's seed 0 at 1, 3 and 6 minutes filled its time less well than the code does since (13 epochs in a minute,
     15 since).
 
