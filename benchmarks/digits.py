@@ -6,7 +6,7 @@ Trains, then evaluates once on the test part, as `make demo` does. The goal is a
 least 99.0 %. A linear SVM has 98.8 % on shuffled images and 97.3 % by blocks, of which the shuffled figure flatters.
 
 Last figures, 27 November 2026, 2 cores of an AMD EPYC with bfloat16 units, PyTorch 2.14.1, Muon, 50 epochs, in
-bfloat16: n = 5, median 98.92 % (97.83 to 99.64), 18 s (17 to 21), mean of the five validation parts 99.06 %. A part's
+bfloat16: n = 5, median 98.92 % (97.83 to 99.64), 17 s (17 to 18), mean of the five validation parts 99.06 %. A part's
 276 images are those of two writers, so one error is 0.36 points: the median is below the goal by less than one image.
 
 The settings are chosen by the mean over the validation parts, the shorter training among equals. Tried on that machine,

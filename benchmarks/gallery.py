@@ -5,8 +5,8 @@
 
 The first is the time, for 128, 512 and 1,280 features. The contenders search for the same probes, in turns in each
 round. 27 November 2026, 2 cores of an AMD EPYC with AVX-512, median of 9 rounds, ms a probe: one at a time 0.018,
-0.039, 0.098; many at once 0.002, 0.007, 0.026; NumPy over all images at once 0.013, 0.045, 0.107, in a loop 7.0, 7.1, 8.3;
-faiss was not installed. Enrolling all, thresholds and figures included: 0.95, 1.28, 4.45 s.
+0.039, 0.098; many at once 0.002, 0.007, 0.026; NumPy over all images at once 0.013, 0.045, 0.107, in a loop 7.0, 7.1,
+8.3; faiss was not installed. Enrolling all, thresholds and figures included: 0.95, 1.28, 4.45 s.
 
     tenfold, one        Gallery.search, one probe at a time: what somebody at a door waits for
     tenfold, many       Gallery.search, all probes at once
