@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tenfold.errors import UsageError
 from tenfold.models.contract import Step
 from tenfold.recipe import TrainSettings
 from tenfold.train.light import light
@@ -25,6 +26,11 @@ def test_orthogonalize_brings_every_singular_value_near_one_and_keeps_the_direct
     assert made.dtype == torch.float32
     assert ((inside.diag() > 0.6) & (inside.diag() < 1.25))[wide].all()
     assert (inside - torch.diag(inside.diag())).abs().max() < 0.02
+
+
+def test_an_optimizer_that_is_left_open_is_refused():
+    with pytest.raises(UsageError, match="must be muon, adamw or sgd here"):
+        make_optimizer(Step("only", lambda batch: None, parameters((2, 2))), TrainSettings())
 
 
 def test_orthogonalize_of_nothing_is_nothing():

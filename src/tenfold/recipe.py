@@ -88,7 +88,8 @@ class ModelSettings:
     width: int = 32
     """Hidden units: channels of the first stage; each halving of the maps doubles them, up to 8 times."""
     layers: int = 0
-    """Hidden layers: convolutions of the plain network, blocks a stage of the residual one; 0: its default."""
+    """Hidden layers: convolutions of the plain network, blocks a stage of the residual one; 0: its default. Of
+    "finetuned": new convolutions on the pretrained network, each of `width` channels; 0: none."""
     hidden: tuple[int, ...] = ()
     """Units of fully connected hidden layers before the last."""
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"

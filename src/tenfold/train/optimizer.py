@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from tenfold.errors import UsageError
 from tenfold.models.contract import Model, Step
 from tenfold.recipe import TrainSettings
 from tenfold.train.light import light
@@ -25,8 +26,10 @@ def make_optimizer(step: Step, settings: TrainSettings) -> torch.optim.Optimizer
     """The optimizer of one step; weights of one dimension (biases, normalization) do not decay.
 
     Muon is for the kernels of hidden convolutions; all else is stepped by AdamW, at an eighth of its rate. The step's
-    own `rates` come on top.
+    own `rates` come on top. Raises UsageError for "auto", which `choose_settings` settles.
     """
+    if settings.optimizer == "auto":
+        raise UsageError("train.optimizer must be muon, adamw or sgd here; choose_settings settles auto.")
     with_muon = settings.optimizer == "muon"
     rest = _REST if with_muon else 1.0
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}

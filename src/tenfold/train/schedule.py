@@ -15,8 +15,8 @@ FIRST_SIZE, GROWN = 0.5, 0.8
 """The share of the final size that training starts at, and the share of the epochs after which it is reached: after
 Howard's progressive resizing (DAWNBench 2018)."""
 FIXED = 0.3
-"""The share of an epoch's seconds at full size that is there at any size, until it is measured. Muon's steps and the
-crops from the canvas are: flowers at 72 px take 0.44 with bfloat16 on an AMD EPYC."""
+"""The share of an epoch's seconds at full size that is there at any size, until it is measured: Muon's steps and the
+crops from the canvas take the same time at any size. Flowers at 72 px with bfloat16 on an AMD EPYC: 0.44."""
 _FADE = 0.85  # what an epoch counts in that measurement, times one that is later by one
 
 
