@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def write_file(path: Path, write: Callable[[Path], object] | bytes | str) -> None:
+def write_file(path: str | Path, write: Callable[[Path], object] | bytes | str) -> None:
     """Write `path` so that at any moment it holds either the old content or the whole new one.
 
     `write` is the content, or a function that writes it to the path it is given (a name in the same folder).
@@ -14,7 +14,7 @@ def write_file(path: Path, write: Callable[[Path], object] | bytes | str) -> Non
     untouched.
     """
     try:
-        _write_aside(path, write)
+        _write_aside(Path(path), write)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

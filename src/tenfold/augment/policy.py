@@ -1,6 +1,6 @@
 """Policy: an augmentation as data; a TOML file that can be carried to another data set.
 
-    policy = Policy.from_toml(Path("mine.toml"))
+    policy = Policy.from_toml("mine.toml")
     print(policy)
     changed = policy(image, boxes, key=draw_key)
 
@@ -247,7 +247,7 @@ class Policy:
         blocks = [_toml_lines(content), *(f"{head}\n{_toml_lines(table)}" for head, table in tables)]
         return "\n".join(blocks)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write its file."""
         write_file(path, self.to_toml())
 

@@ -88,7 +88,7 @@ def save_augmented(
     table: Table,
     policy: Policy,
     preprocessing: Preprocessing,
-    folder: Path,
+    folder: str | Path,
     saving: Saving = Saving(),
 ) -> Saved:
     """Write PNG copies of a table's training images (of all, where it has no parts) and the listing, which comes last.
@@ -96,6 +96,7 @@ def save_augmented(
     The table's samples have hashes. `folder` must be new or empty. Raises UsageError for a folder that is not
     empty, DataError where there is no image to copy or none can be read, OSError where files cannot be written.
     """
+    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save must be a new or an empty folder, and {folder} is not empty; name another.")
     samples = _listed(table)

@@ -96,7 +96,7 @@ class Whitening:
             restored[rows] += self.mean.reshape(-1)
         return restored.reshape(images.shape)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the fields as plain arrays into the NumPy archive `path`, which ends in .npz."""
         arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
 
@@ -107,7 +107,7 @@ class Whitening:
         write_file(path, write)
 
     @classmethod
-    def load(cls, path: Path) -> Whitening:
+    def load(cls, path: str | Path) -> Whitening:
         """Read what `save` wrote. Raises DataError where `path` is no such archive."""
         try:
             with np.load(path, allow_pickle=False) as archive:

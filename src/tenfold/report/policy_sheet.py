@@ -133,8 +133,9 @@ def sheet_page(name: str, policy: object, strips: list[Strip], about: list[str])
     )
 
 
-def write_sheet(path: Path, name: str, policy: object, strips: list[Strip], about: list[str]) -> None:
+def write_sheet(path: str | Path, name: str, policy: object, strips: list[Strip], about: list[str]) -> None:
     """Write the sheet as an image (.png) or a page. Raises OSError where the file cannot be written."""
+    path = Path(path)
     if path.suffix.casefold() != ".png":
         write_file(path, sheet_page(name, policy, strips, about))
         return
