@@ -28,8 +28,9 @@ the Xeon below found best, each peer in the precision that is faster for it here
     Keras    45 s 24.4 % (one epoch), n = 3; 163 s 71.2 % (70.2 and 72.2), n = 2; 346 s 76.5 %, n = 1
 
     With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more, in each of three seeds: 63 s to 395 s
-    is 0.161; wanted was 0.167. Not done: the peers at 12 minutes, the third seed at 6 minutes and Keras' second, its
-    third at 3. What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results
+    is 0.161; wanted was 0.167. fastai's 12 minutes, 33 epochs, gave 85.1 %, n = 1, on a later machine of the same name
+    that took half as long again for an epoch (1,191 s; at the pace of the first it would be 800 s): not in the picture.
+    Not done: Keras at 12 minutes, the third seed at 6 minutes and Keras' second, its third at 3. What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results
     it is gone on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6
     minutes filled its time less well than the code does since (13 epochs in a minute, 15 since).
 
