@@ -30,9 +30,10 @@ the Xeon below found best, each peer in the precision that is faster for it here
     With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more, in each of three seeds: 63 s to 395 s
     is 0.161; wanted was 0.167. fastai's 12 minutes, 33 epochs, gave 85.1 %, n = 1, on a later machine of the same name
     that took half as long again for an epoch (1,191 s; at the pace of the first it would be 800 s): not in the picture.
-    Not done: Keras at 12 minutes, the third seed at 6 minutes and Keras' second, its third at 3. What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results
-    it is gone on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6
-    minutes filled its time less well than the code does since (13 epochs in a minute, 15 since).
+    Not done: Keras at 12 minutes, the third seed at 6 minutes and Keras' second, its third at 3. What there is lies in
+    benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results it is gone on from, on such a
+    machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled its time less well
+    than the code does since (13 epochs in a minute, 15 since).
 
 Before, 24 November 2026, 2 cores of an Intel Xeon with AMX, the same versions, nothing else running:
 
@@ -181,6 +182,7 @@ class Benchmark:
         tenfold = [self.options.tenfold_python, "-m", "tenfold"]
         command = [*tenfold, "train", self.options.data, "--split", self.options.split]
         command += ["--seed", plan.seed, "--out", out, "--json"]
+        command += ["--model", "residual"]  # from scratch, as the peers
         command += ["--no-check"]  # no peer looks for copies; it is done once and cached
         command += ["--minutes", self._tenfold_minutes(plan)] if plan.minutes else ["--epochs", plan.epochs]
         command += [*PLAIN.split(), "--size", self.options.size, "--batch-size", 64] if plan.stage == "same" else []

@@ -14,7 +14,10 @@
 All trainings of a data set see the same number of images, so that a batch of 2 makes 16 times the steps of one of 32.
 "Steps to target" is the first validation at the target accuracy. What is done is skipped: stop and start at will.
 
-Last figures: not run yet.
+Last figures, 27 November 2026, 2 cores of an AMD EPYC, other programs beside it: digits, 240 trainings, validation
+accuracy at the best rate of each, median of five seeds, batch 2 / 8 / 32 / 128: none 97.1 / 96.4 / 96.0 / 91.3 %, batch
+96.8 / 96.0 / 96.4 / 94.9, group 96.8 / 96.4 / 96.0 / 90.3. All of it, and the drift: docs/normalization.md. The flowers
+have not been run.
 """
 
 from __future__ import annotations

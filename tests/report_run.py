@@ -30,6 +30,9 @@ class Parameter:
 
 
 class Network:
+    def describe(self) -> str:
+        return ""
+
     def parameters(self) -> list[Parameter]:
         return [Parameter(), Parameter()]
 
@@ -59,6 +62,7 @@ class FakeRun:
     diagnosis: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] = field(default_factory=dict)
     ladder: dict[str, Any] = field(default_factory=dict)
+    unknown: None = None
     task: Task = TASKS["classification"]
     preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)

@@ -21,7 +21,6 @@ from tenfold.recipe import Recipe
 from tenfold.report import write_report
 from tenfold.run import load_run, write_json
 from tenfold.train import resume_training, train_model
-from tenfold.transfer import settle as settle_module
 from tenfold.transfer.settle import settle_head
 from tests.frozen import PREPROCESSING, TinyBackbone
 from tests.toys import quick_recipe, shapes_table
@@ -164,12 +163,12 @@ def test_a_recipe_says_it_all(tmp_path):
     assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))
 
 
-def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(settle_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path):
     table = shapes_table(tmp_path / "data", 20)
     recipe = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny"}, train={"precision": "float32"})
-    settled, ladder, known = settle_head(table, recipe)
+    settled, ladder, known, learns = settle_head(table, recipe)
     alone = settle_head(table.part("train"), recipe).ladder
+    assert learns
     assert settled.transfer.head == ladder.best.settings["head"]
     assert (settled.transfer.strength, settled.transfer.backbone) == (ladder.best.settings["strength"], "tiny")
     assert ladder.accuracy.n == len(table.part("train"))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Units
+from tenfold.estimate import Units, units_of
 from tenfold.metrics import open_set
+from tenfold.metrics.intervals import share
 from tenfold.metrics.open_set import (
     Comparisons,
     Search,
@@ -22,6 +23,8 @@ from tenfold.metrics.open_set import (
     pair_share,
     searched,
     supported_rate,
+    sure_rate,
+    sure_threshold,
     threshold_at,
     verification_figures,
 )
@@ -184,6 +187,60 @@ def test_too_few_strangers_are_refused_and_said_what_they_support() -> None:
         threshold_at(np.empty(0), 0.1)
     with pytest.raises(UsageError, match="at least one score"):
         fit_threshold(alone(np.empty(0)), 0.1)
+
+
+def scattered(people: int, images: int, seed: int, alike: float = 0.3) -> tuple[Floats, NDArray[np.int64]]:
+    """Scores of strangers' images, of variance 1, of which a share `alike` is between people."""
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(people), images)
+    own = math.sqrt(alike) * rng.standard_normal(people)
+    return own[who] + math.sqrt(1 - alike) * rng.standard_normal(len(who)), who
+
+
+@pytest.mark.parametrize(("rate", "digits"), [(0.15, 12), (0.3, 12), (0.3, 0)])
+def test_a_sure_threshold_is_the_last_whose_interval_ends_at_the_rate(rate: float, digits: int) -> None:
+    scores, who = scattered(10, 20, seed=1)
+    scores = scores.round(digits)
+    found = sure_threshold(scores, who, rate)
+    units = units_of(who.astype(object), len(who))
+    passed = [
+        value
+        for value in np.unique(scores).tolist()
+        if all(
+            share((scores > higher).astype(np.float64), units, 0.9).high <= rate
+            for higher in np.unique(scores[scores >= value])
+        )
+    ]
+    accepted = [int((scores > threshold).sum()) for threshold in (passed[0], np.nextafter(found, -np.inf))]
+    assert 0.98 * accepted[0] - 1 <= accepted[1] <= accepted[0]  # it goes in steps of 2 %
+    assert found == np.nextafter(np.sort(scores)[::-1][accepted[1]], np.inf)
+
+
+@pytest.mark.parametrize(("people", "images", "alike", "rate"), [(5, 40, 0.1, 0.2), (12, 20, 0.3, 0.1)])
+def test_a_sure_threshold_keeps_its_rate_for_people_who_are_yet_to_come(
+    people: int, images: int, alike: float, rate: float
+) -> None:
+    kept = [norm.sf(sure_threshold(*scattered(people, images, seed, alike), rate)) <= rate for seed in range(150)]
+    assert np.mean(kept) >= 0.9
+
+
+def test_a_sure_threshold_needs_strangers() -> None:
+    scores, who = scattered(5, 40, seed=0)
+    supported = sure_rate(who)
+    units = units_of(who.astype(object), 200)
+    assert supported == share(np.zeros(200), units, 0.9).high
+    accepted = scores >= sure_threshold(scores, who, supported)
+    assert share(accepted.astype(np.float64), units, 0.9).high <= supported
+    assert sure_rate(np.repeat(np.arange(100), 10)) < 0.01 < sure_rate(np.arange(200))
+    with pytest.raises(
+        UsageError,
+        match=r"of 0.1 at a level of 0.95 needs more strangers, or more images of them: 200 images of 5 support 0.15;",
+    ):
+        sure_threshold(scores, who, 0.1)
+    with pytest.raises(UsageError, match="must lie between 0 and 1"):
+        sure_threshold(scores, who, 1.0)
+    with pytest.raises(UsageError, match=r"level must lie between 0\.5 and 1, for example 0\.95, not 0\.3\."):
+        sure_threshold(scores, who, 0.5, 0.3)
 
 
 @pytest.mark.parametrize("digits", [12, 0])

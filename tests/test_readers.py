@@ -21,7 +21,7 @@ from PIL import Image
 from tenfold.errors import DataError, UsageError
 from tenfold.images.readers import READERS, Reader, digits, find_images, read_images, read_table
 from tenfold.images.readers.labels import class_order, natural_order
-from tenfold.images.table import COLUMNS, Table, make_samples
+from tenfold.images.table import BOX_COLUMNS, COLUMNS, Table, make_samples
 
 
 def plant(root: Path, *names: str) -> Path:
@@ -66,9 +66,23 @@ def layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (plant(tmp_path / "listed", "a.png") / "list.csv").write_text("path,label\na.png,cat\n", "utf-8")
+    (tmp_path / "listed" / "boxes.csv").write_text("path,x1,y1,x2,y2,label\na.png,0,0,1,1,cat\n", "utf-8")
+    voc = "<annotation><object><name>cat</name><bndbox>{}</bndbox></object></annotation>"
+    (plant(tmp_path / "voc", "JPEGImages/a.png", "Annotations/a.xml") / "Annotations" / "a.xml").write_text(
+        voc.format("".join(f"<{side}>1</{side}>" for side in ("xmin", "ymin", "xmax", "ymax"))), "utf-8"
+    )
+    coco = {"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "cat"}]}
+    coco["annotations"] = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]
+    (plant(tmp_path / "coco", "images/a.png") / "instances.json").write_text(json.dumps(coco), "utf-8")
+    Image.new("L", (8, 8)).save(plant(tmp_path / "yolo", "images/a.png", "labels/a.txt") / "images" / "a.png")
+    (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n", "utf-8")
     return {
         "digits": Path("digits"),
         "huggingface": write_hub(tmp_path / "hub" / "train.parquet", [0, 1]),
+        "voc": tmp_path / "voc",
+        "coco": tmp_path / "coco",
+        "yolo": tmp_path / "yolo",
+        "boxes": tmp_path / "listed" / "boxes.csv",
         "listing": tmp_path / "listed" / "list.csv",
         "folder": plant(tmp_path / "classes", "cat/1.png", "dog/1.png"),
     }
@@ -88,8 +102,13 @@ def test_contract_of_a_reader(name: str, layouts: dict[str, Path]):
     assert table.samples.index.tolist() == list(range(len(table)))
     assert all(Path(source).is_absolute() and Path(source).is_file() for source in table.samples["source"])
     assert table.samples[["hash", "origin"]].isna().all(axis=None), "nothing is hashed before it is needed"
-    assert (table.labels() >= 0).all()
-    assert set(table.classes) == set(table.samples["label"])
+    if table.boxes is None:
+        assert (table.labels() >= 0).all()
+        assert set(table.classes) == set(table.samples["label"])
+    else:
+        assert {key: str(dtype) for key, dtype in table.boxes.dtypes.items()} == BOX_COLUMNS
+        assert set(table.classes) == set(table.boxes["label"])
+        assert table.samples["label"].isna().all()
     assert read_table(path, name).samples.equals(table.samples), "named or found, it reads the same"
 
 

@@ -28,7 +28,7 @@ def typed(command: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's reader has one: `flowers`, with a folder a class, and `photo.jpg`."""
+    """A folder as the README's reader has one: `flowers`, with a folder a class, `photo.jpg`, `cells` and `slides`."""
     folder = tmp_path_factory.mktemp("reader")
     draw = np.random.default_rng(0)
     for color, name in ((90, "daisy"), (150, "roses"), (210, "tulips")):
@@ -37,6 +37,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = draw.integers(color - 60, color + 45, (24, 32, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "flowers" / name / f"{number}.jpg")
     Image.fromarray(pixels).save(folder / "photo.jpg")
+    for part in ("cells/images", "cells/labels", "slides"):
+        (folder / part).mkdir(parents=True)
+    for number in range(12):
+        pixels = draw.integers(90, 130, (48, 64, 3)).astype(np.uint8)
+        pixels[10:30, number * 2 : number * 2 + 20] = (200, 30, 30)
+        Image.fromarray(pixels).save(folder / "cells" / "images" / f"{number}.png")
+        label = f"0 {(number * 2 + 10) / 64} {20 / 48} {20 / 64} {20 / 48}\n"
+        (folder / "cells" / "labels" / f"{number}.txt").write_text(label)
+    (folder / "cells" / "data.yaml").write_text("train: images\nnames: [cell]\n")
+    Image.fromarray(pixels).save(folder / "slides" / "1.png")
     return folder
 
 
@@ -72,9 +82,12 @@ def test_links_lead_somewhere():
 
 
 def test_the_quick_start_runs(place: Path):
-    for line in typed("tenfold"):
-        ran = run(place, line + " --epochs 1" if line.startswith("tenfold train") else line)
-    assert any(name in ran.stdout for name in ("daisy", "roses", "tulips"))  # what the last one predicts
+    said = {
+        line: run(place, line + " --epochs 1" if line.startswith("tenfold train") else line).stdout
+        for line in typed("tenfold")
+    }
+    assert any(name in said["tenfold predict runs/first photo.jpg"] for name in ("daisy", "roses", "tulips"))
+    assert (place / "drawn" / "1.png").is_file()
     page = place / "runs" / "first" / "report.html"
     assert "daisy" in page.read_text(encoding="utf-8")
 

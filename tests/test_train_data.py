@@ -16,7 +16,7 @@ JPEG = {"op": [{"crop": [0.5, 1]}, {"jpeg": [20, 60]}]}
 
 @pytest.fixture(scope="module")
 def recipe():
-    return quick_recipe(image={"channels": "rgb"})
+    return quick_recipe(image={"channels": "rgb", "fit": "crop"})
 
 
 @pytest.fixture(scope="module")

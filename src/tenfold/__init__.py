@@ -14,12 +14,14 @@ The files, in the order in which data flows; each imports only those above it (`
     files.py        files that are complete or absent
     environment.py  where and with what a run was made
     draws.py        random choices as functions of (seed, epoch, image hash, draw)
+    boxes.py        box formats, areas, overlaps, clipping
     estimate.py     a figure with its interval
     metrics/        arrays -> figures
     recipe.py       every setting, as dataclasses; TOML in and out
     images/         disk -> Table -> batches: readers, decoding, resizing, preprocessing, cache, loader
     split/          Table -> Table with parts
     augment/        policies, the fused kernel, the GPU path, mixing, whitening, the lecture's views
+    proposals/      image -> boxes that may hold an object: Selective Search, windows; what they cover
     models/         every network: plain, residual, pretrained backbones, heads; weights
     tasks.py        what differs between tasks, one literal a task
     run.py          a trained model as a folder: save, load, predict
@@ -28,6 +30,7 @@ The files, in the order in which data flows; each imports only those above it (`
     evaluate/       Run + part -> Evaluation; the ledger of looks at the test part
     transfer/       frozen features, the ladder of heads on them, the gallery
     check/          Table -> findings: what would spoil or flatter the result, its price and its remedy
+    detect/         detection whose training has several stages: R-CNN
     report/         Run -> one self-contained HTML page
     sklearn.py      training and the split behind scikit-learn's interfaces
     keras/          ImageDataGenerator and its helpers, as Keras had them

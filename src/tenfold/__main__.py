@@ -16,10 +16,13 @@ from tenfold.errors import DataError, Interrupted, TenfoldError, UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("tenfold.commands.check:check", "Find what is wrong with images before training on them."),
+    "convert": ("tenfold.commands.convert:convert", "Write images with boxes as Pascal VOC, COCO json or YOLO."),
     "split": ("tenfold.commands.split:split", "Divide images into train, validation and test parts."),
     "augment": ("tenfold.commands.augment:augment", "Show what a policy makes of images, and which ops break labels."),
+    "proposals": ("tenfold.commands.proposals:proposals", "Propose boxes for objects, and count what they cover."),
     "weights": ("tenfold.commands.weights:weights", "Show which pretrained weights are here, and bring others."),
     "train": ("tenfold.commands.train:train", "Train a network on images, or go on with a run that was stopped."),
+    "extend": ("tenfold.commands.extend:extend", "Add classes or images to a run, its network as it is, in seconds."),
     "evaluate": ("tenfold.commands.evaluate:evaluate", "Measure a run on one part of its images, with intervals."),
     "compare": ("tenfold.commands.compare:compare", "Tell whether one run is better than another beyond chance."),
     "curve": ("tenfold.commands.curve:curve", "Say whether more images would help, from trainings on fewer."),

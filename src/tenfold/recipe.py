@@ -55,8 +55,9 @@ class ImageSettings:
     costs a third of 64."""
     margin: float = 0.0
     """Side of the cached canvas over `size`: room for crops; evaluation takes the centre. 0: chosen with the size."""
-    fit: Literal["squash", "crop", "pad"] = "crop"
-    """How an image that is not square becomes square."""
+    fit: Literal["auto", "squash", "crop", "pad"] = "auto"
+    """How an image that is not square becomes square; auto: crop for a classifier, squash for a detector, which must
+    see all of it."""
     filter: Literal["triangle", "cubic"] = "triangle"
     """The resize kernel; cubic has a = -0.5. Both antialias."""
     channels: Literal["auto", "grey", "rgb", "bgr"] = "auto"
@@ -82,9 +83,12 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    name: str = "residual"
+    name: str = "auto"
     """A name in tenfold.models.MODELS: "plain" (a stack of convolutions) and "residual" start from scratch, "frozen" is
-    a head on a pretrained network's features, "finetuned" trains the pretrained network too."""
+    a head on a pretrained network's features, "finetuned" trains the pretrained network too. auto: `tenfold train`
+    climbs, heads on the frozen network first, then fine-tuning, and keeps the better one (for small grey images, such
+    as handwritten digits, it takes "residual"); whatever trains one model only, as `train_model` does, takes
+    "residual". Images with boxes want a detector, "faster-rcnn" (auto), "fast-rcnn" or "rcnn"."""
     width: int = 32
     """Hidden units: channels of the first stage; each halving of the maps doubles them, up to 8 times."""
     layers: int = 0
@@ -111,6 +115,9 @@ class TransferSettings:
     torchvision:NAME or timm:NAME."""
     weights: str = ""
     """A file with its weights; empty: those that are published, which must be on this machine: tenfold weights."""
+    init: str = ""
+    """An earlier run's folder, whose network is taken with its weights instead; only the start of the training needs
+    it, for the new run holds all of it."""
     views: Literal["center", "flip", "corners", "crops"] = "flip"
     """How a frozen network looks at an image: at all of it; and mirrored; at four corners; at all of these."""
     crop: int = 0
@@ -129,6 +136,42 @@ class TransferSettings:
     """Share after which all of its stages learn, the last one first."""
     rate_decay: float = 0.7
     """What the learning rate of each stage is multiplied by, from the head down."""
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    pyramid: bool = True
+    """Look at maps of several strides, made one width by a feature pyramid (Lin et al. 2017); else at one map alone."""
+    pyramid_width: int = 96
+    """Channels of the pyramid's maps."""
+    stride: int = 0
+    """Pixels of the image that one pixel of the finest map stands for, or of the only one: 4, 8, 16 or 32; 0: 8 with a
+    pyramid, 16 without. 4 is for objects below 16 px, and costs half as much again."""
+    fixed_stride: int = 4
+    """Stages of the pretrained network up to this stride never learn, which saves time; 0: all of them learn."""
+    anchors: int = 3
+    """Anchor boxes at each place of a map; without a pyramid three times so many."""
+    proposals: int = 0
+    """Regions of an image that are looked at; 0: 300 of Faster R-CNN's own, 2,000 of those that Fast R-CNN and R-CNN
+    are given."""
+    regions: int = 128
+    """Regions of an image that the loss is of, at most a quarter of them objects."""
+    units: int = 256
+    """Units of each of the two fully connected layers that look at a region."""
+    pool: Literal["auto", "align", "pool"] = "auto"
+    """How a region is cut out of a map: interpolated (He et al. 2017), or the largest value of whole places as in Fast
+    R-CNN; auto: as in the model's paper, for Faster R-CNN interpolated."""
+    score: float = 0.02
+    """Detections with a lower score are left out."""
+    overlap: float = 0.0
+    """Of two detections of a class that overlap by more (IoU) the one with the lower score goes; 0: 0.5, of R-CNN 0.3
+    as in its paper."""
+    detections: int = 100
+    """Detections of an image, at most."""
+    crop: int = 0
+    """Pixels of a side of the squares that R-CNN warps its regions to; 0: 64."""
+    finetune: bool = False
+    """Fine-tune R-CNN's network on regions first, in a run of its own beside it: OUT-regions."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +211,11 @@ class TrainSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: whichever this machine trains this network faster in, measured at the start."""
     patience: int = 0
-    """Epochs without a lower validation loss before training stops; 0: never stops early. The best weights are kept."""
+    """Epochs without a lower validation loss before training stops; 0: never stops early. It needs `keep` best."""
+    keep: Literal["auto", "best", "last"] = "auto"
+    """Which weights stay: those of the lowest validation loss, or the last ones; auto: the best, but the last of a
+    pretrained network that learns too, whose loss rises before its accuracy does, as its probabilities are calibrated
+    only at the end, and of a detector."""
     seed: int = 0
     """Another seed gives other first weights, another order of the images and other augmentation."""
     device: str = "auto"
@@ -203,6 +250,17 @@ RANGES: dict[str, tuple[float, float]] = {
     "transfer.frozen": (0, 1),
     "transfer.thawed": (0, 1),
     "transfer.rate_decay": (0.01, 1),
+    "detect.pyramid_width": (8, 4096),
+    "detect.stride": (0, 64),
+    "detect.fixed_stride": (0, 64),
+    "detect.anchors": (1, 64),
+    "detect.proposals": (0, 100_000),
+    "detect.regions": (1, 10_000),
+    "detect.units": (1, 65_536),
+    "detect.score": (0, 1),
+    "detect.overlap": (0, 1),
+    "detect.detections": (1, 100_000),
+    "detect.crop": (0, 1024),
     "train.epochs": (0, 1_000_000),
     "train.minutes": (0, 1_000_000),
     "train.batch_size": (0, 65_536),
@@ -234,6 +292,7 @@ class Recipe:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    detect: DetectSettings = field(default_factory=DetectSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
@@ -297,7 +356,7 @@ def recipe_dict(recipe: Recipe) -> dict[str, Any]:
     return content
 
 
-def write_recipe(recipe: Recipe, path: Path) -> None:
+def write_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write every setting, defaults included, as TOML."""
     import tomli_w
 

@@ -8,7 +8,8 @@
     diagnosis.json      what the training says about itself, in words
     environment.json    versions, machine, time
     findings.json       what a check found of the images before training, if there was one
-    ladder.json         how the head of a frozen network was chosen, if it was
+    ladder.json         how the head of a frozen network was chosen, and what fine-tuning changed, where that was done
+    unknown.safetensors what images of classes that were held out scored, if that was measured
     checkpoint/         while training
     predictions.parquet, evaluation.json, ledger.jsonl, report.html, README.md    what comes after
 
@@ -41,6 +42,7 @@ from tenfold.files import write_file
 from tenfold.images.content import read_bytes
 from tenfold.images.decode import decode_image
 from tenfold.images.preprocess import Preprocessing
+from tenfold.metrics.unknown import HeldOut
 from tenfold.models import find_model
 from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe, read_recipe
@@ -65,6 +67,10 @@ _CARD = {
 """What model.json holds besides its format, as JSON values. With "calibration" it holds a dict too: see `Run`."""
 _FOUND = {"kind", "alarm", "says", "evidence", "next"}
 """What each entry of diagnosis.json holds."""
+
+
+_Canvas = tuple[NDArray[np.uint8], NDArray[np.float32]]  # pixels and the map to them, as `Preprocessing.prepare` gives
+_Seen = tuple[_Canvas, tuple[int, int]]  # and the image's own height and width
 
 
 class Run:
@@ -135,7 +141,8 @@ class Run:
         """What was fitted to the finished model on the validation part; empty where there was none.
 
         {"part": "validation", "n": images, "temperature": what logits are divided by, "steps": [[confidence, answered,
-        wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it. With "others"
+        wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it; of a detection
+        "score", from which on F1 is best, and "score_steps" as tenfold.metrics.detection_scores has them. With "others"
         the temperature was fitted on so many images of the other folds of a cross-validation instead, none of them of
         this run's validation part.
         """
@@ -195,8 +202,23 @@ class Run:
 
     @property
     def ladder(self) -> dict[str, Any]:
-        """How a head was chosen, as tenfold.transfer.Ladder.to_json gives it; else empty."""
+        """How a head was chosen, as tenfold.transfer.Ladder.to_json gives it; else empty.
+
+        With "finetuning" where that was compared with the frozen network: {"decided": True} and what
+        tenfold.transfer.verdict.Verdict.to_json gives; while it is under way "decided" is False.
+        """
         return _read_json(self.path / "ladder.json") if (self.path / "ladder.json").exists() else {}
+
+    @property
+    def unknown(self) -> HeldOut | None:
+        """What images score of classes that were held out, as tenfold.transfer.unknown found it; None without that."""
+        path = self.path / "unknown.safetensors"
+        if not path.exists():
+            return None
+        try:
+            return HeldOut.from_arrays({name: value.numpy() for name, value in load_file(path).items()}, self.classes)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise _damaged(path, error) from error
 
     @property
     def evaluations(self) -> dict[str, Any]:
@@ -211,12 +233,13 @@ class Run:
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """Predict images in memory: upright uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] arrays, RGB.
 
-        A classification gives "probability" [K], calibrated, and "logits" [K] in the order of `classes`.
+        A classification gives "probability" [K], calibrated, and "logits" [K] in the order of `classes`; a detection
+        "boxes" float32 [D, 4], xyxy in pixels of the image, cut to it, "score" [D] and "label" [D], the surest first.
         """
         return [
             result
             for start in range(0, len(images), _BATCH)
-            for result in self._predict([self._prepare(image, "the image") for image in images[start : start + _BATCH]])
+            for result in self._answer([self._prepare(image, "the image") for image in images[start : start + _BATCH]])
         ]
 
     def predict_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Prediction | DataError]]:
@@ -225,25 +248,27 @@ class Run:
         with ThreadPoolExecutor(2, thread_name_prefix="tenfold-decode") as pool:
             while group := list(islice(waiting, _BATCH)):
                 prepared = list(pool.map(self._try_file, group))
-                results = iter(self._predict([item for item in prepared if not isinstance(item, DataError)]))
+                results = iter(self._answer([item for item in prepared if not isinstance(item, DataError)]))
                 for path, item in zip(group, prepared, strict=True):
                     yield path, item if isinstance(item, DataError) else next(results)
 
-    def predict_canvases(self, images: Iterable[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> Iterator[Prediction]:
-        """Predict what `preprocessing.prepare` gave: (pixels, affine) each."""
+    def predict_canvases(self, images: Iterable[_Canvas]) -> Iterator[Prediction]:
+        """Predict what `preprocessing.prepare` gave: (pixels, affine) each; boxes may reach into what pads an image."""
         waiting = iter(images)
         while group := list(islice(waiting, _BATCH)):
             yield from self._predict(group)
 
-    def _predict(self, group: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]) -> list[Prediction]:
-        if not group:
-            return []
+    def _answer(self, group: Sequence[_Seen]) -> list[Prediction]:
+        found, cut = (self._predict([canvas for canvas, _ in group]), self.task.cut) if group else ([], None)
+        return [cut(one, size) for one, (_, size) in zip(found, group, strict=True)] if cut else found
+
+    def _predict(self, group: Sequence[_Canvas]) -> list[Prediction]:
         pixels = self.preprocessing.center(np.stack([pixels for pixels, _ in group]))
         affine = self.preprocessing.center_affine(np.stack([affine for _, affine in group]))
         images = self.preprocessing.normalize(torch.from_numpy(np.ascontiguousarray(pixels)))
         return self.model.predict(images, torch.from_numpy(np.ascontiguousarray(affine)))
 
-    def _prepare(self, content: bytes | NDArray[np.uint8], name: str) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def _prepare(self, content: bytes | NDArray[np.uint8], name: str) -> _Seen:
         image = decode_image(
             content,
             channels=self.preprocessing.channels,
@@ -251,9 +276,9 @@ class Run:
             allow_truncated=self.recipe.data.allow_truncated,
             name=name,
         )
-        return self.preprocessing.prepare(image)
+        return self.preprocessing.prepare(image), (image.shape[0], image.shape[1])
 
-    def _try_file(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | DataError:
+    def _try_file(self, path: Path) -> _Seen | DataError:
         try:
             return self._prepare(read_bytes(path), str(path))
         except DataError as error:
@@ -320,7 +345,9 @@ def read_frame(path: Path, *columns: str) -> pd.DataFrame:
 
 def build_model(card: dict[str, Any]) -> Model:
     """A fresh model as a run's card describes it."""
-    return find_model(card["architecture"])(card["channels"], tuple(card["classes"]), card["settings"])
+    model = find_model(card["architecture"])(card["channels"], tuple(card["classes"]), card["settings"])
+    model.preprocessing = Preprocessing.from_json(card["preprocessing"])
+    return model
 
 
 def write_weights(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -343,8 +370,7 @@ def _try_words(words: Callable[[], str]) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    content = _load_json(path)
-    if not isinstance(content, dict):
+    if not isinstance(content := _load_json(path), dict):
         raise _damaged(path, TypeError("not a JSON object"))
     return content
 
@@ -357,10 +383,12 @@ def _load_json(path: Path) -> Any:
 
 
 def _is_calibration(value: Any) -> bool:
-    """Whether a temperature and steps, where they are there, can be used."""
+    """Whether a temperature, a score and steps, where they are there, can be used."""
     try:
-        steps = [tuple(map(float, step)) for step in value.get("steps", ())]
-        return 0 < float(value.get("temperature", 1.0)) < math.inf and all(len(step) == 3 for step in steps)
+        for name, count in (("steps", 3), ("score_steps", 5)):
+            if any(len([float(number or 0) for number in step]) != count for step in value.get(name, ())):
+                return False
+        return 0 < float(value.get("temperature", 1.0)) < math.inf and 0 <= float(value.get("score", 0)) <= 1
     except (AttributeError, TypeError, ValueError):
         return False
 

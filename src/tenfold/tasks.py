@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tenfold.estimate import Estimate
     from tenfold.images.table import Table
+    from tenfold.metrics.detection_matching import Detections, Objects
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Task:
 
     Raises UsageError for an option that the task does not have, an impossible value of one, or a part without labels.
     """
+    boxes: tuple[str, ...] = ()
+    """Names of targets that are boxes: float32 [N, M, 4], xyxy in pixels of the original upright image, rows of NaN
+    where a sample has fewer than M. What makes batches moves them with the image, so that a model's `losses` finds them
+    in pixels of its input, cut to it, with a row of NaN for one of which a policy has left too little. Boxes that are
+    not named here reach a model as they are, which then moves them by Batch.affine itself."""
     mixes: tuple[str, ...] = ()
     """Names of soft targets, which mixup and CutMix may mix; with none, images are not mixed."""
     blocks: tuple[str, ...] = ()
@@ -65,6 +71,13 @@ class Task:
     """The finished model's outputs on the validation part and that part's Table -> what `Run.calibration` holds of it,
     JSON values; None: nothing is fitted. A third argument, outputs and Table of the other folds of a cross-validation,
     is what probabilities are fitted on instead."""
+    settle: Callable[[list[dict[str, NDArray[np.generic]]], Table], dict[str, Any]] | None = None
+    """The same from the finished model's predictions, not its outputs: for what needs them in the original images."""
+    settled: tuple[str, ...] = ()
+    """Which of these values `findings` takes as options, on every part, unless they are given."""
+    cut: Callable[[dict[str, NDArray[np.generic]], tuple[int, int]], dict[str, NDArray[np.generic]]] | None = None
+    """One image's prediction and its height and width -> the prediction without what lies outside; None: nothing does.
+    """
     scores: Callable[[list[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]], Scores] | None = None
     """Predictions of N images and their targets -> how each came out, by which training is diagnosed; None: it is not.
     """
@@ -151,6 +164,133 @@ def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, A
     return Findings(figures, details, int((~known).sum()))
 
 
+def box_targets(table: Table) -> dict[str, NDArray[np.generic]]:
+    """What is in N images of at most M boxes, M at least 1.
+
+    "boxes" float32 [N, M, 4], xyxy pixels of the original image, NaN for padding; "label" int64 [N, M], places in the
+    classes, -1 for padding; "ignore" bool [N, M]. Boxes of no area are left out: nothing can be learnt from them.
+    Raises UsageError where the images are not annotated, there is no class, or a box has no label.
+    """
+    found, _ = table_objects(table)
+    if not table.classes:
+        raise UsageError("A detector needs at least one box to learn from, and here is none.")
+    from tenfold.metrics.detection_matching import ranks
+
+    place = ranks(found.image)
+    shape = len(table), int(place.max(initial=0)) + 1
+    boxes, label = np.full((*shape, 4), np.nan, np.float32), np.full(shape, -1, np.int64)
+    ignore = np.zeros(shape, np.bool_)
+    for target, values in ((boxes, found.box), (label, found.label), (ignore, found.ignore)):
+        target[found.image, place] = values
+    return {"boxes": boxes, "label": label, "ignore": ignore}
+
+
+def box_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A row a detection: its corners in pixels of the original image, its class and its score."""
+    return [
+        {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "predicted": classes[label], "score": score}
+        for (x1, y1, x2, y2), label, score in zip(
+            prediction["boxes"].tolist(), prediction["label"].tolist(), prediction["score"].tolist(), strict=True
+        )
+    ]
+
+
+def cut_boxes(prediction: dict[str, NDArray[np.generic]], size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
+    """A prediction cut to an image of this height and width; a detection that lies outside is left out."""
+    from tenfold.boxes import clip_boxes, sound_boxes
+
+    boxes = clip_boxes(prediction["boxes"].astype(np.float32, copy=False), *size)
+    kept = sound_boxes(boxes)
+    return {name: values[kept] for name, values in (prediction | {"boxes": boxes}).items()}
+
+
+def box_calibration(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> dict[str, Any]:
+    """{"temperature", "score_steps", "score"}; empty where nothing was detected, no "score" where no object was found.
+
+    The temperature divides the log odds of scores, so that they are how often a detection is right. Of scores as they
+    then are: the one from which on F1 is highest, and steps for `tenfold.metrics.detection_scores.choose_score`.
+    """
+    from tenfold.estimate import units_of
+    from tenfold.metrics.detection import match_part
+    from tenfold.metrics.detection_matching import Detections
+    from tenfold.metrics.detection_scores import best_f1, detection_units, fit_score_temperature, score_steps, tempered
+
+    objects, _ = table_objects(table)
+    counts = [len(prediction["score"]) for prediction in predictions]
+    parts = ([prediction[name] for prediction in predictions] for name in ("boxes", "label", "score"))
+    box, label, score = (np.concatenate(part) for part in parts)
+    image = np.repeat(np.arange(len(counts)), counts)
+    found = Detections(image, box.astype(np.float64), label.astype(np.int64), score.astype(np.float64))
+    part = match_part(objects, found, table.classes, len(table))
+    rows, right = part.judged()
+    if not len(rows):
+        return {}
+    own = detection_units(image[rows], units_of(table.samples["group"].to_numpy(object), len(table)))
+    temperature = fit_score_temperature(found.score[rows], right, own)
+    scaled = tempered(found.score[rows], temperature)
+    best = best_f1(scaled, right, int((~objects.ignore).sum()))
+    steps = [list(step) for step in score_steps(scaled, right, own)]
+    return {"temperature": temperature, "score_steps": steps} | ({"score": best.score} if best else {})
+
+
+BOX_OPTIONS = ("level", "score")
+"""What `box_findings` takes as options: see tenfold.metrics.detection."""
+
+
+def box_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1) -> Findings:
+    """The figures of tenfold.metrics.detection, over all images of the part, those with nothing in them too."""
+    from tenfold.metrics.detection import detection_findings
+
+    for name in options:
+        if name not in BOX_OPTIONS:
+            raise unknown("An option of a detection's figures", name, BOX_OPTIONS)
+    objects, flat = table_objects(table)
+    if objects.ignore.all():
+        part = table.samples["part"].iat[0]
+        raise UsageError(f"The {part} part has no object that could be found; use tenfold predict.")
+    found = box_detections(predictions, table.classes)
+    groups = table.samples["group"].to_numpy(object)
+    figures, details = detection_findings(objects, found, table.classes, len(table), groups, looks=looks, **options)
+    return Findings(figures, details | {"no_area": flat})
+
+
+def table_objects(table: Table) -> tuple[Objects, int]:
+    """The boxes of a Table that have an area, and how many have none.
+
+    Raises UsageError where the images are not annotated or a box has no label.
+    """
+    from tenfold.boxes import sound_boxes
+    from tenfold.metrics.detection_matching import Objects
+
+    if table.boxes is None:
+        raise UsageError("A detector needs images with boxes, and these are not annotated with any.")
+    place = {name: index for index, name in enumerate(table.classes)}
+    label = np.array([place.get(name, -1) for name in table.boxes["label"]], np.int64)
+    image = table.boxes["sample"].to_numpy(np.int64)
+    if (label < 0).any():
+        which = table.samples["source"].iloc[image[int(np.argmax(label < 0))]]
+        raise UsageError(f"Every box needs a label that is one of the classes; one of {which} has none.")
+    box = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+    kept = sound_boxes(box)
+    ignore = table.boxes["ignore"].to_numpy(np.bool_)
+    return Objects(image[kept], box[kept], label[kept], ignore[kept]), int((~kept).sum())
+
+
+def box_detections(predictions: pd.DataFrame, classes: tuple[str, ...]) -> Detections:
+    """The rows of `box_rows`, with the sample that each is of, as arrays; there may be none."""
+    from tenfold.metrics.detection_matching import Detections
+
+    if not len(predictions):  # then there are no columns
+        return Detections(np.empty(0, np.int64), np.empty((0, 4)), np.empty(0, np.int64), np.empty(0))
+    place = {name: index for index, name in enumerate(classes)}
+    return Detections(
+        predictions["sample"].to_numpy(np.int64),
+        predictions[["x1", "y1", "x2", "y2"]].to_numpy(np.float64),
+        np.array([place[name] for name in predictions["predicted"]], np.int64),
+        predictions["score"].to_numpy(np.float64),
+    )
+
+
 TASKS: dict[str, Task] = {
     "classification": Task(
         name="classification",
@@ -161,5 +301,16 @@ TASKS: dict[str, Task] = {
         calibrate=class_calibration,
         scores=class_scores,
         blocks=("confusion", "per_class", "curves_roc", "calibration", "mistakes"),
+    ),
+    "detection": Task(
+        name="detection",
+        targets=box_targets,
+        tabulate=box_rows,
+        findings=box_findings,
+        boxes=("boxes",),
+        settle=box_calibration,
+        settled=("score",),
+        cut=cut_boxes,
+        blocks=("detection_classes", "detection_curves", "detection_errors", "detection_images"),
     ),
 }

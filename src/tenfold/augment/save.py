@@ -1,7 +1,9 @@
 """Augmented images as files, with a listing that says which op made each and that `tenfold train` reads back.
 
 The listing is `augmented.csv`: `path,label,group,part` as any listing has them (and `x1,y1,x2,y2` where samples are
-regions), then `ops`, what was done to the image, and `source`, what it was made from. Copies and their source share a
+regions), then `ops`, what was done to the image, and `source`, what it was made from. Of images with boxes it is a
+listing of boxes, `path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as the policy has moved it,
+or one without a box. Copies and their source share a
 group, so no split can tear them apart, and an image of a validation or test part has no copy at all.
 
 Copy k of an image is what the k-th epoch of a training with this seed draws for it: see draws.py.
@@ -10,6 +12,7 @@ Copy k of an image is what the k-th epoch of a training with this seed draws for
 from __future__ import annotations
 
 import csv
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,10 +21,11 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from tenfold.augment.feed import on_canvas
+from tenfold.augment.feed import boxes_on_canvas, on_canvas
 from tenfold.augment.policy import Policy
 from tenfold.draws import draw_keys, hash_numbers
 from tenfold.errors import DataError, UsageError
@@ -29,6 +33,7 @@ from tenfold.files import write_file
 from tenfold.images.prepared import read_sample
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.readers.listing import CORNERS
+from tenfold.images.writers.placed import plain
 from tenfold.recipe import check_range
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
 LISTING = "augmented.csv"
 COLUMNS = ("path", "label", "group", "part", *CORNERS, "ops", "source")
+OF_BOXES = ("path", *CORNERS, "label", "ignore", "group", "part", "ops", "source")
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,26 @@ class Saved:
     sources: int
     """Images that have copies."""
     originals: int
-    """Rows of the listing that are no copies."""
+    """Samples in the listing that are no copies."""
     unreadable: list[str] = field(default_factory=list)
     """Why an image has no copy, a sentence each."""
+
+
+_DECIMALS = 6  # of a pixel
+
+
+class _Box(NamedTuple):
+    """A box of an image."""
+
+    corners: tuple[float, ...]
+    """xyxy, pixels."""
+    label: str
+    ignore: bool
+
+    @property
+    def is_sound(self) -> bool:
+        x1, y1, x2, y2 = self.corners
+        return x1 < x2 and y1 < y2
 
 
 class _Listed(NamedTuple):
@@ -105,7 +128,7 @@ def save_augmented(
         wanted = [sample for sample in wanted if sample.cells[2]]
     if not wanted:
         raise DataError("There is no image to copy: the training part is empty.")
-    making = _Making(table, policy, _in_rgb(preprocessing), folder, saving)
+    making = _Making(table, policy, _in_rgb(preprocessing), folder, saving, _boxes_of(table))
     lines: list[list[str]] = []
     errors: dict[int, str] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tenfold-augment") as pool:
@@ -117,8 +140,10 @@ def save_augmented(
     if not lines:
         raise DataError(f"None of the {len(wanted)} images can be read; the first: {next(iter(errors.values()))}")
     originals = _originals(making, samples, errors) if saving.include_originals else []
-    write_file(folder / LISTING, _text([*originals, *lines]))
-    return Saved(folder / LISTING, len(lines), len(wanted) - len(errors), len(originals), list(errors.values()))
+    boxed = table.boxes is not None
+    write_file(folder / LISTING, _text([*originals, *lines], OF_BOXES if boxed else COLUMNS))
+    sources, kept = len(wanted) - len(errors), len({line[0] for line in originals}) if boxed else len(originals)
+    return Saved(folder / LISTING, saving.count * sources, sources, kept, list(errors.values()))
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,8 @@ class _Making:
     preprocessing: Preprocessing
     folder: Path
     saving: Saving
+    boxes: dict[int, list[_Box]]
+    """By the sample's row; those that are not sound too."""
 
     def copies(self, sample: _Listed) -> list[list[str]] | DataError:
         """Write the copies of a sample and give their lines; or why it cannot be read."""
@@ -138,18 +165,32 @@ class _Making:
         except DataError as error:
             return error
         policy, size, added = self.policy, None, 0
+        boxes = [box for box in self.boxes.get(sample.row, ()) if box.is_sound]
         if self.saving.resize:
-            image, _ = self.preprocessing.prepare(image)
+            image, affine = self.preprocessing.prepare(image)
+            boxes = self.on_canvas(boxes, affine)
             policy = on_canvas(self.policy, self.preprocessing)
             size, added = (self.preprocessing.size,) * 2, len(policy.ops) - len(self.policy.ops)
-        lines, digest = [], hash_numbers([sample.digest])
+        lines, digest, corners = list[list[str]](), hash_numbers([sample.digest]), _corners(boxes)
         for number in range(self.saving.count):
             key = int(draw_keys(self.saving.seed, number, digest)[0])
-            changed = policy(image, key=key, size=size)
-            name = f"{sample.name}-copy{number + 1}.png"
+            changed = policy(image, corners, key=key, size=size)
+            name, ops = f"{sample.name}-copy{number + 1}.png", op_words(changed.trace[added:])
             self.write(name, changed.image)
-            lines.append(_line(name, sample, ops=op_words(changed.trace[added:])))
+            left = zip(changed.boxes.tolist(), changed.kept.tolist(), strict=True)
+            moved = [boxes[place]._replace(corners=tuple(box)) for box, place in left]
+            lines += (
+                [_line(name, sample, ops=ops)] if self.table.boxes is None else _box_lines(name, sample, moved, ops)
+            )
         return lines
+
+    def on_canvas(self, boxes: list[_Box], affine: NDArray[np.float32]) -> list[_Box]:
+        """What a canvas, to which the map [2, 3] leads, shows of boxes."""
+        canvas, visible = (self.preprocessing.canvas,) * 2, self.policy.visible
+        seen = boxes_on_canvas(torch.from_numpy(_corners(boxes)[None]), affine[None], canvas, visible)[0].tolist()
+        return [
+            box._replace(corners=tuple(own)) for box, own in zip(boxes, seen, strict=True) if not math.isnan(own[0])
+        ]
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """One sample, upright, uint8 [H, W, C]."""
@@ -159,6 +200,22 @@ class _Making:
         """Write a PNG file."""
         picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         write_file(self.folder / name, lambda aside: picture.save(aside, "PNG"))
+
+
+def _boxes_of(table: Table) -> dict[int, list[_Box]]:
+    """The boxes of each sample that has some."""
+    found: dict[int, list[_Box]] = {}
+    if table.boxes is not None:
+        for row, *corners, label, ignore in table.boxes[["sample", *CORNERS, "label", "ignore"]].itertuples(
+            index=False
+        ):
+            found.setdefault(int(row), []).append(_Box(tuple(corners), label, ignore))
+    return found
+
+
+def _corners(boxes: list[_Box]) -> NDArray[np.float32]:
+    """[B, 4], xyxy."""
+    return np.array([box.corners for box in boxes], np.float32).reshape(-1, 4)
 
 
 def op_words(trace: list[tuple[str, str]]) -> str:
@@ -207,6 +264,9 @@ def _originals(making: _Making, samples: list[_Listed], errors: dict[int, str]) 
         else:
             path = str(source)
             region = [f"{corner:g}" if isinstance(corner, float) else "" for corner in corners]
+        if making.table.boxes is not None:
+            lines += _box_lines(path, sample, making.boxes.get(sample.row, []))
+            continue
         lines.append(_line(path, sample, region))
     return lines
 
@@ -216,14 +276,20 @@ def _line(path: str, sample: _Listed, region: list[str] | None = None, ops: str 
     return [path, label, group, part, *(region or [""] * 4), ops, sample.source]
 
 
-def _text(lines: list[list[str]]) -> str:
+def _box_lines(path: str, sample: _Listed, boxes: list[_Box], ops: str = "") -> list[list[str]]:
+    """A line for each box; one without a box where there is none."""
+    _, group, part = sample.cells
+    cells = [[*(plain(side, _DECIMALS) for side in box.corners), box.label, str(int(box.ignore))] for box in boxes]
+    return [[path, *own, group, part, ops, sample.source] for own in cells or [[""] * 6]]
+
+
+def _text(lines: list[list[str]], columns: tuple[str, ...]) -> str:
     """The listing; columns of regions only where there are some."""
-    first, last = COLUMNS.index(CORNERS[0]), COLUMNS.index(CORNERS[-1]) + 1
-    if not any(any(line[first:last]) for line in lines):
-        lines = [line[:first] + line[last:] for line in lines]
-    width = len(lines[0])
+    first, last = columns.index(CORNERS[0]), columns.index(CORNERS[-1]) + 1
+    if not any(any(line[first:last]) for line in lines) and columns == COLUMNS:
+        lines, columns = [line[:first] + line[last:] for line in lines], columns[:first] + columns[last:]
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS if width == len(COLUMNS) else COLUMNS[:first] + COLUMNS[last:])
+    writer.writerow(columns)
     writer.writerows(lines)
     return text.getvalue()

@@ -14,6 +14,7 @@ findings.py    what a finding is
 sets.py        which images of a table belong together
 quality.py     unreadable, dark, empty, blurred, odd
 classes.py     too small, uneven, of nearly one name
+box_findings.py  boxes of no area, outside the image, drawn twice or before EXIF turned it
 leaks.py       copies and groups in two parts, two labels, two data sets
 labels.py      labels that are likely wrong, by confident learning
 price.py       what a leak was worth to a run
@@ -25,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tenfold.check.box_findings import box_findings
 from tenfold.check.classes import class_findings
 from tenfold.check.findings import Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
 from tenfold.check.labels import held_out_predictions, label_finding
@@ -112,7 +114,8 @@ def _found(data: Surveyed, looked: Looked) -> list[Finding | None]:
     sets = set_findings(data.table, looked.copies, looked.bursts)
     blocks = blocks_of(data.table, kept_sets(sets))
     blocks[~data.survey.readable] = -1
-    return [*quality_findings(data.survey), *sets, *class_findings(data.table, blocks)]
+    boxes = box_findings(data, looked.copies)
+    return [*quality_findings(data.survey), *sets, *class_findings(data.table, blocks), *boxes]
 
 
 def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None) -> Surveyed:

@@ -1,6 +1,6 @@
 """Classes: how many separate images each has, how even they are, and whether two of them have nearly one name.
 
-Shapes: N images, K classes.
+Shapes: N images, K classes, M pairs of an image and a class that it holds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tenfold.check.findings import Evidence, Finding, count, share
 from tenfold.split.advice import FEWEST
+from tenfold.split.ties import strata
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -36,10 +37,13 @@ _GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)")
 
 def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | None]:
     """Findings on the classes; `blocks` int64 [N] numbers what a split keeps together, from 0; -1 cannot be read."""
-    labels = table.labels()
     classes = table.classes
-    alone = _alone(classes, len(table))
-    return [alone, _small(classes, labels, blocks), _uneven(classes, labels), _names(table), _unlabeled(labels)]
+    rows, held = strata(table)
+    small = _small(classes, rows, held, blocks)
+    if table.boxes is not None:
+        return [None if classes else _no_boxes(len(table)), small, _names(table)]
+    labels = table.labels()
+    return [_alone(classes, len(table)), small, _uneven(classes, labels), _names(table), _unlabeled(labels)]
 
 
 def _alone(classes: Sequence[str], images: int) -> Finding | None:
@@ -55,6 +59,17 @@ def _alone(classes: Sequence[str], images: int) -> Finding | None:
     )
 
 
+def _no_boxes(images: int) -> Finding:
+    return Finding(
+        kind="one_class",
+        needs_decision=True,
+        images=images,
+        evidence="No image has a box.",
+        price="A detector has nothing to learn.",
+        remedy="See whether the annotations are those of these images.",
+    )
+
+
 def least_recall(images: int) -> float:
     """Where the exact 95 % interval of a class's recall begins if all of so many images, at least one, are right.
 
@@ -63,8 +78,12 @@ def least_recall(images: int) -> float:
     return float(0.025 ** (1 / images))
 
 
-def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np.int64]) -> Finding | None:
-    separate = [len(np.unique(blocks[(labels == place) & (blocks >= 0)])) for place in range(len(classes))]
+def _small(
+    classes: Sequence[str], rows: NDArray[np.int64], labels: NDArray[np.int64], blocks: NDArray[np.int64]
+) -> Finding | None:
+    """From pairs of an image and a class that it holds, `rows` and `labels` int64 [M]."""
+    members = [rows[labels == place] for place in range(len(classes))]
+    separate = [len(np.unique(blocks[own[blocks[own] >= 0]])) for own in members]
     small = [place for place, number in enumerate(separate) if number < BELIEVED]
     if not small:
         return None
@@ -72,11 +91,11 @@ def _small(classes: Sequence[str], labels: NDArray[np.int64], blocks: NDArray[np
     return Finding(
         kind="small_class",
         needs_decision=True,
-        images=int(np.isin(labels, small).sum()),
+        images=len(np.unique(rows[np.isin(labels, small)])),
         evidence=f"Of {count(len(small), 'class')} there are fewer than {BELIEVED} separate images: {_listed(words)}.",
         price=_price_of_few(classes, separate, small),
         remedy="Add images of it, join it with another class, or leave it out.",
-        sets=tuple(Evidence(tuple(np.flatnonzero(labels == place).tolist()), classes[place]) for place in small),
+        sets=tuple(Evidence(tuple(members[place].tolist()), classes[place]) for place in small),
     )
 
 
@@ -119,11 +138,13 @@ def _names(table: Table) -> Finding | None:
     pairs = [names for names in alike.values() if len(names) > 1]
     if not pairs:
         return None
-    labels = table.samples["label"]
+    labels, owners = table.samples["label"], np.arange(len(table))
+    if table.boxes is not None:
+        labels, owners = table.boxes["label"], table.boxes["sample"].to_numpy(np.int64)
     counts = labels.value_counts()
-    images = int(labels.isin([name for names in pairs for name in names]).sum())
+    images = len(np.unique(owners[labels.isin([name for names in pairs for name in names]).to_numpy(bool)]))
     words = [" and ".join(f"{name!r} ({counts.get(name, 0):,})" for name in names) for names in pairs]
-    firsts = [tuple(int((labels == name).argmax()) for name in names) for names in pairs]
+    firsts = [tuple(int(owners[(labels == name).argmax()]) for name in names) for names in pairs]
     return Finding(
         kind="names",
         needs_decision=True,

@@ -27,6 +27,12 @@ TITLES = {
     "group_leak": "Groups in two parts",
     "against": "Images that are in both data sets",
     "label": "Labels that are likely wrong",
+    "box_rotated": "Boxes drawn before EXIF turned the image",
+    "box_corners": "Boxes with swapped corners",
+    "box_empty": "Boxes of no area",
+    "box_outside": "Boxes outside of the image",
+    "box_twice": "Boxes drawn twice",
+    "box_copies": "Copies without the boxes of the other",
     "one_class": "Fewer than two classes",
     "names": "Classes of nearly one name",
     "small_class": "Classes too small for the split",
@@ -37,6 +43,7 @@ TITLES = {
     "bursts": "Shots in a row",
     "series": "Long rows of shots",
     "unlabeled": "Images without a label",
+    "no_box": "Images without a box",
     "imbalance": "Classes of very different size",
     "mode": "Rare color modes",
     "size": "Odd sizes",
@@ -238,7 +245,7 @@ def singles(rows: Iterable[int], words: Iterable[str]) -> tuple[Evidence, ...]:
 
 def count(number: int, what: str) -> str:
     """ "1 image", "1,200 images"."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith('s') else 's'}"
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith(('s', 'x')) else 's'}"
 
 
 def are(number: int) -> str:

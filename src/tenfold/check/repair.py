@@ -1,7 +1,8 @@
 """Repair: a listing of the images that leaves out what is doubtful, with the reason, and groups what belongs together.
 
 The listing is read as any other: `path,label,group,reason`, where a row with a reason is left out. To take an image in
-after all, empty its reason; to put a label right, write the right one and empty the reason.
+after all, empty its reason; to put a label right, write the right one and empty the reason. Of images with boxes a row
+is a box, and none is left out by itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenfold.check.findings import Findings
 from tenfold.errors import UsageError
@@ -57,18 +58,18 @@ def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[s
     """
     if table.samples["row"].notna().any():
         raise UsageError("--fix writes a listing of files, and these images are no files of their own.")
-    path, parts, labels = Path(path), texts(table, "part"), texts(table, "label")
+    path, parts = Path(path), texts(table, "part")
     reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
     groups = _groups(table, findings)
-    more = [name for name, there in (("part", any(parts)), *_with_corners(table)) if there]
-    cells = table.samples[["source", *CORNERS]].astype(object).where(table.samples[["source", *CORNERS]].notna(), "")
+    columns, rows = _rows(table)
+    more = [*(["part"] if any(parts) else []), *columns]
+    sources = table.samples["source"].tolist()
     text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*HEADER, *more])
-    for row, (source, *corners) in enumerate(cells.itertuples(index=False, name=None)):
-        extra = {"part": parts[row] or "", **dict(zip(CORNERS, corners, strict=True))}
-        place = _relative(source, path)
-        writer.writerow([place, labels[row] or "", groups[row], reasons.get(row, ""), *(extra[name] for name in more)])
+    writer = csv.DictWriter(text, [*HEADER, *more], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row, cells in rows:
+        about = {"path": _relative(sources[row], path), "group": groups[row], "reason": reasons.get(row, "")}
+        writer.writerow(about | {"part": parts[row] or ""} | cells)
     write_file(path, text.getvalue())
     return {
         "kept": len(table) - len(reasons),
@@ -120,9 +121,18 @@ def _groups(table: Table, findings: Findings) -> list[str]:
     return [called.get(block, "") for block in blocks]
 
 
-def _with_corners(table: Table) -> list[tuple[str, bool]]:
-    there = bool(table.samples["x1"].notna().any())
-    return [(name, there) for name in CORNERS]
+def _rows(table: Table) -> tuple[list[str], list[tuple[int, dict[Any, Any]]]]:
+    """The further columns, and the rows as (image, cells): one an image, with its region, or one a box."""
+    if table.boxes is None:
+        frame = table.samples[["label", *CORNERS]].astype(object)
+        rows = frame.where(frame.notna(), "").to_dict("records")
+        return [] if frame["x1"].isna().all() else [*CORNERS], list(enumerate(rows))
+    columns = [*CORNERS, "ignore"]
+    boxes = table.boxes[["label", *columns]].astype({"ignore": int}).to_dict("records")
+    owners = table.boxes["sample"].tolist()
+    blank = dict.fromkeys(("label", *columns), "")
+    bare = [(row, blank) for row in sorted(set(range(len(table))) - set(owners))]
+    return columns, sorted([*zip(owners, boxes, strict=True), *bare], key=lambda item: int(item[0]))
 
 
 def _relative(source: str, listing: Path) -> str:

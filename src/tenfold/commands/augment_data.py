@@ -46,7 +46,10 @@ class Source:
         """What training would be fed with."""
         from tenfold.augment.feed import PolicyInput
 
-        return PolicyInput(self.policy, self.preprocessing, lambda _: self.preprocessing.size, ("label",))
+        boxes = self.table.boxes is not None
+        mixes: tuple[str, ...] = () if boxes else ("label",)
+        moved = ("boxes",) if boxes else ()
+        return PolicyInput(self.policy, self.preprocessing, lambda _: self.preprocessing.size, mixes, boxes=moved)
 
 
 def read_source(data: str, policy: str, size: int, reader: str) -> Source:

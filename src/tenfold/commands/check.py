@@ -36,10 +36,11 @@ def check(
 
     It finds files that cannot be read, dark, empty and blurred images, copies
     (turned, mirrored, resized, cropped, recolored), shots in a row, one image
-    under two labels or in two parts, classes that are too small, and with a run
-    the labels that are likely wrong. Each finding has its evidence, its price and
-    its remedy. The exit code is 1 where something needs a decision; with --fix,
-    where something in the listing that it wrote still does.
+    under two labels or in two parts, classes that are too small, boxes of no area,
+    outside of the image, drawn twice or before EXIF turned it, and with a run the
+    labels that are likely wrong. Each finding has its evidence, its price and its
+    remedy. The exit code is 1 where something needs a decision; with --fix, where
+    something in the listing that it wrote still does.
 
     For example:
 
@@ -51,7 +52,8 @@ def check(
     Parameters
     ----------
     data
-        A folder with a folder for each class, a listing (path,label[,group,part]), Parquet with images, or digits.
+        A folder with a folder for each class, a listing (path,label[,group,part]), Parquet with images, images with
+        boxes as Pascal VOC, COCO json, YOLO or a listing (path,x1,y1,x2,y2,label), or digits.
     against
         Other data; images that are in both are found.
     price
@@ -93,7 +95,7 @@ def check(
     left = findings.decisions
     if fix is not None:
         fixed = write_repaired(table, findings, fix)
-        left = _left_in(fix) if fixed["kept"] else left
+        left = _left_in(fix, "listing" if table.boxes is None else "boxes") if fixed["kept"] else left
         made["fix"] = {"listing": fix, **fixed, "to_decide": [finding.title for finding in left]}
     if page is not None:
         _write_page(page, data, findings, table, other, worth)
@@ -113,36 +115,42 @@ def check(
     return 1 if left else 0
 
 
-def _left_in(listing: Path) -> tuple[Finding, ...]:
+def _left_in(listing: Path, reader: str) -> tuple[Finding, ...]:
     """What needs a decision in a repaired listing, checked as any other; what its images look like is cached."""
     from tenfold.check import check_table
     from tenfold.images.readers import read_table
 
     with watched(f"Checking {listing}") as progress:
         parts = _parts(str(listing), None, None)
-        return check_table(read_table(listing, "listing"), parts=parts, progress=progress).decisions
+        return check_table(read_table(listing, reader), parts=parts, progress=progress).decisions
 
 
 def _priced(path: Path | None) -> Run | None:
     if path is None:  # and then PyTorch, which a run needs, is not imported
         return None
+    return _classifier(path, "--price")
+
+
+def _classifier(path: Path, option: str) -> Run:
+    """The run at a path; UsageError where it is a detector."""
     from tenfold.run import load_run
 
-    return load_run(path)
+    run = load_run(path)
+    if run.task.name == "detection":
+        raise UsageError(f"{option} counts answers to whole images, and {path} is a detector; leave it out.")
+    return run
 
 
 def _runs(path: Path | None) -> list[Run]:
     """The run, or the runs of the folds in a folder."""
     if path is None:
         return []
-    from tenfold.run import load_run
-
     if (path / "model.json").exists():
-        return [load_run(path)]
+        return [_classifier(path, "--run")]
     folds = sorted(card.parent for card in path.glob("*-fold*/model.json"))
     if not folds:
         raise DataError(f"{path} is neither a run nor a folder of folds; give what `tenfold train` wrote.")
-    return [load_run(fold) for fold in folds]
+    return [_classifier(fold, "--run") for fold in folds]
 
 
 def _parts(data: str, split: Path | None, run: Run | None) -> Callable[[Table], list[str | None]] | None:

@@ -12,7 +12,8 @@ from tenfold.commands.output import say, show_json, show_table, waiting
 from tenfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from tenfold.evaluate import Comparison
+    from tenfold.evaluate import BoxComparison, Comparison
+    from tenfold.run import Run
 
 
 def compare(
@@ -27,7 +28,8 @@ def compare(
     Give two runs, or with --with two sets of runs: several seeds of one recipe
     against several of another. Both are judged by what `tenfold evaluate` stored,
     so that comparing them is no further look at the test part. One is called
-    better only where the interval of the difference excludes zero.
+    better only where the interval of the difference excludes zero. Two detectors
+    are compared by their average precision, one run against one.
 
     For example:
 
@@ -47,20 +49,60 @@ def compare(
     json
         Print one JSON object.
     """
-    from tenfold.evaluate import compare_runs
+    from tenfold.evaluate import BoxComparison, compare_boxes, compare_runs
     from tenfold.run import load_run
 
     if not with_ and len(runs) != 2:
         raise UsageError(f"compare takes two runs, or two sets of runs with --with between them, not {len(runs)} runs.")
     first, second = (runs, with_) if with_ else (runs[:1], runs[1:])
-    with waiting("Comparing"):
-        ours, theirs = ([load_run(run) for run in side] for side in (first, second))
-        comparison = compare_runs(ours, theirs, part, level=level)
+    ours, theirs = ([load_run(run) for run in side] for side in (first, second))
+    comparison: Comparison | BoxComparison
+    if _are_detectors([*ours, *theirs]):
+        with waiting("Comparing"):
+            comparison = compare_boxes(ours[0], theirs[0], part, level=level)
+    else:
+        with waiting("Comparing"):
+            comparison = compare_runs(ours, theirs, part, level=level)
     if json:
         show_json(comparison.to_json())
+    elif isinstance(comparison, BoxComparison):
+        _show_boxes(comparison)
     else:
         _show(comparison)
     return 0
+
+
+def _are_detectors(runs: list[Run]) -> bool:
+    """Whether all runs are; UsageError where only some are, or where they are more than two."""
+    tasks = {run.task.name: run.path for run in runs}
+    if "detection" not in tasks:
+        return False
+    if len(tasks) > 1:
+        other = next(path for name, path in tasks.items() if name != "detection")
+        raise UsageError(
+            f"Only runs of one task can be compared: {tasks['detection']} finds boxes, and {other} does not."
+        )
+    if len(runs) != 2:
+        raise UsageError(f"Detectors are compared one against one, not {len(runs)} runs; give two runs.")
+    return True
+
+
+def _show_boxes(comparison: BoxComparison) -> None:
+    from tenfold.report.figures import figure_label, write_interval, write_level, write_value
+
+    rows = [
+        (
+            figure_label(name),
+            *(f"{write_value(name, one.value)} ({write_interval(name, one)})" for one in found[:3]),
+            f"{found.p:.4f}",
+        )
+        for name, found in comparison.figures.items()
+    ]
+    level = write_level(next(iter(comparison.figures.values())).difference.level)
+    title = f"{comparison.n} {comparison.part} images, {level} intervals"
+    header = ("Figure", comparison.first, comparison.second, "Difference, paired", "p (bootstrap)")
+    show_table(header, rows, title)
+    print(comparison.sentence)
 
 
 def _show(comparison: Comparison) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenfold.commands.folds import named
 from tenfold.commands.live import Watch
 from tenfold.commands.options import Whole, with_settings
 from tenfold.commands.output import command_line, is_first, next_command, show_json, show_table, waiting
@@ -31,8 +32,8 @@ def curve(
     Each step doubles the images, the last one takes all. With one seed the images
     of a step are among those of the next, an image's copies and its group come
     with it, and all are judged on one validation part. A curve is fitted through
-    the errors, with a band. Give the settings that you train with: what more
-    images bring depends on them.
+    the errors, with a band. Give the settings that you train with, the model above
+    all: what more images bring depends on them.
 
     For example:
 
@@ -62,7 +63,8 @@ def curve(
 
     if not 3 <= steps <= 8:
         raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
-    recipe, table = read_parted(source, settings)
+    recipe, table = read_parted(source, settings, "A learning curve")
+    recipe = named(table, recipe)
     folder = out or free_folder(Path(recipe.data.path))
     shares = [0.5**step for step in range(steps)]
     try:

@@ -25,7 +25,6 @@ OPTIONAL = {
     "onnx": "reads ONNX weights, and writes networks for onnxruntime",
     "onnxruntime": "runs pretrained networks on a processor about twice as fast",
     "timm": "has many pretrained networks: timm:NAME",
-    "torchvision": "has many pretrained networks: torchvision:NAME",
     "h5py": "reads Keras' weights",
     "playwright": "tests the report in a browser",
 }

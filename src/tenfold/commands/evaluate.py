@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tenfold.commands.options import Share, Whole
+from tenfold.commands.options import Share, Whole, refuse_foreign
 from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
 
 if TYPE_CHECKING:
+    from tenfold.estimate import Estimate
     from tenfold.evaluate import Evaluation
 
 MOST_CLASSES = 12
@@ -24,6 +25,7 @@ def evaluate(
     threshold: float | None = None,
     level: Share = 0.95,
     top_k: Whole | None = None,
+    score: float | None = None,
     json: bool = False,
 ) -> int:
     """Measure a run on one part of its images, with an interval for each figure.
@@ -39,7 +41,8 @@ def evaluate(
 
         tenfold evaluate runs/flowers-1
         tenfold evaluate runs/flowers-1 --part test
-        tenfold evaluate runs/cells-1 --part test --positive sick --threshold 0.3
+        tenfold evaluate runs/smears-1 --part test --positive sick --threshold 0.3
+        tenfold evaluate runs/cells-1 --part test --score 0.5
 
     Parameters
     ----------
@@ -48,24 +51,30 @@ def evaluate(
     part
         The part to look at.
     positive
-        Of two classes the one that is looked for; by default the second one.
+        Of a classifier of two classes the one that is looked for; by default the second one.
     threshold
         Probability from which on an image counts as positive, for two classes.
     level
         Level of the intervals, from 0 to 1.
     top_k
         Also count an image as right when its class is among so many likeliest.
+    score
+        Of a detector: the score, 0 to 1, from which on detections count in precision, recall, the confusion matrix and
+        the kinds of mistakes; by default the one with the best F1 on the validation part. Average precision looks at
+        all.
     json
         Print one JSON object.
     """
     from tenfold.evaluate import evaluate_run
     from tenfold.report import write_card
+    from tenfold.report.headline import say_looks
     from tenfold.run import load_run
 
-    asked = {"positive": positive, "threshold": threshold, "top_k": top_k}
+    opened = load_run(run)
+    refuse_foreign(opened, {"--positive": positive, "--threshold": threshold, "--top-k": top_k}, {"--score": score})
+    asked = {"positive": positive, "threshold": threshold, "top_k": top_k, "score": score}
     options = {name: value for name, value in asked.items() if value is not None}
     with waiting(f"Evaluating {run} on its {part} part"):
-        opened = load_run(run)
         evaluation = evaluate_run(opened, part, level=level, **options)
         write_card(opened)
     for reason in evaluation.unreadable.values():
@@ -73,15 +82,19 @@ def evaluate(
     if json:
         show_json({"run": run, **evaluation.to_json()})
     else:
-        _show(evaluation, level)
+        show_figures(evaluation.figures, evaluation.basis)
+        if opened.task.name == "detection":
+            _show_boxes(evaluation, opened.calibration.get("score"), chosen=score is None)
+        else:
+            _show_classes(evaluation)
+        if evaluation.look:
+            print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))
         next_command("tenfold", "report", run)
     return 1 if evaluation.unreadable else 0
 
 
-def _show(evaluation: Evaluation, level: float) -> None:
-    from tenfold.report.headline import say_looks
-
-    show_figures(evaluation.figures, evaluation.basis)
+def _show_classes(evaluation: Evaluation) -> None:
+    """The positive class, the figures that are left out, and the confusion matrix."""
     details = evaluation.details
     if details.get("positive") is not None:
         print(f"Positive class: {details['positive']}, from a probability of {details['threshold']:g} on.\n")
@@ -91,5 +104,32 @@ def _show(evaluation: Evaluation, level: float) -> None:
     if 0 < len(classes) <= MOST_CLASSES:
         rows = [(name, *row) for name, row in zip(classes, details["confusion"], strict=True)]
         show_table(("Truth, then predicted as", *classes), rows)
-    if evaluation.look:
-        print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))
+
+
+def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) -> None:
+    """Each class, the kinds of mistakes and the confusion matrix of a detector, from a score on that is told."""
+    from tenfold.report.blocks.detection_errors import WORDS
+    from tenfold.report.figures import figure_label, write_interval, write_value
+
+    def written(name: str, figure: Estimate | None) -> str:
+        return f"{write_value(name, figure.value)} ({write_interval(name, figure)})" if figure else ""
+
+    details = evaluation.details
+    if names := [figure_label(name) for name in details["undefined"]]:
+        print(f"Left out, as there is no object of that size: {'; '.join(names)}.\n")
+    why = "as it was given"
+    if chosen:
+        why = "the best F1 on the validation part" if settled is not None else "as training chose none"
+    print(f"What follows counts detections with a score from {details['score']:.3f} on, {why}; AP50 looks at all.\n")
+    rows = [
+        (row["class"], row["objects"], *(written(name, row[name]) for name in ("ap50", "precision", "recall")))
+        for row in details["per_class"]
+    ]
+    show_table(("Class", "Objects", "AP50", "Precision", "Recall"), rows)
+    mistakes = [(WORDS[row["kind"]][0], row["count"], written("ap50", row["gain"])) for row in details["errors"]]
+    show_table(("Mistake", "Number", "AP50 gained without it"), mistakes)
+    classes = details["classes"]
+    if len(classes) <= MOST_CLASSES:
+        table = [(name, *row) for name, row in zip([*classes, "nothing"], details["confusion"], strict=True)]
+        table[-1] = (*table[-1][:-1], "")
+        show_table(("Truth, then detected as", *classes, "missed"), table)

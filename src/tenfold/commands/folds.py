@@ -29,6 +29,7 @@ def cross_validate(
     from tenfold.train import train_folds
 
     folds, repeats = wanted
+    recipe = named(table, recipe)
     try:
         with Watch() as watch:
             runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch)
@@ -53,6 +54,17 @@ def cross_validate(
     print(f"Folds: {out}")
     next_command("tenfold", "train", out / "recipe.toml", when="for the model to use")
     return 0
+
+
+def named(table: Table, recipe: Recipe) -> Recipe:
+    """The recipe with its model named, which is said with the reason where it was left open."""
+    if recipe.model.name != "auto":
+        return recipe
+    from tenfold.transfer.best import name_one
+
+    recipe, sentence = name_one(table, recipe)
+    say(sentence)
+    return recipe
 
 
 def read_folds(text: str) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""The ladder of `tenfold train --model frozen`: which head stands on the pretrained network, and what each is worth."""
+"""The ladder as `tenfold train` shows it: which head stands on the pretrained network, and what fine-tuning changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.output import say
 
@@ -22,9 +22,14 @@ def climb(table: Table, recipe: Recipe, progress: Report) -> Settled | None:
     from tenfold.transfer.settle import settle_head
 
     settled = settle_head(table, recipe, progress=progress)
-    for line in ladder_lines(settled.ladder):
-        say(line)
+    show_ladder(settled.ladder)
     return settled
+
+
+def show_ladder(ladder: Ladder) -> None:
+    """Say `ladder_lines`."""
+    for line in ladder_lines(ladder):
+        say(line)
 
 
 def ladder_lines(ladder: Ladder) -> list[str]:
@@ -33,10 +38,29 @@ def ladder_lines(ladder: Ladder) -> list[str]:
     for place, rung in enumerate(ladder.rungs):
         mark = "*" if place == ladder.chosen else " "
         lines.append(f"{mark} {rung.words}: {_figures(rung.accuracy, rung.log_loss)}, {rung.seconds:.1f} s")
-    lines += [f"  not tried: {sentence}" for sentence in ladder.left_out]
+    lines += [f"  left out: {sentence}" for sentence in ladder.left_out]
     lines.append(f"Chosen: {ladder.reason}")
     lines.append(f"The choice included: {_figures(ladder.accuracy, ladder.log_loss)}")
     return lines
+
+
+def verdict_lines(ladder: dict[str, Any]) -> list[str]:
+    """What fine-tuning changed and which network was taken, of a run's ladder; none where that was not compared."""
+    from tenfold.estimate import from_json
+    from tenfold.report.figures import figure_label, write_interval, write_seconds, write_value
+    from tenfold.report.ladder import CHOSEN_BY_VALIDATION, write_difference
+
+    found = from_json(ladder.get("finetuning", {}))
+    if not found.get("decided"):
+        return []
+    lines = [f"Fine-tuning, {write_seconds(found['seconds'])}: frozen, then fine-tuned, {found['n']} validation images"]
+    for name in ("accuracy", "log_loss"):
+        sides = (found[name][side] for side in ("before", "after"))
+        before, after = (f"{write_value(name, side.value)} ({write_interval(name, side)})" for side in sides)
+        apart = write_difference(name, found[name]["difference"])
+        lines.append(f"  {figure_label(name).lower()} {before}, then {after}; difference {apart}")
+    lines.append(f"  images that became right: {found['became_right']}, that became wrong: {found['became_wrong']}")
+    return [*lines, f"Taken: {found['reason']}", CHOSEN_BY_VALIDATION]
 
 
 def _figures(accuracy: Estimate, log_loss: Estimate) -> str:

@@ -62,8 +62,8 @@ class Watch:
         if message.phase == "epoch":
             self.checked = f"validation {_figures(message)}" if _figures(message) else self.checked
             return
-        name = "decoding images" if message.phase == "prepare" else f"epoch {message.epoch} of {message.epochs}"
-        state = self._state(message) if message.phase == "step" else f"{message.step} of {message.steps}"
+        name = message.text if message.phase == "prepare" else f"epoch {message.epoch} of {message.epochs}"
+        state = self._state(message) if message.phase == "step" else ""
         self.bars.update(
             self.task, description=name, state=state, completed=message.step, total=message.steps, visible=True
         )

@@ -6,14 +6,18 @@ Each field of the recipe's dataclasses is `--section.name`, the usual ones also 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
-from tenfold.recipe import PolicySetting, Recipe, read_recipe
+from tenfold.errors import UsageError
+from tenfold.recipe import PolicySetting, Recipe, TransferSettings, read_recipe
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
 
 
 def _whole(_: object, tokens: Sequence[Token]) -> int:
@@ -65,6 +69,7 @@ SHORT = {
     "train.minutes": "--minutes",
     "split.file": "--split",
     "augment.policy": "--policy",
+    "transfer.init": "--init",
     "data.check": "--check",
 }
 """Settings that have a short name too; they stand first in the help."""
@@ -84,11 +89,35 @@ def with_settings(command: Callable[..., int]) -> Callable[..., int]:
 def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
     """The recipe of a TOML file, or else the defaults, with the settings that were typed put over it."""
     recipe = Recipe() if file is None else read_recipe(file)
+    if settings.get("transfer__init"):
+        settings = _instead(settings)
     sections: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         section, name = key.split("__")
         sections.setdefault(section, {})[name] = value
     return recipe.change(**sections)
+
+
+def _instead(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, and with --init those that put aside what the recipe names of another network."""
+    others = {f"transfer__{name}": getattr(TransferSettings(), name) for name in ("backbone", "weights")}
+    if given := [f"--{name.replace('__', '.')}" for name in others if settings.get(name)]:
+        raise UsageError(f"--init brings a network with its weights; give it without {' and '.join(given)}.")
+    return others | settings
+
+
+def refuse_foreign(run: Run, classes: Mapping[str, object], boxes: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that was given, as its value is not None, and is none of what the run is.
+
+    `classes` are those that only a classifier has, `boxes` those that only a detector has.
+    """
+    is_detector = run.task.name == "detection"
+    foreign, wanted, found = (
+        (classes, "a classifier", "a detector") if is_detector else (boxes, "a detector", "a classifier")
+    )
+    if given := [name for name, value in foreign.items() if value is not None]:
+        value = f" {foreign[given[0]]}" if given[0] == "--format" else ""
+        raise UsageError(f"{given[0]}{value} is for {wanted}, and {run.path} is {found}; leave it out.")
 
 
 _TYPED = {int: Whole, PolicySetting: str}

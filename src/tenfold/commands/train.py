@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.folds import cross_validate, read_folds
-from tenfold.commands.ladder import climb
+from tenfold.commands.ladder import climb, show_ladder, verdict_lines
 from tenfold.commands.live import Watch
 from tenfold.commands.look import findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
@@ -23,6 +23,7 @@ from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
     from tenfold.check import Findings, Looked
+    from tenfold.evaluate import Evaluation
     from tenfold.images.table import Table
     from tenfold.recipe import Recipe
     from tenfold.run import Run
@@ -44,6 +45,9 @@ def train(
 ) -> int:
     """Train a network on images, or go on with a run that was stopped.
 
+    Without --model it climbs: heads on a pretrained network's features, then
+    fine-tuning, as far as --minutes allows, and the better model is kept. Images
+    with boxes (Pascal VOC, COCO json, YOLO, or a listing) get Faster R-CNN.
     What is not set is chosen from the images and by measurement on this machine;
     the run's recipe.toml holds what was chosen, so that training on that file
     repeats the run. Options count before the recipe, the recipe before defaults.
@@ -54,16 +58,18 @@ def train(
     For example:
 
         tenfold train flowers
-        tenfold train flowers --model frozen
-        tenfold train flowers --model plain --size 64 --minutes 5 --out runs/plain
+        tenfold train flowers --minutes 5
+        tenfold train flowers --model plain --size 64 --out runs/plain
         tenfold train runs/flowers-1/recipe.toml --seed 1 --train.optimizer sgd
         tenfold train flowers --folds 5x2
+        tenfold train cells --minutes 10
         tenfold train --resume runs/flowers-1
 
     Parameters
     ----------
     source
-        The images: a folder with a folder for each class, a listing, Parquet with images, or digits; or a recipe.
+        The images: a folder with a folder for each class, a listing, Parquet with images, or digits; a folder with
+        boxes; or a recipe.
     out
         The run's folder, a new one; by default runs/NAME-NUMBER.
     resume
@@ -75,32 +81,50 @@ def train(
     settings
         Settings of the recipe, as `with_settings` makes them.
     """
-    from tenfold.run import write_json
-    from tenfold.train import resume_training, train_model
-
     if resume is not None:
         if source or out or folds or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
-        if (resume / "model.safetensors").is_file():
-            say(f"{resume} has ended, and nothing is left to be done; this is what it gave.")
-        with _stop_told(resume), Watch() as watch:
-            run = resume_training(resume, progress=watch)
-        return _finish(run, json)
+        return _resume(resume, json)
     wanted = read_folds(folds) if folds else None
-    recipe, table, looked = read_checked(source, settings)
+    recipe, table, looked = read_checked(source, settings, "A cross-validation" if wanted else "")
     folder = out or free_folder(Path(recipe.data.path))
     if wanted is not None:
         return cross_validate(table, recipe, folder, wanted, json, looked)
     findings = found_in(looked, table).to_json() if looked else None
     with _stop_told(folder), Watch() as watch:
-        settled = climb(table, recipe, watch)
-        if settled:
-            recipe = settled.recipe
-        known = settled.known if settled else None
-        run = train_model(table, recipe, folder, progress=watch, findings=findings, known=known)
-    if settled and is_first():
-        write_json(run.path / "ladder.json", settled.ladder.to_json())
-    return _finish(run, json)
+        run = _trained(table, recipe, folder, watch, findings)
+    return _finish(run, json, evaluated=True)
+
+
+def _trained(table: Table, recipe: Recipe, folder: Path, watch: Watch, findings: dict[str, Any] | None) -> Run:
+    """The run of the recipe's model, with the head that the ladder chooses; or of the best one."""
+    from tenfold.train import refuse_taken, train_model
+    from tenfold.transfer.best import train_best
+
+    if recipe.model.name == "auto" and table.boxes is None:
+        return train_best(table, recipe, folder, progress=watch, findings=findings, climbed=show_ladder)
+    refuse_taken(folder)
+    if recipe.model.name == "rcnn" and recipe.detect.finetune and not recipe.transfer.init:
+        from tenfold.detect import train_rcnn
+
+        return train_rcnn(table, recipe, folder, progress=watch, findings=findings)
+    settled = climb(table, recipe, watch)
+    if settled is None:
+        return train_model(table, recipe, folder, progress=watch, findings=findings)
+    ladder, known = settled.ladder.to_json(), settled.known
+    return train_model(table, settled.recipe, folder, progress=watch, findings=findings, known=known, ladder=ladder)
+
+
+def _resume(folder: Path, json: bool) -> int:
+    """Go on with a run, or say that there is nothing left to do."""
+    from tenfold.transfer.best import is_undecided, resume_best
+
+    goes_on = is_undecided(folder)
+    if not goes_on and (folder / "model.safetensors").is_file():
+        say(f"{folder} has ended, and nothing is left to be done; this is what it gave.")
+    with _stop_told(folder), Watch() as watch:
+        run = resume_best(folder, progress=watch)
+    return _finish(run, json, evaluated=goes_on)
 
 
 @contextmanager
@@ -116,23 +140,32 @@ def _stop_told(folder: Path) -> Iterator[None]:
         raise Interrupted("Stopped by Ctrl-C before the first step; nothing was written, start again.") from None
 
 
-def read_parted(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table]:
-    """The recipe with its data and split named in full, and the table with its parts."""
-    return read_checked(source, settings)[:2]
+def read_parted(source: str, settings: dict[str, Any], of_classes: str = "") -> tuple[Recipe, Table]:
+    """The recipe with its data and split named in full, and the table with its parts; raises as `read_checked`."""
+    return read_checked(source, settings, of_classes)[:2]
 
 
-def read_checked(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table, Looked | None]:
-    """The same, and what a check saw of the table's images, if the recipe wants one."""
+def read_checked(source: str, settings: dict[str, Any], of_classes: str = "") -> tuple[Recipe, Table, Looked | None]:
+    """The same, and what a check saw of the table's images, if the recipe wants one.
+
+    `of_classes` names what is for images with a class each, if that is wanted: UsageError where these have boxes.
+    """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
     from tenfold.models import find_model
     from tenfold.split import find_split, limit_table, split_path
+    from tenfold.train import refuse_boxes, refuse_other_task
 
     file = Path(source) if source.lower().endswith(".toml") else None
     if source and file is None:
         settings = {"data__path": source} | settings
     recipe = chosen_recipe(file, settings)
-    find_model(recipe.model.name)
+    if recipe.model.name != "auto":
+        find_model(recipe.model.name)
+    if recipe.transfer.init:
+        from tenfold.models.frozen import named_backbone
+
+        named_backbone(dataclasses.asdict(recipe.transfer))  # refused before images are looked at
     data = recipe.data
     if not data.path:
         raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")
@@ -145,6 +178,9 @@ def read_checked(source: str, settings: dict[str, Any]) -> tuple[Recipe, Table, 
         say(standing_note(path, shares))
     with waiting(f"Reading {data.path}"):
         table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
+        refuse_other_task(recipe, table)
+        if of_classes:
+            refuse_boxes(table, of_classes)
         table = hashed(table, unreadable=data.unreadable)
     began, looked = time.monotonic(), None
     if data.check:
@@ -193,36 +229,60 @@ def free_folder(data: Path) -> Path:
     return next(folder for n in count(1) if not (folder := Path("runs") / f"{name}-{n}").exists())
 
 
-def _finish(run: Run, json: bool) -> int:
-    """Evaluate on the validation part and say what came out."""
-    from tenfold.evaluate import evaluate_run
+def _finish(run: Run, json: bool, *, evaluated: bool) -> int:
+    """Evaluate on the validation part, unless what the run has of that is of just now, and say what came out."""
     from tenfold.report import write_card
+    from tenfold.transfer.unknown import fit_unknown
 
     if not is_first():
         return 0
-    parts = counts(run.table)["(all)"]
+    parts, ladder = counts(run.table)["(all)"], run.ladder
+    with waiting("Holding classes out"):
+        held = run.unknown or fit_unknown(run)
     with waiting("Evaluating on the validation part"):
-        evaluation = evaluate_run(run, "validation") if parts["validation"] else None
+        evaluation = _evaluation(run, evaluated) if parts["validation"] else None
         write_card(run)
+    for line in verdict_lines(ladder):
+        say(line)
     if json:
         found = {"validation": evaluation.to_json()} if evaluation else {}
-        show_json({"run": run.path, "images": parts, "evaluation": found, "diagnosis": run.diagnosis})
+        shown = {"run": run.path, "images": parts, "evaluation": found, "diagnosis": run.diagnosis, "ladder": ladder}
+        show_json(shown | {"unknown": held.to_json() if held else None})
         return 0
     if evaluation:
         show_figures(evaluation.figures, evaluation.basis)
-    else:
+    elif not parts["validation"]:
         say("There is no validation part, so nothing says yet how good the run is.")
+    if (score := run.calibration.get("score")) is not None:
+        say(f"Detections from a score of {score:.3f} on give the best F1 there; tenfold predict shows these.")
     for line in _warnings(run):
         say(line)
+    if held:
+        say(
+            f"Images of no known class: tenfold predict --false-accept says so; this run's {held.classes} classes "
+            f"support shares from {100 * held.supported():.1f} % on."
+        )
     print(f"Run: {run.path}")
     next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
     return 0
 
 
+def _evaluation(run: Run, evaluated: bool) -> Evaluation | None:
+    """What the run is worth on its validation part; None, with the reason told, where nothing there can be measured."""
+    from tenfold.evaluate import Evaluation, evaluate_run
+
+    stored = run.evaluations.get("validation") if evaluated else None
+    try:
+        return Evaluation.from_json(stored) if stored else evaluate_run(run, "validation")
+    except UsageError as error:  # a few images may have no object among them; the run is whole all the same
+        say(f"Nothing says yet how good the run is: {error}")
+        return None
+
+
 def _warnings(run: Run) -> list[str]:
     """What a newcomer would not see in the figures themselves."""
     lines, history = [], run.history
-    if "validation_loss" in history:
+    if "validation_loss" in history and run.recipe.train.keep != "last":
         validated = history.dropna(subset=["validation_loss"]).sort_values("validation_loss", kind="stable")
         kept, last = int(validated["epoch"].iloc[0]), int(validated["epoch"].max())
         if kept != last:

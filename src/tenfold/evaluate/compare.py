@@ -115,7 +115,7 @@ def compare_runs(
     if not first or not second:
         raise UsageError("A comparison needs at least one run on each side.")
     _check_classes(runs)
-    frames = [_answers(run, part, runs[0].classes) for run in runs]
+    frames = [stored_answers(run, part, runs[0].classes) for run in runs]
     common = reduce(lambda one, other: one.intersection(other, sort=False), (frame.index for frame in frames))
     labels = np.stack([frame.loc[common, "truth"].to_numpy(np.int64) for frame in frames])
     agreed = (labels == labels[0]).all(0)
@@ -135,11 +135,7 @@ def compare_runs(
     if all(np.array_equal(*(scores.mean(0) for scores in pair)) for pair in (hits, losses)):
         raise UsageError(f"{_list(runs)} give the same answers to all images, so there is nothing to compare.")
     looks = _looks(runs) if part == "test" else 1
-    shown = [_figures(side, truth, replace(units, exact=looks > 1), level_of_each(level, looks)) for side in sides]
-    figures = {
-        "accuracy": _accuracy(shown, hits, units, level),
-        "log_loss": _log_loss(shown, losses, units, level),
-    }
+    figures = paired_differences(truth, sides, units, level, looks)
     table = _cross_table(*hits) if len(runs) == 2 else None
     return Comparison(
         part,
@@ -154,6 +150,21 @@ def compare_runs(
         + _seed_notes(first, second, figures["accuracy"])
         + _group_notes(blocks),
     )
+
+
+def paired_differences(
+    truth: NDArray[np.int64], sides: Sequence[NDArray[np.float64]], units: Units, level: float = 0.95, looks: int = 1
+) -> dict[str, Difference]:
+    """ "accuracy" and "log_loss" of two sides' probabilities for the same images, float64 [R, N, K] each.
+
+    K may differ, as where one side knows more classes. `looks`: of each side's own figures, see tenfold.looks.
+    """
+    hits, losses = ([score(truth, side) for side in sides] for score in (_hits, _losses))
+    shown = [_figures(side, truth, replace(units, exact=looks > 1), level_of_each(level, looks)) for side in sides]
+    return {
+        "accuracy": _accuracy(shown, hits, units, level),
+        "log_loss": _log_loss(shown, losses, units, level),
+    }
 
 
 def _check_answers(runs: Sequence[Run], sides: Sequence[NDArray[np.float64]]) -> None:
@@ -178,7 +189,7 @@ def _cross_table(first: NDArray[np.float64], second: NDArray[np.float64]) -> tup
     return both, only_first, only_second, neither
 
 
-def _answers(run: Run, part: str, classes: tuple[str, ...]) -> pd.DataFrame:
+def stored_answers(run: Run, part: str, classes: tuple[str, ...]) -> pd.DataFrame:
     """What a run answered, one row a labelled image: index `hash`; `truth`, `probability` float64 [K], `group`."""
     if part not in run.evaluations:
         command = f"tenfold evaluate {shlex.quote(str(run.path))}" + (" --part test" if part == "test" else "")

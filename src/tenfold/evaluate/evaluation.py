@@ -14,7 +14,7 @@ from tenfold.errors import UsageError, unknown
 from tenfold.estimate import Estimate, from_json, to_json
 from tenfold.evaluate.ledger import locked, record_look
 from tenfold.files import write_file
-from tenfold.images.prepared import PreparedTable, prepare_table
+from tenfold.images.prepared import PreparedTable, prepare_table, sample_size
 from tenfold.looks import DIGITS, image_hashes, ledger_path
 from tenfold.run import Run, read_frame, write_json
 
@@ -85,11 +85,11 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     """Predict one part of the run's table and say what that is worth.
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
-    and `top_k`. Writes predictions.parquet and evaluation.json into the run; a look at the test part goes into the
-    ledger before its figures are shown or written, and from the second look on the intervals are such that those of all
-    looks hold together (see tenfold.looks). Images without a label are predicted, and are in no figure. Raises
-    UsageError for an unknown part, one without images or labels, an unknown option or an impossible value of one,
-    DataError where the images cannot be read or the look cannot be noted.
+    and `top_k`, a detection `level` and `score`. Writes predictions.parquet and evaluation.json into the run; a look at
+    the test part goes into the ledger before its figures are shown or written, and from the second look on the
+    intervals are such that those of all looks hold together (see tenfold.looks). Images without a label are predicted,
+    and are in no figure. Raises UsageError for an unknown part, one without images or labels, an unknown option or
+    an impossible value of one, DataError where the images cannot be read or the look cannot be noted.
 
     >>> import tenfold
     >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
@@ -107,6 +107,7 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     truncated = run.recipe.data.allow_truncated
     prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
     predictions = _predict(run, prepared)
+    options = {name: run.calibration[name] for name in run.task.settled if name in run.calibration} | options
     first = findings = run.task.findings(predictions, prepared.table, options)
     answered = _part_rows(part, predictions, prepared.table, rows[prepared.rows])
     _others(run, part)  # a damaged file is refused before it costs a look
@@ -136,10 +137,13 @@ def _predict(run: Run, prepared: PreparedTable) -> pd.DataFrame:
 
     images = (prepared.canvases.image(row) for row in range(len(prepared.table)))
     rows = []
-    for sample, prediction in enumerate(run.predict_canvases(images)):
+    cut = run.task.cut if run.preprocessing.fit == "pad" else None  # else the network saw nothing but the image
+    for sample, found in enumerate(run.predict_canvases(images)):
+        prediction = cut(found, sample_size(prepared.table, sample)) if cut else found
         for instance, values in enumerate(run.task.tabulate(prediction, run.classes)):
             rows.append({"sample": sample, "instance": instance, **values})
-    return pd.DataFrame(rows, columns=None if rows else ["sample", "instance"])
+    frame = pd.DataFrame(rows, columns=None if rows else ["sample", "instance"])
+    return frame.astype({"sample": "int64", "instance": "int64"})
 
 
 def _part_rows(part: str, predictions: pd.DataFrame, table: Table, rows: NDArray[np.int64]) -> pd.DataFrame:

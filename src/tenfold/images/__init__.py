@@ -2,6 +2,7 @@
 
 table.py       Table: a data frame, one row a sample, and its boxes
 readers/       a path or arrays -> Table: one file a layout, listed in READERS
+writers/       a Table with boxes -> a folder as Pascal VOC, COCO or YOLO: one file a layout, listed in WRITERS
 content.py     the stored bytes of a sample, and their hash
 decode.py      stored bytes -> upright uint8 pixels
 resize.py      the resize, as two small matrix products

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas import NA
 
 from tenfold.errors import DataError
 from tenfold.images.cache import Canvases, Pixels, Prepared, cache_folder, open_cache
 from tenfold.images.content import content_hash, encoded
-from tenfold.images.decode import decode_image
+from tenfold.images.decode import decode_image, image_size
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
 
@@ -33,6 +32,9 @@ class PreparedTable:
     """Sample (its source, and its row where the source holds several) -> the sentence that says what is wrong."""
     known: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     """What was computed of the images before, by name, the first dimension the samples: it comes with their targets."""
+    boxes: tuple[str, ...] = ()
+    """Which of that are boxes, as tenfold.tasks.Task.boxes has them: they move with an image that is augmented, while
+    the rest is known of images as they are only."""
 
 
 def prepare_table(
@@ -101,6 +103,19 @@ def read_sample(table: Table, row: int, preprocessing: Preprocessing, allow_trun
     return image if region is None else cut_region(image, region, name)
 
 
+def sample_size(table: Table, row: int) -> tuple[int, int]:
+    """Height and width of one sample, upright and cut to its region, from the header of its file.
+
+    Raises DataError where that cannot be read.
+    """
+    height, width = image_size(encoded(table, row), _name(table, row))
+    region = _region(table, row)
+    if region is None:
+        return height, width
+    x1, y1, x2, y2 = (max(round(side), 0) for side in region)
+    return min(y2, height) - y1, min(x2, width) - x1
+
+
 def cut_region(image: Pixels, region: tuple[float, ...], name: str) -> Pixels:
     """A region x1, y1, x2, y2 of an upright image uint8 [H, W, C], edges rounded to pixels and clipped."""
     x1, y1, x2, y2 = (max(round(side), 0) for side in region)
@@ -111,6 +126,8 @@ def cut_region(image: Pixels, region: tuple[float, ...], name: str) -> Pixels:
 
 
 def _region(table: Table, row: int) -> tuple[float, ...] | None:
+    from pandas import NA
+
     sides: list[Any] = [table.samples[side].iat[row] for side in ("x1", "y1", "x2", "y2")]
     return None if sides[0] is NA else tuple(float(side) for side in sides)
 
@@ -147,6 +164,8 @@ def _without_unreadable(table: Table, canvases: Canvases, errors: dict[int, str]
 
 
 def _name(table: Table, row: int) -> str:
+    from pandas import NA
+
     source, place = table.samples["source"].iat[row], table.samples["row"].iat[row]
     return str(source) if place is NA else f"{source}, row {place}"
 

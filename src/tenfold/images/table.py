@@ -60,6 +60,8 @@ class Table:
     alike: dict[str, str] = field(default_factory=dict)
     """Content hash -> name of the set of near copies or shots in a row that the image is in, where it is in one: what
     a check found. Such images stay in one part, as those of a group do."""
+    said_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Source -> the image's height and width as its annotations of boxes give them, where they do."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -120,6 +122,7 @@ def stack_tables(tables: Sequence[Table]) -> Table:
         boxes=pd.concat(boxes, ignore_index=True) if boxes else None,
         arrays={name: images for table in tables for name, images in table.arrays.items()},
         alike={digest: name for table in tables for digest, name in table.alike.items()},
+        said_sizes={source: size for table in tables for source, size in table.said_sizes.items()},
     )
 
 

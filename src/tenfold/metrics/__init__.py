@@ -6,10 +6,13 @@
     calibration.py     confidence against accuracy; the temperature
     abstention.py      from which confidence on few answers are wrong
     open_set.py        who is it, or none of these; are two the same: rates at a threshold
+    unknown.py         from which score on an image is of a known class
     answers.py         what a classifier answered on N images, checked once, and its resamples
     intervals.py       how each kind of metric gets its interval
     paired.py          two models on the same images: tests and intervals
     classification.py  all of it for one part: `classification_findings`
+    proposals.py       how many objects the best of an image's boxes cover, and how well
+    detection.py       the same of a detector: `detection_findings`; detection_*.py are its parts
 
 To add a metric, write a function in one of these files (or your own) and a line in METRICS. Any function
 (truth int64 [N], probability float64 [N, K], predicted int64 [N]) -> float will do: `Metric(function)` gives it an

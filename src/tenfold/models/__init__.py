@@ -11,6 +11,7 @@ heads/         what is fitted to features at once
 views.py       the squares of an image that a frozen network sees
 frozen.py      a frozen backbone with a head
 finetuned.py   a backbone that learns too, with new layers on it
+detection/     R-CNN, Fast and Faster R-CNN, which find objects in boxes
 cost.py        parameters and multiply-adds
 
 To add a model: write a file here with a subclass of `Model` (or `Classifier`) and add its line to MODELS.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from tenfold.errors import unknown
 from tenfold.models.contract import Model
+from tenfold.models.detection import RCNN, FasterRCNN, FastRCNN
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.plain import PlainNetwork
@@ -30,6 +32,9 @@ MODELS: dict[str, type[Model]] = {
     "residual": ResidualNetwork,
     "frozen": FrozenClassifier,
     "finetuned": FineTunedNetwork,
+    "faster-rcnn": FasterRCNN,
+    "fast-rcnn": FastRCNN,
+    "rcnn": RCNN,
 }
 
 

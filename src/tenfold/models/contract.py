@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenfold.images.batch import Batch
-from tenfold.images.preprocess import Preprocessing
+from tenfold.images.prepared import PreparedTable
+from tenfold.images.preprocess import Fit, Preprocessing
 
 Prediction = dict[str, NDArray[np.generic]]
 """What is predicted for one image; arrays only. The task's `tabulate` makes rows of it."""
@@ -54,7 +55,10 @@ class Usual(NamedTuple):
     size: int = 96
     """Image size in pixels, at most; smaller images are enlarged to it for weights that were trained elsewhere."""
     margin: float = 1.15
+    fit: Fit = "crop"
     policy: str = "standard"
+    keep: Literal["best", "last"] = "best"
+    """Which weights stay, where the recipe has no patience."""
 
 
 class Pretrained(NamedTuple):
@@ -65,6 +69,19 @@ class Pretrained(NamedTuple):
     """The network's whole name, which builds it again."""
 
 
+@dataclass(frozen=True)
+class Foreknown:
+    """Boxes in the images that a model must know before it looks at them, and that are no part of what it learns."""
+
+    name: str
+    """Among a batch's targets, float32 [N, P, 4] in pixels of its images, rows of NaN where an image has fewer."""
+    find: Callable[[PreparedTable, Preprocessing, Callable[[int, int], None]], NDArray[np.float32]]
+    """(images, how they become the model's input, watch) -> their boxes float32 [N, P, 4], xyxy in pixels of the
+    original images. Called before each training; `watch(done, of)` hears of progress."""
+    invent: Callable[[Tensor], Tensor]
+    """Images float32 [N, C, H, W] -> as many boxes as they may have, [N, P, 4], but anywhere: to measure speed on."""
+
+
 class Model(nn.Module):
     """A network, or something fitted in closed form, that can be trained, stored, evaluated and exported.
 
@@ -73,10 +90,17 @@ class Model(nn.Module):
     comes from torch's global generator, which the loop seeds at each step from (seed, step).
     """
 
+    task: ClassVar[str] = "classification"
+    """A name in tenfold.tasks.TASKS: what it is for, unless whoever trains it says otherwise."""
     usual: ClassVar[Usual] = Usual()
     sections: ClassVar[tuple[str, ...]] = ("model",)
     """The sections of a recipe that its settings come from."""
 
+    foreknown: Foreknown | None = None
+    """What it must know of images besides their pixels; with it, `losses` and `batch_outputs` find it in the batch."""
+    preprocessing: Preprocessing | None = None
+    """How images become its input, for a model that looks at their pixels itself; whoever builds it for a run, sets it.
+    """
     temperature: float = 1.0
     """What `decode` divides logits by before they become probabilities. No part of the weights: it is fitted when they
     are final, and the run, which keeps it in model.json, sets it."""
@@ -129,6 +153,10 @@ class Model(nn.Module):
         """Called once before the first optimizer step, with one pass over the training part as it is, in evaluation
         mode: where a pretrained network's new last layer starts from.
         """
+
+    def describe(self) -> str:
+        """What `begin` has fitted, in a sentence for people; empty: nothing that they need to know."""
+        return ""
 
     def learn(self, done: float) -> None:
         """Called before each batch with the share of the training that is done, 0 to 1: a network that is trained in

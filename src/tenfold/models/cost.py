@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
+from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 
 
@@ -30,17 +32,25 @@ def count_cost(model: Model, size: int) -> Cost:
     def count(layer: nn.Module, inputs: object, output: torch.Tensor) -> None:
         nonlocal counted
         if isinstance(layer, nn.Conv2d):
-            counted += output[0].numel() * layer.weight[0].numel()
+            counted += output.numel() * layer.weight[0].numel()
         elif isinstance(layer, nn.Linear):
-            counted += output[0].numel() * layer.in_features
+            counted += output.numel() * layer.in_features  # of all regions of the image, where it is cut into such
 
     hooks = [layer.register_forward_hook(count) for layer in model.modules() if not list(layer.children())]
     was, device = model.training, next((p.device for p in model.parameters()), torch.device("cpu"))
     model.eval()
     try:
-        model.outputs(torch.zeros(1, model.channels, size, size, device=device))
+        model.batch_outputs(_blank_batch(model, size, device))
     finally:
         model.train(was)
         for hook in hooks:
             hook.remove()
     return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), counted)
+
+
+def _blank_batch(model: Model, size: int, device: torch.device) -> Batch:
+    """One black image, with what the model must know of images beforehand."""
+    images = torch.zeros(1, model.channels, size, size, device=device)
+    known = model.foreknown
+    targets = {known.name: known.invent(images)} if known else {}
+    return Batch(images, targets, np.zeros(1, np.int64), np.zeros(1, np.uint64), torch.eye(2, 3, device=device)[None])

@@ -42,11 +42,11 @@ _START = "logistic"
 
 
 class FineTunedNetwork(Classifier):
-    """Settings: "backbone", "weights", "layers", "width", "hidden", "activation", "norm", "dropout", "frozen",
+    """Settings: "backbone", "weights", "init", "layers", "width", "hidden", "activation", "norm", "dropout", "frozen",
     "thawed", "rate_decay".
     """
 
-    usual: ClassVar[Usual] = Usual("adamw", 0.1, images=6_000, epochs=(5, 40), size=160)
+    usual: ClassVar[Usual] = Usual("adamw", 0.1, images=6_000, epochs=(5, 40), size=160, keep="last")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:

@@ -25,13 +25,14 @@ from torch import Tensor
 
 from tenfold.errors import DataError, UsageError
 from tenfold.images.batch import Batch
-from tenfold.models.backbones import Backbone, bare_backbone, make_backbone
+from tenfold.models.backbones import Backbone, bare_backbone, make_backbone, take_backbone
 from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Losses, Pretrained, Step, Usual
 from tenfold.models.heads import choose_strength, find_head, fit_head, make_head
 from tenfold.models.layers import soft_accuracy, soft_cross_entropy
 from tenfold.models.views import cut_view, find_views
 from tenfold.models.weights import Origin
+from tenfold.recipe import TransferSettings
 
 KNOWN = "features"
 """Name of a batch's features float32 [N, V, D] among its targets, where they were computed before."""
@@ -40,10 +41,10 @@ KNOWN = "features"
 class FrozenClassifier(Classifier):
     """A frozen backbone and a head.
 
-    Settings: "backbone" (its name), "weights" (a file, or empty), "views" (a name in VIEWS), "crop" (pixels of a view's
-    side, 0: the whole image), "head" (a name in HEADS), "strength" and "sharpness" (0: chosen by `choose_strength`) and
-    "spread" (see `fit_head`). Its network has the weights of a backbone only after `load_pretrained`, or as a run
-    stores them.
+    Settings: "backbone" (its name), "weights" (a file, or empty), "init" (an earlier run's folder, or empty), "views"
+    (a name in VIEWS), "crop" (pixels of a view's side, 0: the whole image), "head" (a name in HEADS), "strength" and
+    "sharpness" (0: chosen by `choose_strength`) and "spread" (see `fit_head`). Its network has the weights of a
+    backbone only after `load_pretrained`, or as a run stores them.
     """
 
     usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=160, margin=1.0, policy="none")
@@ -113,18 +114,36 @@ class FrozenClassifier(Classifier):
         self.head = head.to(self.head.center.device)
 
 
+def named_backbone(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
+    """The backbone that a recipe's [transfer] names, with its weights, and whose they are.
+
+    That of the earlier run "init", or else "backbone", with the file "weights" or the published ones. Raises what
+    `take_backbone` and `make_backbone` raise, and UsageError where a run comes with another backbone or with weights.
+    """
+    init, name, weights = settings.get("init", ""), settings["backbone"], settings["weights"]
+    if not init:
+        return make_backbone(name, Path(weights) if weights else None)
+    backbone, origin = take_backbone(Path(init))
+    if weights or name not in (TransferSettings().backbone, backbone.name):
+        given = f"transfer.weights ({weights})" if weights else f"transfer.backbone ({name})"
+        raise UsageError(
+            f"transfer.init (--init) brings a network with its weights, and {given} names another; drop one."
+        )
+    return backbone, origin
+
+
 def pretrained_backbone(settings: dict[str, Any]) -> Pretrained:
-    """What the weights want that a recipe's [transfer] names: its "backbone" and "weights"."""
-    backbone, _ = _made(settings)
+    """What the weights want that a recipe's [transfer] names, as for `named_backbone`."""
+    backbone, _ = named_backbone(settings)
     return Pretrained(backbone.preprocessing, backbone.name)
 
 
 def load_backbone(backbone: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
     """Put pretrained weights into a backbone; gives what the run's model.json says of them under "weights".
 
-    Of the settings "backbone" and "weights" count, as for `make_backbone`. Raises what that raises.
+    `settings` as for `named_backbone`. Raises what that raises, and DataError for weights that do not fit.
     """
-    pretrained, origin = _made(settings)
+    pretrained, origin = named_backbone(settings)
     try:
         backbone.load_state_dict(pretrained.state_dict())
     except RuntimeError as error:
@@ -138,7 +157,3 @@ def load_backbone(backbone: Backbone, settings: dict[str, Any]) -> dict[str, Any
         "sha256": origin.sha256,
         "note": origin.note,
     }
-
-
-def _made(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
-    return make_backbone(settings["backbone"], Path(settings["weights"]) if settings["weights"] else None)

@@ -8,6 +8,7 @@
     findings.py    what a check found of the images before training
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
+    drawn.py       boxes drawn on a picture
     page.py        the sections in their order, into report.html.j2 and report.css
     card.py        the model card, README.md, in the words of card.md.j2
     policy_sheet.py  what a policy makes of images, as a page, a picture or a section
@@ -27,6 +28,10 @@ from tenfold.files import write_file
 from tenfold.report.blocks.calibration import calibration
 from tenfold.report.blocks.confusion import confusion
 from tenfold.report.blocks.curves import curves
+from tenfold.report.blocks.detection_classes import detection_classes
+from tenfold.report.blocks.detection_curves import detection_curves
+from tenfold.report.blocks.detection_errors import detection_errors
+from tenfold.report.blocks.detection_images import detection_images
 from tenfold.report.blocks.mistakes import mistakes
 from tenfold.report.blocks.per_class import per_class
 from tenfold.report.card import write_card
@@ -44,6 +49,10 @@ BLOCKS: dict[str, Callable[[Context], Section]] = {
     "curves_roc": curves,
     "calibration": calibration,
     "mistakes": mistakes,
+    "detection_classes": detection_classes,
+    "detection_curves": detection_curves,
+    "detection_errors": detection_errors,
+    "detection_images": detection_images,
 }
 
 

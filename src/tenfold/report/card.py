@@ -75,6 +75,7 @@ def card(run: Run) -> str:
         figures=figures[:MOST_FIGURES],
         more=len(figures) > MOST_FIGURES,
         weakest=weakest_classes(context) if context else [],
+        score=context.details.get("score") if context else None,
         weights=run.card.get("weights", {}),
         again=Markup(training_again(run, Path(), "../again")),  # stands in a block of code, where nothing is markup
         made=made(run.environment),

@@ -10,12 +10,16 @@ import numpy as np
 from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, wilson
 from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
+from tenfold.report.ladder import CHOSEN_BY_VALIDATION
 
 if TYPE_CHECKING:
     from tenfold.report.context import Context
     from tenfold.run import Run
 
-PHRASES = {"accuracy": "the model named the right class {value} of the time"}
+PHRASES = {
+    "accuracy": "the model named the right class {value} of the time",
+    "ap50": "the model's AP50 is {value}, where 1 is every object found and nothing else",
+}
 """How the headline says a figure; one that is not listed is called by its label."""
 
 
@@ -91,10 +95,11 @@ def say_looks(looks: int, level: float, name: str, widened: float) -> str:
             "This is look 1 at this test part: no other look at these images is known here, so the interval is not "
             "widened."
         )
+    label = figure_label(name)
     return (
         f"This test part has had {looks} looks: for the intervals of all of them to hold at {write_level(level)} "
-        f"together, that of the {figure_label(name).lower()} is {widened:.1f} times as wide as at the first look. What "
-        "this does not cover: choosing the recipe by what an earlier look showed (adaptive re-use)."
+        f"together, that of the {label if label.isupper() else label.lower()} is {widened:.1f} times as wide as at the "
+        "first look. What this does not cover: choosing the recipe by what an earlier look showed (adaptive re-use)."
     )
 
 
@@ -110,7 +115,9 @@ def _standing(run: Run, context: Context, said: str) -> list[str]:
     if context.part == "test":
         return [said]
     kept = "Training kept the epoch that did best on these images, so the figure flatters the model a little."
-    return [kept, _sealed(run)] if run.history["step"].any() else [_sealed(run)]
+    best = run.recipe.train.keep != "last" and run.history["step"].any()
+    chose = [CHOSEN_BY_VALIDATION] if run.ladder.get("finetuning", {}).get("decided") else []
+    return [*([kept] if best else []), *chose, _sealed(run)]
 
 
 def _later_looks(run: Run, count: int) -> list[str]:

@@ -22,6 +22,7 @@ from tenfold.report.ladder import ladder
 from tenfold.report.policy_sheet import fed
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
+from tenfold.report.unknown import unknown
 
 if TYPE_CHECKING:
     from tenfold.run import Run
@@ -35,8 +36,9 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     thumbnails = Thumbnails(run.table)
     context = Context(run, evaluations[part], thumbnails) if part else None
     found, checked, seen = diagnosis(run), findings(run, thumbnails), fed(run)
-    climbed = ladder(run)
+    climbed, held_out = ladder(run), unknown(run)
     sections = ({"diagnosis": found} if found else {}) | ({"ladder": climbed} if climbed else {})
+    sections |= {"unknown": held_out} if held_out else {}
     sections |= {"training": training(run)} | ({"fed": seen} if seen else {})
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
@@ -60,6 +62,8 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
         preprocessing=_literals(run.preprocessing.to_json()),
         parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        described=run.model.describe(),
+        has_boxes=run.table.boxes is not None,
         environment=flat(environment),
         commands=commands(run),
     )
@@ -81,11 +85,20 @@ def methods(figures: Mapping[str, Estimate]) -> list[tuple[str, str]]:
         how = f"{write_level(figure.level)} {figure.method}, n = {figure.n:,}"
         found.setdefault(how, []).append(figure_label(name))
     rows = sorted(found.items(), key=lambda row: len(row[1]))
-    return [(how, "All others" if rows[1:] and names is rows[-1][1] else ", ".join(names)) for how, names in rows]
+    if not rows:
+        return []
+    *few, (most, names) = rows
+    last = "All others" if few else "All" if len(names) > 1 else names[0]
+    return [*((how, ", ".join(own)) for how, own in few), (most, last)]
 
 
 def split_rows(run: Run) -> list[tuple[str, list[int]]]:
-    """(class, [images in train, validation, test, all]), the sum of all classes last."""
+    """(class, [images in train, validation, test, all]), the sum of all classes last.
+
+    Where images have boxes, those of a class are those with an object of it.
+    """
+    if run.table.boxes is not None:
+        return _object_rows(run)
     counts = np.array(
         [
             [*np.bincount(labels[labels >= 0], minlength=len(run.classes)), (labels < 0).sum()]
@@ -95,6 +108,22 @@ def split_rows(run: Run) -> list[tuple[str, list[int]]]:
     counts = np.hstack([counts, counts.sum(1, keepdims=True)])
     rows = zip([*run.classes, "no label"], counts.tolist(), strict=True) if counts[:-1].any() else ()
     return [*((name, row) for name, row in rows if name in run.classes or any(row)), ("all", counts.sum(0).tolist())]
+
+
+def _object_rows(run: Run) -> list[tuple[str, list[int]]]:
+    """Images with an object of each class, those with none, and all."""
+    boxes, samples = run.table.boxes, run.table.samples
+    assert boxes is not None
+    parts = samples["part"].to_numpy(object)
+    own = {name: boxes["sample"].to_numpy()[(boxes["label"] == name).to_numpy(bool)] for name in run.classes}
+    own["nothing in them"] = np.setdiff1d(np.arange(len(samples)), boxes["sample"].to_numpy())
+    own["all"] = np.arange(len(samples))
+    rows = []
+    for name, found in own.items():
+        each = [int((parts[np.unique(found)] == part).sum()) for part in PARTS]
+        if name != "nothing in them" or any(each):
+            rows.append((name, [*each, sum(each)]))
+    return rows
 
 
 def commands(run: Run) -> list[tuple[str, str]]:

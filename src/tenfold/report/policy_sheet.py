@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from tenfold.augment.chosen import chosen_policy
 from tenfold.draws import draw_keys, epoch_order, hash_numbers
-from tenfold.errors import DataError
+from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.prepared import read_sample
 from tenfold.report.context import Section, render, render_file, stylesheet
+from tenfold.report.drawn import draw_boxes
 from tenfold.report.thumbnails import TINY, Thumbnail, data_address
+from tenfold.tasks import box_targets
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -37,6 +39,7 @@ IMAGES, DRAWS = 4, 5
 _INCH = 1.3  # of a picture in a PNG
 _LINE = 0.13  # inches of a line of its caption
 _DPI = 150
+_BOX_LINE = 70  # the side of a picture by the width of a box's line: it is shown about 130 px wide
 
 STRIPS = """
 {% from "pieces.html.j2" import scroll, picture %}
@@ -93,16 +96,48 @@ class Strip(NamedTuple):
     draws: list[Draw]
 
 
+class _Shown(NamedTuple):
+    """Images that are drawn."""
+
+    canvases: NDArray[np.uint8]
+    """[N, S, S, C]."""
+    affine: NDArray[np.float32]
+    """[N, 2, 3], original -> canvas."""
+    boxes: NDArray[Any] | None
+    """float32 [N, B, 4] in the original images, rows of NaN for padding; None for images without boxes."""
+    label: NDArray[Any] | None
+    """int64 [N, B], places in the classes."""
+
+    def marked(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Pictures uint8 [N, T, T, 3] with the boxes float32 [N, B, 4] that are left on each, a color a class."""
+        assert self.label is not None
+        width = max(1, round(max(pixels.shape[1:3]) / _BOX_LINE))
+        there = ~np.isnan(boxes[..., 0])
+        pictures = [
+            draw_boxes(image, own[kept], label[kept].tolist(), width=width)
+            for image, own, label, kept in zip(pixels, boxes, self.label, there, strict=True)
+        ]
+        return np.stack([np.asarray(picture) for picture in pictures])
+
+
 def draw_sheet(
     table: Table, feed: PolicyInput, *, images: int, draws: int, seed: int = 0, allow_truncated: bool = False
 ) -> list[Strip]:
     """Some images of a table, as many of each class, and what `feed` makes of them in its first epochs.
 
-    Where `feed` mixes, an image is mixed with the one after it on the sheet; in training with any other. An image that
-    cannot be read is passed over. Raises DataError where none can.
+    Where `feed` mixes, an image is mixed with the one after it on the sheet; in training with any other. Where it moves
+    boxes, they are drawn on each. An image that cannot be read is passed over. Raises DataError where none can.
     """
-    part, canvases = _readable(hashed(table), feed, images, seed, allow_truncated)
+    import torch
+
+    from tenfold.augment.feed import boxes_on_canvas
+
+    part, canvases, affine = _readable(hashed(table), feed, images, seed, allow_truncated)
     labels = [label if isinstance(label, str) else "" for label in part.samples["label"]]
+    targets: dict[str, NDArray[Any]] = dict(box_targets(part)) if feed.boxes else {}
+    if feed.boxes:
+        labels = [f"objects: {count}" for count in (targets["label"] >= 0).sum(1)]
+    shown = _Shown(canvases, affine, targets.get("boxes"), targets.get("label"))
     names = [PurePath(source).name for source in part.samples["source"]]
     rows = part.samples["row"]
     names = [
@@ -110,8 +145,11 @@ def draw_sheet(
     ]
     made = feed.preprocessing
     plain = _in_rgb(made.center(canvases), made.channels)
+    if shown.boxes is not None:
+        seen = boxes_on_canvas(torch.from_numpy(shown.boxes), made.center_affine(affine), (made.size, made.size), 0.0)
+        plain = shown.marked(plain, seen)
     hashes = hash_numbers(part.samples["hash"].tolist())
-    epochs = [_feed(feed, canvases, draw_keys(seed, epoch, hashes), epoch, labels) for epoch in range(draws)]
+    epochs = [_feed(feed, shown, draw_keys(seed, epoch, hashes), epoch, labels) for epoch in range(draws)]
     return [Strip(names[row], labels[row], plain[row], [epoch[row] for epoch in epochs]) for row in range(len(part))]
 
 
@@ -156,7 +194,7 @@ def fed(run: Run) -> Section | None:
     changed = bool(policy.ops or (policy.mix.is_on and policy.mix.share > 0))
     if not changed:
         return Section(title, render(FED, changed=False, policy=policy))
-    feed = PolicyInput(policy, made, lambda _: made.size, run.task.mixes)
+    feed = PolicyInput(policy, made, lambda _: made.size, run.task.mixes, boxes=run.task.boxes)
     draws = min(DRAWS, len(run.history))
     try:
         strips = draw_sheet(
@@ -171,7 +209,7 @@ def fed(run: Run) -> Section | None:
             _first_epochs(draws, any(draw.mixed for strip in strips for draw in strip.draws)),
             strips_html(strips),
         )
-    except DataError as error:
+    except TenfoldError as error:
         words, shown = f"The training images cannot be shown: {error}", render("")
     return Section(title, render(FED, changed=True, words=words, strips=shown, policy=policy))
 
@@ -184,10 +222,10 @@ def _first_epochs(count: int, mixed: bool) -> str:
 
 def _readable(
     table: Table, feed: PolicyInput, images: int, seed: int, allow_truncated: bool
-) -> tuple[Table, NDArray[np.uint8]]:
-    """So many images that can be read, class by class in turns, and their canvases uint8 [N, S, S, C]."""
+) -> tuple[Table, NDArray[np.uint8], NDArray[np.float32]]:
+    """So many images that can be read, class by class in turns; canvases uint8 [N, S, S, C], maps to them [N, 2, 3]."""
     rows: list[int] = []
-    canvases, error = [], DataError("There is no image to show.")
+    prepared, error = [], DataError("There is no image to show.")
     for row in _in_turns(table, seed):
         if len(rows) == images:
             break
@@ -197,12 +235,13 @@ def _readable(
             error = unread
             continue
         rows.append(int(row))
-        canvases.append(feed.preprocessing.prepare(image)[0])
+        prepared.append(feed.preprocessing.prepare(image))
     if not rows:
         raise error
     labels = table.labels()[rows]
     order = np.argsort(labels, kind="stable")
-    return table.take(np.array(rows)[order]), np.stack(canvases)[order]
+    canvases, affine = (np.stack(values)[order] for values in zip(*prepared, strict=True))
+    return table.take(np.array(rows)[order]), canvases, affine
 
 
 def _in_turns(table: Table, seed: int) -> NDArray[np.int64]:
@@ -215,21 +254,23 @@ def _in_turns(table: Table, seed: int) -> NDArray[np.int64]:
     return order[np.argsort(turn, kind="stable")]
 
 
-def _feed(
-    feed: PolicyInput, canvases: NDArray[np.uint8], keys: NDArray[np.uint64], epoch: int, labels: list[str]
-) -> list[Draw]:
-    """What one epoch makes of canvases uint8 [N, S, S, C] with draw keys [N]."""
+def _feed(feed: PolicyInput, shown: _Shown, keys: NDArray[np.uint64], epoch: int, labels: list[str]) -> list[Draw]:
+    """What one epoch makes of images with draw keys [N]."""
     import torch
 
     from tenfold.images.loader import Drawn
 
-    count, made = len(canvases), feed.preprocessing
+    canvases, count, made = shown.canvases, len(shown.canvases), feed.preprocessing
     places = np.arange(count + 1) % count
     targets = {name: torch.eye(count)[places] for name in feed.mixes}
-    affine = np.tile(np.eye(2, 3, dtype=np.float32), (count + 1, 1, 1))
-    images, mixed, _ = feed(Drawn(canvases[places], targets, keys[places], affine), epoch)
+    if shown.boxes is not None:
+        targets |= {name: torch.from_numpy(shown.boxes[places]) for name in feed.boxes}
+    images, made_of, _ = feed(Drawn(canvases[places], targets, keys[places], shown.affine[places]), epoch)
+    mixed = {name: made_of[name] for name in feed.mixes}
     pixels = images.permute(0, 2, 3, 1).numpy() * np.array(made.std, np.float32) + np.array(made.mean, np.float32)
     rgb = _in_rgb(np.rint((255 * pixels).clip(0, 255)).astype(np.uint8), made.channels)
+    for name in feed.boxes:
+        rgb = shown.marked(rgb, made_of[name].numpy())
     policy, side, (height, width) = feed.on_canvas, feed.size(epoch), canvases.shape[1:3]
     traces = policy.draw(keys, height, width, (side, side), made.channels).trace()
     added = len(policy.ops) - len(feed.policy.ops)  # that a canvas's centre is taken first is no op of the policy

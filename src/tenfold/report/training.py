@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from tenfold.run import Run
 
 PARTS = ("train", "validation")
+TITLES = {
+    "class": "Loss: classes",
+    "box": "Loss: boxes",
+    "rpn_class": "Loss: is it an object",
+    "rpn_box": "Loss: proposed boxes",
+    "region_accuracy": "Regions named rightly",
+}
+"""Of what a detector records; another quantity is called by its name."""
 TRAINING = """
 {% if not plots %}
 <p>Nothing was recorded epoch by epoch: this model is fitted in one step.</p>
@@ -55,7 +63,7 @@ def training(run: Run) -> Section:
     history = run.history
     if not history["step"].any():
         return Section("Training", render(TRAINING, plots=[]))
-    best = best_epoch(history)
+    best = None if run.recipe.train.keep == "last" else best_epoch(history)
     plots = [_quantity(history, name, best, index) for index, name in enumerate(quantities(history))]
     plots.append(_schedule(history, best))
     html = render(TRAINING, plots=plots, summary=_summary(history, best), harder=_harder(run))
@@ -104,7 +112,7 @@ def _quantity(history: pd.DataFrame, name: str, best: int | None, index: int) ->
         for part, curve in zip(parts, (curves[column].dropna() for column in curves.columns), strict=True)
     )
     words = f"{name} by epoch: {ends}" + (f"; best epoch {best}" if best is not None else "")
-    title = name.replace("_", " ").capitalize()
+    title = TITLES.get(name, name.replace("_", " ").capitalize())
     return Plot(title, draw(f"plot-{index}", words, paint), [(part, 1 - PARTS.index(part)) for part in parts])
 
 
@@ -140,7 +148,10 @@ def _schedule(history: pd.DataFrame, best: int | None) -> Plot:
 def _summary(history: pd.DataFrame, best: int | None) -> str:
     last = history.iloc[-1]
     time = write_seconds(float(last["seconds"]))
-    text = f"{len(history)} epochs in {time}, {last['images_per_second']:,.0f} images a second"
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
+    text = f"{epochs} in {time}, {last['images_per_second']:,.0f} images a second"
+    if best is None and best_epoch(history) is not None:
+        return f"{text}. The last weights were kept, as the recipe says (train.keep)."
     if best is None:
         return f"{text}. Without a validation part the last weights were kept."
     lowest = history["validation_loss"].min()
@@ -158,7 +169,7 @@ def _harder(run: Run) -> str:
     mixing = chosen_policy(recipe.augment).mix
     if run.task.mixes and mixing.is_on and mixing.share > 0:
         why.append("mixed images")
-    if recipe.train.label_smoothing:
+    if run.task.mixes and recipe.train.label_smoothing:
         why.append("smoothed labels")
     if not why:
         return ""

@@ -166,6 +166,8 @@ def _many(number: int, what: str) -> str:
 
 def _with_reasons(advice: Advice, table: Table, found: Together, asked: tuple[bool, bool]) -> Advice:
     """The advice with its reasons, and with folds where these tell more; `asked`: which shares were given."""
+    if table.boxes is not None:  # the rest is of a class an image, as accuracy and folds are
+        return replace(advice, reasons=(_shares(advice, len(table), asked),))
     reasons = [_shares(advice, len(table), asked), _measures(advice)]
     grouped = 2 * found.separate <= len(table)
     groups = advice.test * found.separate if grouped else math.inf

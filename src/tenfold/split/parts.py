@@ -91,16 +91,21 @@ def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
 
     The draw is nested: with one seed the images kept for 10 are among those kept for 20. Copies of an image and what is
     alike are drawn only when no other image is left. Samples of unknown class, validation and test are as before.
+    An image with boxes is kept if it is among the first `per_class` of any class among its boxes, so that each class
+    has at least so many.
     """
     check_range("per_class", per_class, 1, 2**31)
     table = hashed(table)
     parts = texts(table, "part")
-    labels = table.labels().tolist()
+    held: dict[int, list[int]] = {}
+    for row, label in zip(*(numbers.tolist() for numbers in strata(table)), strict=True):
+        held.setdefault(row, []).extend([label] if label < len(table.classes) else [])
     drawn = [0] * len(table.classes)
     for row in _limit_order(table, seed):
-        if parts[row] == "train" and labels[row] >= 0:
-            parts[row] = "train" if drawn[labels[row]] < per_class else LEFT_OUT
-            drawn[labels[row]] += 1
+        if parts[row] == "train" and held[row]:
+            parts[row] = "train" if min(drawn[label] for label in held[row]) < per_class else LEFT_OUT
+            for label in held[row]:
+                drawn[label] += 1
     short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
     sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
     return noted(assigned(table, parts), sentence)

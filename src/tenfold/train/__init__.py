@@ -21,11 +21,18 @@ interrupt.py   Ctrl-C
 progress.py    what whoever watches is told
 """
 
-from tenfold.train.choose import choose_device, choose_mixing, choose_settings, start_preprocessing
-from tenfold.train.folds import train_folds
+from tenfold.train.choose import (
+    choose_device,
+    choose_mixing,
+    choose_settings,
+    is_small_and_grey,
+    refuse_other_task,
+    start_preprocessing,
+)
+from tenfold.train.folds import refuse_boxes, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
-from tenfold.train.start import resume_training, train_model
+from tenfold.train.start import measure_epoch, refuse_taken, resume_training, train_model
 from tenfold.train.subsets import train_subsets
 
 __all__ = [
@@ -36,7 +43,12 @@ __all__ = [
     "choose_mixing",
     "choose_settings",
     "convolution_speed",
+    "is_small_and_grey",
+    "measure_epoch",
     "no_report",
+    "refuse_boxes",
+    "refuse_other_task",
+    "refuse_taken",
     "resume_training",
     "start_preprocessing",
     "train_folds",

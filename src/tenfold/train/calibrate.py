@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tenfold.images.prepared import PreparedTable
+from tenfold.images.prepared import PreparedTable, sample_size
 from tenfold.images.table import Table, stack_tables
-from tenfold.models.contract import Model
+from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
 from tenfold.run import Run, read_card, write_json
 from tenfold.tasks import Task
@@ -37,10 +37,15 @@ def calibrate(
 ) -> dict[str, Any]:
     """What `Run.calibration` holds; empty without a validation part, or for a task in which nothing is fitted."""
     rows = np.flatnonzero(prepared.table.samples["part"] == _PART)
-    if task.calibrate is None or not len(rows):
+    if not len(rows) or (task.calibrate is None and task.settle is None):
         return {}
-    outputs = _outputs(model, recipe, prepared, task, device)
-    return {"part": _PART, "n": len(rows), **task.calibrate(outputs, prepared.table.take(rows))}
+    table = prepared.table.take(rows)
+    if task.settle is not None:
+        fitted = task.settle(_predictions(model, recipe, prepared, task, device), table)
+    else:
+        assert task.calibrate is not None
+        fitted = task.calibrate(_outputs(model, recipe, prepared, task, device), table)
+    return {"part": _PART, "n": len(rows), **fitted}
 
 
 def calibrate_folds(runs: Sequence[Run]) -> list[Run]:
@@ -88,3 +93,21 @@ def _outputs(model: Model, recipe: Recipe, prepared: PreparedTable, task: Task, 
             for name, value in model.batch_outputs(batch.to(device)).items():
                 found.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(values).numpy() for name, values in found.items()}
+
+
+def _predictions(
+    model: Model, recipe: Recipe, prepared: PreparedTable, task: Task, device: torch.device
+) -> list[Prediction]:
+    """The model's predictions for the validation part, not calibrated, in float32 as well."""
+    rows = np.flatnonzero(prepared.table.samples["part"] == _PART)
+    found: list[Prediction] = []
+    model.eval()
+    with torch.no_grad():
+        for batch in rows_loader(recipe, prepared, task, rows).batches():
+            moved = batch.to(device)
+            outputs = {name: value.cpu() for name, value in model.batch_outputs(moved).items()}
+            found += model.decode(outputs, batch.affine.cpu())
+    if task.cut is None or recipe.image.fit != "pad":  # else the network saw nothing but the image
+        return found
+    table = prepared.table.take(rows)
+    return [task.cut(prediction, sample_size(table, row)) for row, prediction in enumerate(found)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,26 +19,43 @@ from tenfold.images.content import encoded
 from tenfold.images.decode import image_size, is_grey
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
-from tenfold.models import find_model
+from tenfold.models import MODELS, find_model
+from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Model, Pretrained
-from tenfold.recipe import Recipe
+from tenfold.recipe import ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
 from tenfold.train.optimizer import LEARNING_RATES
 
+SCRATCH, DETECTOR = "residual", "faster-rcnn"
+"""The models that a single training takes where the recipe names none: of images, and of images with boxes."""
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
+_SMALL = 64  # pixels of the shorter side of images that hold no more than a handwritten digit does
 
 
 def choose_settings(recipe: Recipe, training: Table) -> Recipe:
-    """Fill what does not need a measurement: sizes, channels, policy, epochs, batch size, learning rate, balance."""
-    count = len(training)
+    """Fill what does not need a measurement: sizes, channels, policy, epochs, batch size, learning rate, balance.
+
+    The model "auto" is named as `name_model` says: what else could be tried is for whoever trains more than one.
+    """
+    count, recipe = len(training), name_model(recipe, training)
     kind = find_model(recipe.model.name)
     usual, own = kind.usual, kind.pretrained(asdict(recipe.transfer))
+    if recipe.transfer.init and own is None:
+        able = ", ".join(name for name, model in MODELS.items() if "transfer" in model.sections)
+        raise UsageError(
+            f"transfer.init (--init) is for a model on a pretrained network, not for {recipe.model.name}; take one of "
+            f"{able}."
+        )
     recipe = _as_trained_elsewhere(recipe, own) if own else recipe
     sides, grey = _look(training)
-    usual_size = min(usual.size, own.preprocessing.size) if own else _default_size(statistics.median(sides), usual.size)
+    usual_size = usual.size if own else _default_size(statistics.median(sides), usual.size)
+    if own and issubclass(kind, Classifier):  # it sees the whole image at the scale that its weights know
+        usual_size = min(usual_size, own.preprocessing.size)
     size = recipe.image.size or usual_size
     margin = recipe.image.margin or (1.0 if size < 48 else usual.margin)
     channels = recipe.image.channels if recipe.image.channels != "auto" else ("grey" if grey else "rgb")
+    fit = usual.fit if recipe.image.fit == "auto" else recipe.image.fit
+    _refuse_whole_views(recipe, size)
     policy = recipe.augment.policy
     if policy == "auto":
         wanted = named_policy(usual.policy)
@@ -47,14 +65,18 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     epochs = recipe.train.epochs or (0 if recipe.train.minutes else int(min(most, max(fewest, usual.images // count))))
     grow = recipe.train.grow if recipe.train.grow != "auto" else ("on" if size >= 48 and not own else "off")
     optimizer = recipe.train.optimizer if recipe.train.optimizer != "auto" else usual.optimizer
+    keep = recipe.train.keep if recipe.train.keep != "auto" else "best" if recipe.train.patience else usual.keep
+    if recipe.train.patience and keep == "last":
+        raise UsageError("train.patience waits for better weights, and train.keep = last keeps none; set keep to best.")
     return recipe.change(
-        image={"size": size, "margin": margin, "channels": channels},
+        image={"size": size, "margin": margin, "channels": channels, "fit": fit},
         augment={"policy": read_policy(policy).to_dict()},
         train={
             "batch_size": min(batch, count),
             "epochs": epochs,
             "grow": grow,
             "optimizer": optimizer,
+            "keep": keep,
             "lr": recipe.train.lr or LEARNING_RATES[optimizer] * usual.rate,
             "balance": _balance(recipe, training),
             "workers": recipe.train.workers or max(1, min(8, (os.cpu_count() or 2) - 1)),
@@ -62,17 +84,63 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     )
 
 
+def _refuse_whole_views(recipe: Recipe, size: int) -> None:
+    """Raise UsageError for views at the corners that are no smaller than the image: they would all be the same."""
+    views, crop = recipe.transfer.views, recipe.transfer.crop
+    if recipe.model.name == "frozen" and views in ("corners", "crops") and not 0 < crop < size:
+        raise UsageError(
+            f"transfer.views = {views} needs views smaller than the image's {size} pixels: set transfer.crop, for "
+            f"example to {round(0.8 * size)}, not {crop}."
+        )
+
+
+def name_model(recipe: Recipe, table: Table) -> Recipe:
+    """The recipe with its model named where it was left open: SCRATCH, or DETECTOR where the images have boxes."""
+    usual = SCRATCH if table.boxes is None else DETECTOR
+    return recipe.change(model={"name": usual}) if recipe.model.name == "auto" else recipe
+
+
+def refuse_other_task(recipe: Recipe, table: Table) -> None:
+    """Raise UsageError where the recipe names a classifier for images with boxes, or a detector for others."""
+    name, wanted = recipe.model.name, "classification" if table.boxes is None else "detection"
+    if name == "auto" or find_model(name).task not in ({"classification", "detection"} - {wanted}):
+        return
+    kind, found = "a detector", "these images have no boxes"
+    if wanted == "detection":
+        kind, found = "a classifier of whole images", "these images have boxes"
+    able = ", ".join(other for other, model in MODELS.items() if model.task == wanted)
+    raise UsageError(f"model.name (--model) {name} is {kind}, and {found}; take one of {able}, or leave it open.")
+
+
+def is_small_and_grey(training: Table) -> bool:
+    """Whether images are like handwritten digits: every one grey, the shorter side of those looked at 64 px at most.
+
+    Raises DataError where none can be read.
+    """
+    sides, grey = _look(training)
+    return grey and max(sides) <= _SMALL
+
+
 def _as_trained_elsewhere(recipe: Recipe, own: Pretrained) -> Recipe:
-    """The recipe with the colors of pretrained weights, where it does not give others, and a head."""
-    image, wanted, head = recipe.image, own.preprocessing, recipe.transfer.head
+    """The recipe with the colors of pretrained weights, where it does not give others, and a head.
+
+    A classifier on an earlier run's weights gets its images' size and shape too: they may know no other scale.
+    """
+    image, wanted, head, init = recipe.image, own.preprocessing, recipe.transfer.head, recipe.transfer.init
+    shape = ("size", "fit", "background") if init and issubclass(find_model(recipe.model.name), Classifier) else ()
     return recipe.change(
-        image={
+        image={name: getattr(wanted, name) for name in shape if getattr(image, name) == getattr(ImageSettings(), name)}
+        | {
             "channels": wanted.channels if image.channels == "auto" else image.channels,
             "filter": wanted.filter,
             "mean": image.mean or wanted.mean,
             "std": image.std or wanted.std,
         },
-        transfer={"backbone": own.backbone, "head": "logistic" if head == "auto" else head},
+        transfer={
+            "backbone": own.backbone,
+            "init": str(Path(init).absolute()) if init else "",
+            "head": "logistic" if head == "auto" else head,
+        },
     )
 
 
@@ -135,6 +203,8 @@ def start_preprocessing(recipe: Recipe) -> Preprocessing:
     image = recipe.image
     if image.channels == "auto":
         raise UsageError("image.channels must be grey, rgb or bgr here; choose_settings settles auto.")
+    if image.fit == "auto":
+        raise UsageError("image.fit must be squash, crop or pad here; choose_settings settles auto.")
     count = 1 if image.channels == "grey" else 3
     for name, values in (("mean", image.mean), ("std", image.std)):
         if values and len(values) != count:
@@ -203,6 +273,13 @@ def _default_size(side: float, most: int) -> int:
 
 
 def _balance(recipe: Recipe, training: Table) -> str:
+    if training.boxes is not None:
+        if recipe.train.balance in ("weights", "sampling"):
+            raise UsageError(
+                f"train.balance balances classes of images, and these have boxes; leave it open, not "
+                f"{recipe.train.balance}."
+            )
+        return "none"
     if recipe.train.balance != "auto":
         return recipe.train.balance
     _, counts = np.unique(training.labels(), return_counts=True)

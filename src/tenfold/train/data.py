@@ -5,7 +5,9 @@ Training and validation only: a Table with test samples never comes here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,13 @@ from tenfold.images.batch import Batch
 from tenfold.images.loader import Augment, Loader, balanced, shuffled
 from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
 from tenfold.images.table import Table
+from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.choose import choose_device, start_preprocessing
 from tenfold.train.progress import Progress, Report
+
+_PLAIN, _USUAL_SIZE = 64, 224
 
 
 def prepare_images(table: Table, recipe: Recipe, progress: Report) -> PreparedTable:
@@ -61,6 +66,24 @@ def _refuse_vanished(table: Table, prepared: PreparedTable) -> None:
         )
 
 
+def with_foreknown(prepared: PreparedTable, model: Model, recipe: Recipe, progress: Report) -> PreparedTable:
+    """The images with what the model must know of them before it is trained, which is found here."""
+    wanted, began = model.foreknown, time.monotonic()
+    if wanted is None:
+        return prepared
+
+    def watch(done: int, of: int) -> None:
+        left = (time.monotonic() - began) / done * (of - done)
+        text = f"{wanted.name} of images, {done} of {of}: about {left:.0f} s left"
+        progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
+
+    found = wanted.find(prepared, start_preprocessing(recipe), watch)
+    took = f"{time.monotonic() - began:.0f} s, kept in the cache"
+    progress(Progress("note", f"{wanted.name}: up to {found.shape[1]} an image, of {len(found)} images ({took})"))
+    known = prepared.known | {wanted.name: found}
+    return replace(prepared, known=known, boxes=(*prepared.boxes, wanted.name))
+
+
 def with_statistics(recipe: Recipe, prepared: PreparedTable) -> Recipe:
     """The recipe with mean and standard deviation of the training part, where they are not given."""
     rows = np.flatnonzero(prepared.table.samples["part"] == "train")
@@ -76,18 +99,19 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
     part = prepared.table.take(rows)
     hashes = hash_numbers(part.samples["hash"].tolist())
     device = _batch_device(recipe)
-    augment: Augment = PlainInput(start_preprocessing(recipe), device)
+    boxes = (*task.boxes, *prepared.boxes)
+    augment: Augment = PlainInput(start_preprocessing(recipe), device, boxes)
     policy, feeders = chosen_policy(recipe.augment), _feeders(recipe, prepared)
     if policy.ops or policy.mix.is_on or recipe.train.grow == "on":
         threads = 1 if feeders else recipe.train.threads or torch.get_num_threads()
         device = None if ops_on_cpu(policy.ops) else device  # to wait for the device twice a batch costs more
-        augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads, device)
+        augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads, device, boxes)
     choose = shuffled(hashes, recipe.train.seed)
     if recipe.train.balance == "sampling":
         choose = balanced(hashes, part.labels(), recipe.train.seed)
     return Loader(
         prepared.canvases.subset(rows),
-        task.targets(part),
+        task.targets(part) | {name: prepared.known[name][rows] for name in prepared.boxes},
         hashes,
         augment,
         recipe.train.batch_size,
@@ -109,21 +133,28 @@ def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArr
         prepared.canvases.subset(rows),
         task.targets(table) | {name: values[rows] for name, values in prepared.known.items()},
         hash_numbers(table.samples["hash"].tolist()),
-        PlainInput(start_preprocessing(recipe), _batch_device(recipe)),
-        max(64, recipe.train.batch_size),
+        PlainInput(start_preprocessing(recipe), _batch_device(recipe), (*task.boxes, *prepared.boxes)),
+        max(_plain_batch(recipe.image.size), recipe.train.batch_size),
         workers=_feeders(recipe, prepared),
     )
 
 
-def noise_batch(recipe: Recipe, table: Table, task: Task) -> Batch:
+def noise_batch(recipe: Recipe, table: Table, task: Task, model: Model) -> Batch:
     """A batch as the training loader would give of `table`, its images noise: to measure on before any is decoded."""
     channels, size, count = len(start_preprocessing(recipe).mean), recipe.image.size, len(table)
     images = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0))
     targets = {name: torch.from_numpy(value) for name, value in task.targets(table).items()}
+    if model.foreknown:
+        targets[model.foreknown.name] = model.foreknown.invent(images)
     keys = hash_numbers(table.samples["hash"].tolist())
     affine = torch.eye(2, 3).expand(count, 2, 3)
     images = images.contiguous(memory_format=torch.channels_last)
     return Batch(images, targets, np.arange(count), keys, affine)
+
+
+def _plain_batch(size: int) -> int:
+    """Images of a batch without augmentation: as many as hold the pixels of _PLAIN of usual size, at most so many."""
+    return max(8, min(_PLAIN, _PLAIN * _USUAL_SIZE**2 // size**2))
 
 
 def _batch_device(recipe: Recipe) -> torch.device | None:

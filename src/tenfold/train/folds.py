@@ -43,6 +43,7 @@ def train_folds(
     Raises UsageError where `out` holds something else or there are fewer separate images than folds, and what
     `train_model` raises.
     """
+    refuse_boxes(table, "A cross-validation")
     folder, numbers = Path(out), list(_numbers(folds, repeats))
     tables = fold_tables(table, folds, repeats=repeats, seed=recipe.train.seed)
     claim_folder(folder, recipe)
@@ -61,6 +62,12 @@ def _numbers(folds: int, repeats: int) -> Iterator[tuple[int, int]]:
     for repeat in range(1, repeats + 1):
         for fold in range(1, folds + 1):
             yield repeat, fold
+
+
+def refuse_boxes(table: Table, what: str) -> None:
+    """Raise UsageError for images with boxes: what is made of several runs is made of images with a class each."""
+    if table.boxes is not None:
+        raise UsageError(f"{what} is for images with a class each, and these have boxes; train a detector by itself.")
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:

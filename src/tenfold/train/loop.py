@@ -205,7 +205,7 @@ class Loop:
         state.sums = {}
         self._fit_to_time()
         epochs = self.schedule.epochs
-        due = state.epoch % max(1, epochs // _VALIDATIONS) == 0 or state.epoch == epochs
+        due = state.epoch % max(self._spaced, epochs // _VALIDATIONS) == 0 or state.epoch == epochs
         due = due or self.ranks.any(self._is_over())
         if self.validation is not None and due:
             row |= self._validate_averaged()
@@ -216,6 +216,15 @@ class Loop:
         shown = {name.removeprefix("validation_"): value for name, value in row.items() if "validation" in name}
         text = f"epoch {state.epoch} of {epochs}"
         self.report(self._message("epoch", text, shown or _means({}), speed, 0.0))
+
+    @property
+    def _spaced(self) -> int:
+        """The least number of epochs between validations: all together they take half as long as the training.
+
+        To look at an image takes about a third of what learning from it does.
+        """
+        count = len(self.validation.canvases) if self.validation else 0
+        return max(1, math.ceil(2 * count / (3 * len(self.train.canvases))))
 
     def _set_aside(self) -> None:
         """Save the weights after _EARLIER of the epochs; again where a time limit has moved the end far away."""
@@ -265,7 +274,7 @@ class Loop:
         means = self.validate(self.model)
         self.model.load_state_dict(kept)
         best = math.inf if self.state.best_loss is None else self.state.best_loss
-        if means["loss"] < best:  # never where it is not a number
+        if self.recipe.train.keep != "last" and means["loss"] < best:  # never where it is not a number
             self.state.best_loss, self.state.best_epoch = means["loss"], self.state.epoch
             if self.ranks.is_first:
                 self.save_best(self.averaged.state)

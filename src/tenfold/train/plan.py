@@ -90,7 +90,7 @@ class Plan:
             kept = "float32" if settings.precision == "auto" else settings.precision
             self.recipe = self.recipe.change(train={"precision": kept})
             return
-        batch = noise_batch(self.recipe, training.take(np.arange(settings.batch_size)), self.task)
+        batch = noise_batch(self.recipe, training.take(np.arange(settings.batch_size)), self.task, model)
         pace = measure_pace(model, batch, self.recipe, device)
         # Ranks that differ would drift apart.
         precision = PRECISIONS[int(self.ranks.first(PRECISIONS.index(pace.precision)))]

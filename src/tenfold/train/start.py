@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tenfold.environment import describe_environment
+from tenfold.environment import describe_environment, torch_threads
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
 from tenfold.images.batch import Batch
@@ -36,8 +36,16 @@ from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
 from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, checkpoint_file, load_checkpoint
-from tenfold.train.choose import choose_device, choose_mixing, choose_settings, fresh_model, make_card
-from tenfold.train.data import plain_loader, prepare_images, training_loader, with_statistics
+from tenfold.train.choose import (
+    choose_device,
+    choose_mixing,
+    choose_settings,
+    fresh_model,
+    make_card,
+    name_model,
+    refuse_other_task,
+)
+from tenfold.train.data import plain_loader, prepare_images, training_loader, with_foreknown, with_statistics
 from tenfold.train.diagnosis import diagnose
 from tenfold.train.events import event_writer
 from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
@@ -59,17 +67,22 @@ def train_model(
     recipe: Recipe | None = None,
     out: str | Path = "runs/run",
     *,
-    task: str = "classification",
+    task: str = "",
     progress: Report = no_report,
     findings: dict[str, Any] | None = None,
     known: Known | None = None,
+    ladder: dict[str, Any] | None = None,
 ) -> Run:
     """Train the recipe's model on the table's training part and leave a run in the folder `out`.
+
+    A recipe that names no model ("auto") gets the residual network, or Faster R-CNN where the images have boxes;
+    `tenfold.transfer.best.train_best` tries more. `task` is a name in TASKS; empty: what the model is for.
 
     The table needs its parts (`split_table`); samples without a part are not used. The test part is only noted: its
     images are hashed where that was not done before, and never decoded. Ctrl-C saves and raises Interrupted;
     `resume_training(out)` goes on. `findings` are those of a check, as their `to_json` gives them, for the report.
-    `known` gives what was computed of the images before, as frozen features.
+    `known` gives what was computed of the images before, as frozen features; `ladder` is how the recipe's head was
+    chosen, as `tenfold.transfer.Ladder.to_json` gives it, for the report too.
 
     Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
     images cannot be read; TrainingError where a loss is no longer finite.
@@ -81,11 +94,11 @@ def train_model(
     >>> run.history["epoch"].tolist(), (run.path / "model.safetensors").exists()
     ([1], True)
     """
-    folder, recipe = Path(out), recipe or Recipe()
-    if (folder / "recipe.toml").exists():
-        raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"out must be a new or empty folder, and {folder} holds something else; name another.")
+    folder, recipe = Path(out), name_model(recipe or Recipe(), table)
+    refuse_taken(folder)
+    if not task:
+        refuse_other_task(recipe, table)
+    task = task or find_model(recipe.model.name).task
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     find_model(recipe.model.name)
@@ -111,13 +124,14 @@ def train_model(
         card["weights"] = weights
         progress(Progress("note", f"Weights: {weights['origin']}; licence {weights['licence']}; {weights['note']}"))
     progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, plan.recipe.image.size)}"))
+    prepared = with_foreknown(prepared, model, plan.recipe, progress)
     plan.settle_epochs()
     plan.recipe = choose_mixing(plan.recipe)
     plan.settle_rate(model, prepared)
     recipe = plan.recipe
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
-        _begin(folder, table, environment, card, recipe, findings)
+        _begin(folder, table, environment, card, recipe, {"findings.json": findings, "ladder.json": ladder})
     state = State(epochs=recipe.train.epochs, most=given.train.epochs if recipe.train.minutes else 0)
     state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
@@ -125,9 +139,30 @@ def train_model(
     return Run(folder, table)
 
 
+def refuse_taken(folder: Path) -> None:
+    """Raise UsageError unless a new run can be begun in the folder."""
+    if (folder / "recipe.toml").exists():
+        raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"out must be a new or empty folder, and {folder} holds something else; name another.")
+
+
+def measure_epoch(table: Table, recipe: Recipe) -> tuple[Recipe, float]:
+    """The recipe with its precision settled, and about how many seconds an epoch of it takes here, by a few steps.
+
+    0 where the model has no step. Raises what `train_model` raises before it decodes images.
+    """
+    training = table.part("train")
+    limited = choose_settings(recipe, training).change(train={"minutes": 1.0})  # only then does an epoch's time count
+    plan = Plan(limited, TASKS[find_model(limited.model.name).task], Ranks(), time.monotonic(), no_report)
+    plan.settle_speed(training, may_shrink=False)
+    return recipe.change(train={"precision": plan.recipe.train.precision}), plan.epoch_seconds
+
+
 def _compile(recipe: Recipe, progress: Report) -> None:
     """Have the kernel of augmentation ready before time counts, and say so where that was work."""
-    if recipe.augment.policy == "none":
+    usual = find_model(recipe.model.name).usual.policy
+    if (usual if recipe.augment.policy == "auto" else recipe.augment.policy) == "none":
         return
     from tenfold.augment.kernel import compile_passes
 
@@ -144,18 +179,22 @@ def _begin(
     environment: dict[str, Any],
     card: dict[str, Any],
     recipe: Recipe,
-    findings: dict[str, Any] | None,
+    notes: dict[str, dict[str, Any] | None],
 ) -> None:
-    """Write what a run begins with; recipe.toml comes last, and nothing stays where it cannot be written."""
+    """Write what a run begins with, and those of the notes, by file, that there are.
+
+    recipe.toml comes last, and nothing stays where it cannot be written.
+    """
     try:
         write_table(table, folder / "table.parquet")
         write_json(folder / "environment.json", environment)
         write_json(folder / "model.json", card)
-        if findings is not None:
-            write_json(folder / "findings.json", findings)
+        for name, content in notes.items():
+            if content is not None:
+                write_json(folder / name, content)
         write_recipe(recipe, folder / "recipe.toml")
     except OSError as error:
-        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json", "findings.json"):
+        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json", *notes):
             with suppress(OSError):
                 (folder / name).unlink()
         raise DataError(
@@ -183,6 +222,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
     model = fresh_model(card, recipe)
     if not checkpoint_file(folder).exists():
         model.load_pretrained()
+    prepared = with_foreknown(prepared, model, recipe, progress)
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
     _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
     return Run(folder)
@@ -204,6 +244,8 @@ def _run_loop(
     model = model.to(device).to(memory_format=torch.channels_last)
     if not checkpoint_file(folder).exists():
         model.eval().begin(_as_they_are(recipe, prepared, task, device))
+        if said := model.describe():
+            progress(Progress("note", said))
     loop = Loop(
         model=model,
         recipe=recipe,
@@ -253,7 +295,10 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if loop.state.best_loss is not None:
         loop.ranks.wait()
         model.load_state_dict(_load_weights(folder / _BEST, loop.device))
-    model.eval().fit(_as_they_are(recipe, prepared, task, loop.device))
+    began = time.monotonic()
+    with torch_threads(threads):
+        model.eval().fit(_as_they_are(recipe, prepared, task, loop.device, loop.report))
+    loop.state.seconds += time.monotonic() - began
     if not loop.ranks.is_first:
         return
     rows = loop.state.rows
@@ -274,11 +319,20 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
-def _as_they_are(recipe: Recipe, prepared: PreparedTable, task: Task, device: torch.device) -> Iterator[Batch]:
-    """One pass over the training part without augmentation."""
-    loader = plain_loader(recipe, prepared, task, "train")
+def _as_they_are(
+    recipe: Recipe, prepared: PreparedTable, task: Task, device: torch.device, progress: Report = no_report
+) -> Iterator[Batch]:
+    """One pass over the training part without augmentation; `progress` hears how far whoever takes the batches is."""
+    loader, done, last = plain_loader(recipe, prepared, task, "train"), 0, (time.monotonic(), 1)
+    of = len(loader.canvases) if loader else 0
     for batch in loader.batches() if loader else ():
+        if done:  # at the pace of the batch before: the first ones may have been in the cache
+            left = (time.monotonic() - last[0]) / last[1] * (of - done)
+            text = f"images of the training part, {done} of {of}: about {left:.0f} s left"
+            progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
+        last = (time.monotonic(), len(batch))
         yield batch.to(device)
+        done += len(batch)
 
 
 def _look_back(loop: Loop, examiner: Examiner) -> tuple[Measured | None, tuple[int, Outcome] | None]:

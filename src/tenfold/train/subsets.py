@@ -23,7 +23,7 @@ from tenfold.images.table import Table
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 from tenfold.split.ties import block_keys, bonds, join
-from tenfold.train.folds import claim_folder, train_or_resume
+from tenfold.train.folds import claim_folder, refuse_boxes, train_or_resume
 from tenfold.train.progress import Progress, Report, no_report
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -49,6 +49,7 @@ def train_subsets(
     """
     if seeds < 1 or not shares or not all(0 < share <= 1 for share in shares):
         raise UsageError(f"shares must be above 0 and at most 1 and seeds at least 1, not {shares} and {seeds}.")
+    refuse_boxes(table, "A learning curve")
     if not len(table.part("validation")):
         raise UsageError("A learning curve needs a validation part, and the table has none; split it with a share.")
     folder, shares, runs = Path(out), sorted(shares), list[Run]()

@@ -6,6 +6,10 @@ choice.py    which of several candidates to take, and how each image is judged b
 rungs.py     what each way to answer gave, and what the choice is worth
 ladder.py    the rungs, climbed until the time is over
 settle.py    from a recipe to the recipe with the head that the ladder chose
+verdict.py   what fine-tuning changed, and which of two runs to take
+best.py      the frozen ladder, then fine-tuning: the better run stays
+unknown.py   what a run's head makes of classes that were held out
+extend.py    a run, and images that it does not have -> a run that knows them too
 
 embed.py           one embedding an image, and what network gave it
 templates.py       one direction an identity, scatter within identities divided out

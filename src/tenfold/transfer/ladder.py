@@ -53,7 +53,7 @@ class Eye:
 
     extractor: Extractor
     settings: dict[str, Any]
-    """What a recipe's [transfer] says of it: "backbone", "weights", "views", "crop", "spread"."""
+    """What a recipe's [transfer] says of it: "backbone", "weights", "init", "views", "crop", "spread"."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def climb_table(
     table: Table,
     eyes: Sequence[Eye],
     *,
+    heads: Sequence[str] = LADDER,
     minutes: float = 0.0,
     seed: int = 0,
     workers: int = 2,
@@ -111,7 +112,7 @@ def climb_table(
     folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)
     units = units_of(table.samples["group"].to_numpy(object), len(table))
     exam = Exam(table.labels(), len(table.classes), folds, units)
-    return climb([source(eye) for eye in eyes], exam, clock=clock, progress=progress)
+    return climb([source(eye) for eye in eyes], exam, heads=heads, clock=clock, progress=progress)
 
 
 def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> NDArray[np.int64]:

@@ -3,6 +3,12 @@
 labels.py       text, the natural order of classes, the names of parts
 groups.py       groups from file names
 folder.py       a folder for each class; also the walk that finds images to predict
+voc.py          boxes as Pascal VOC has them: an XML file an image
+coco.py         boxes as COCO has them: one json file, or one a part
+yolo.py         boxes as YOLO has them: a text file an image
+yolo_settings.py  what YOLO's data.yaml says: classes and parts
+box_listing.py  boxes in a CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore]
+annotated.py    what the readers of boxes share
 listing.py      CSV, TSV or Parquet with path,label[,group,part]
 huggingface.py  Parquet in the Hugging Face image layout
 digits.py       scikit-learn's handwritten digits, built in
@@ -20,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import DataError, UsageError, unknown
-from tenfold.images.readers import digits, folder, huggingface, listing
+from tenfold.images.readers import box_listing, coco, digits, folder, huggingface, listing, voc, yolo
 from tenfold.images.readers.arrays import ArraySource, read_arrays
 from tenfold.images.readers.folder import absolute, find_images, read_images
 from tenfold.images.readers.groups import group_by_name
@@ -46,9 +52,16 @@ class Reader:
 READERS: dict[str, Reader] = {  # in the order in which they are tried
     "digits": Reader("digits", digits.recognizes, digits.read),
     "huggingface": Reader("huggingface", huggingface.recognizes, huggingface.read),
+    "voc": Reader("voc", voc.recognizes, voc.read),
+    "coco": Reader("coco", coco.recognizes, coco.read),
+    "yolo": Reader("yolo", yolo.recognizes, yolo.read),
+    "boxes": Reader("boxes", box_listing.recognizes, box_listing.read),
     "listing": Reader("listing", listing.recognizes, listing.read),
     "folder": Reader("folder", folder.recognizes, folder.read),
 }
+
+BOX_FORMATS = ("voc", "coco", "yolo")
+"""Readers of which only one may recognize a path: the boxes of another format must not be left out in silence."""
 
 
 def read_table(
@@ -97,6 +110,12 @@ def _choose_reader(path: Path, name: str) -> Reader:
         if name not in READERS:
             raise unknown("reader", name, ["auto", *READERS])
         return READERS[name]
+    fitting = [reader for reader in BOX_FORMATS if READERS[reader].recognizes(path)]
+    if len(fitting) > 1:
+        raise DataError(
+            f"{path} has annotations in several formats, {' and '.join(fitting)}; say with reader which are meant, or "
+            "keep one format in a folder."
+        )
     for reader in READERS.values():
         if reader.recognizes(path):
             return reader
@@ -104,7 +123,7 @@ def _choose_reader(path: Path, name: str) -> Reader:
         raise DataError(f"There is no file or folder {path}; give a folder, a listing, a Parquet file or digits.")
     raise DataError(
         f"{path} is none of what can be read: a folder with a folder for each class, a CSV, TSV or Parquet listing "
-        "with path,label, or Parquet with images."
+        "with path,label, Parquet with images, or boxes as Pascal VOC, COCO json or YOLO."
     )
 
 

@@ -25,6 +25,9 @@ ENDINGS = (
 """Endings, in lower case, of files that are taken for images; whether one can be decoded shows later."""
 
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden on the systems that leave them behind
+NO_IMAGES = "files that are no images"
+"""The reason for which a walk leaves out files by their ending."""
+
 _LISTED = 8  # names that a note lists
 
 
@@ -95,7 +98,7 @@ def _place_entry(entry: os.DirEntry[str], name: str, found: Found, folders: list
     elif link and not Path(entry).exists():
         found.leave("links that lead nowhere", name)
     elif not entry.name.casefold().endswith(ENDINGS) or not (link or entry.is_file()):
-        found.leave("files that are no images", name)
+        found.leave(NO_IMAGES, name)
     else:
         found.names.append(name)
 

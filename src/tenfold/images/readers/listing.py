@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("path", "label")
 CORNERS = ("x1", "y1", "x2", "y2")
-KNOWN = (*NEEDED, "group", "part", "reason", *CORNERS)
+KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS)
 
 _LISTED = 8  # names that a note lists
 
@@ -38,6 +38,22 @@ def read(path: Path) -> Table:
     """A table of a listing. Raises DataError, with the number of the row, for the first thing that is wrong."""
     from tenfold.images.table import Table, make_samples
 
+    header, rows, notes = read_rows(path)
+    labels = [composed(cells["label"]) or None for _, cells in rows]
+    columns: dict[str, object] = {
+        "source": find_sources(path, rows),
+        "label": labels,
+        "group": [composed(cells.get("group", "")) or None for _, cells in rows],
+        "part": [part_name(cells["part"], f"Row {n} of {path}") if cells.get("part") else None for n, cells in rows],
+    }
+    if CORNERS[0] in header:
+        regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
+        columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
+    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
+
+
+def read_rows(path: Path) -> tuple[list[str], Rows, list[str]]:
+    """The header, the rows without a reason to leave them out, at least one, and notes. Raises DataError as `read`."""
     header, rows = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_text(path)
     _check_header(path, header)
     if not rows:
@@ -48,30 +64,39 @@ def read(path: Path) -> Table:
         raise DataError(
             f"The listing {path} gives a reason to leave out every row; empty the reason where there is none."
         )
-    labels = [composed(cells["label"]) or None for _, cells in rows]
-    columns: dict[str, object] = {
-        "source": _sources(path, rows),
-        "label": labels,
-        "group": [composed(cells.get("group", "")) or None for _, cells in rows],
-        "part": [part_name(cells["part"], f"Row {n} of {path}") if cells.get("part") else None for n, cells in rows],
-    }
-    if CORNERS[0] in header:
-        regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
-        columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
     unused = [name for name in header if name not in KNOWN]
     notes = [f"Columns of {path} that were not used: {', '.join(unused)}."] if unused else []
     if left:
         more = f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
         notes.append(f"Left out, as {path} gives a reason ({len(left)}): {', '.join(left[:_LISTED])}{more}.")
-    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
+    return header, rows, notes
+
+
+def read_header(path: Path) -> list[str]:
+    """The names of the columns, in lower case; none where they cannot be read."""
+    try:
+        if path.suffix.casefold() == ".parquet":
+            import pyarrow.parquet as pq
+
+            return _header(pq.read_schema(path).names)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _first_cells(file.readline())[1]
+    except (OSError, ValueError):  # what is no text, or what pyarrow calls invalid
+        return []
+
+
+def _first_cells(line: str) -> tuple[str, list[str]]:
+    """The separator (comma, tab or semicolon) that makes `path` a column, and the header of a CSV."""
+    headers = {mark: _header(line.rstrip("\r\n").split(mark)) for mark in ",\t;"}
+    separator = next((mark for mark, header in headers.items() if "path" in header), ",")
+    return separator, headers[separator]
 
 
 def _read_text(path: Path) -> tuple[list[str], Rows]:
-    """Header and rows of a CSV; the separator (comma, tab or semicolon) is the one that makes `path` a column."""
+    """Header and rows of a CSV."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            separator = next((mark for mark in ",\t;" if "path" in _header(first.rstrip("\r\n").split(mark))), ",")
+            separator, _ = _first_cells(file.readline())
             file.seek(0)
             reader = csv.reader(file, delimiter=separator)
             header = _header(next(reader, []))
@@ -144,7 +169,7 @@ def _region(cells: dict[str, str], where: str) -> tuple[float | None, ...]:
     return x1, y1, x2, y2
 
 
-def _sources(path: Path, rows: Rows) -> list[str]:
+def find_sources(path: Path, rows: Rows) -> list[str]:
     """Each row's file as an absolute path. Each folder is listed once: far faster than asking for each file."""
     disk = _Disk()
     sources = []

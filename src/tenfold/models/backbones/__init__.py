@@ -6,10 +6,11 @@ efficientnet_lite.py  EfficientNet-Lite 0 to 2; the first is built in
 mobilenet.py          MobileNetV2
 mobilefacenet.py      MobileFaceNet, which embeds faces
 vgg.py                VGG-16
-own.py                the networks that Tenfold trains from scratch, out of a run
+own.py                the networks that Tenfold trains from scratch
 from_torchvision.py   torchvision:NAME
 from_timm.py          timm:NAME
 from_onnx.py          any ONNX graph that gives one vector an image, frozen
+from_run.py           what an earlier run's folder holds
 
 To add a network: write a file here with a subclass of `Backbone` and add its line to BACKBONES, and those of its
 weights to PUBLISHED in ../weights/published.py.
@@ -28,16 +29,17 @@ from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone
 from tenfold.models.backbones.efficientnet_lite import EfficientNetLite
 from tenfold.models.backbones.from_onnx import OnnxNetwork
+from tenfold.models.backbones.from_run import damaged, read_earlier
 from tenfold.models.backbones.from_timm import TimmNetwork
 from tenfold.models.backbones.from_torchvision import TorchvisionNetwork
 from tenfold.models.backbones.mobilefacenet import MobileFaceNet
 from tenfold.models.backbones.mobilenet import MobileNetV2
-from tenfold.models.backbones.own import OWN, own_backbone
+from tenfold.models.backbones.own import OWN, OwnNetwork, own_backbone
 from tenfold.models.backbones.vgg import VGG16
 from tenfold.models.weights.places import file_hash, find_published
 from tenfold.models.weights.published import Origin, origin_of
 
-__all__ = ["BACKBONES", "Backbone", "backbone_of_run", "bare_backbone", "make_backbone"]
+__all__ = ["BACKBONES", "OWN", "Backbone", "backbone_of_run", "bare_backbone", "make_backbone", "take_backbone"]
 
 BackboneMaker = Callable[[str], Backbone]
 """Makes the network of that whole name, with weights that were never trained."""
@@ -77,9 +79,23 @@ def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Ori
 def bare_backbone(name: str) -> Backbone:
     """The network of that name with weights that were never trained: what a run's weights are loaded into."""
     family = name.partition(":")[0]
+    if family in OWN:
+        return OwnNetwork(name)
     if family not in BACKBONES:
         raise unknown("The backbone", name, BACKBONES)
     return BACKBONES[family](name)
+
+
+def take_backbone(folder: Path) -> tuple[Backbone, Origin]:
+    """The backbone inside the folder of an earlier run, as `backbone_of_run` gives it, and whose weights it has.
+
+    Raises DataError where that is no run, or damaged, UsageError where its model has no backbone.
+    """
+    earlier = read_earlier(folder)
+    try:
+        return backbone_of_run(earlier.card, earlier.tensors), earlier.origin
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise damaged(folder, error) from error
 
 
 def backbone_of_run(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:

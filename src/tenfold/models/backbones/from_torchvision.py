@@ -13,7 +13,6 @@ from torch import nn
 from tenfold.errors import UsageError
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone, group_layers, layer_names, of_imagenet
-from tenfold.models.weights.packages import need_package
 from tenfold.models.weights.published import no_such_network
 from tenfold.models.weights.read import Tensors
 
@@ -42,7 +41,8 @@ class TorchvisionNetwork(Backbone):
     """A network of torchvision without its classifier."""
 
     def __init__(self, name: str) -> None:
-        library = need_package("torchvision", f"The backbone {name}").models
+        import torchvision.models as library
+
         network = name.partition(":")[2]
         known = library.list_models(module=library)
         if network not in known:

@@ -6,25 +6,49 @@ What is in a run's model.json and model.safetensors goes in, as data.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
 
+from tenfold.errors import UsageError
 from tenfold.images.preprocess import Preprocessing
-from tenfold.models.backbones.backbone import Backbone, group_layers
+from tenfold.models.backbones.backbone import Backbone, group_layers, of_imagenet
 from tenfold.models.contract import Model
 from tenfold.models.plain import PlainNetwork
 from tenfold.models.residual import ResidualNetwork
+from tenfold.models.weights.read import Tensors
+from tenfold.recipe import Recipe
 
 OWN: dict[str, type[Model]] = {"plain": PlainNetwork, "residual": ResidualNetwork}
 """The architectures that have a convolutional part."""
 
+SHAPE: dict[str, tuple[str, ...]] = {
+    "plain": ("channels", "width", "layers", "pool", "pool_every", "activation", "norm"),
+    "residual": ("channels", "width", "layers", "stem_stride", "activation", "norm"),
+}
+"""What each one's convolutional part is built from: a run's channels, and settings."""
+
+_SIZE = 96  # of images in pixels, where no run says it
+
 
 class OwnNetwork(Backbone):
-    """The convolutional part of one of OWN; its name says the architecture only, so a run builds it from its card."""
+    """The convolutional part of one of OWN.
 
-    def __init__(self, architecture: str, model: Model, preprocessing: Preprocessing) -> None:
-        super().__init__(architecture, preprocessing)
+    Its name says how it is built, each of SHAPE: "residual:channels=3,width=32,...". Without `model`, a network of that
+    shape, its weights are new.
+    """
+
+    def __init__(self, name: str, model: Model | None = None) -> None:
+        architecture, shape = _read_name(name)
+        channels, stride = shape.pop("channels"), shape.pop("stem_stride", 1)
+        half = (0.5,) * channels
+        colors = {"channels": "grey" if channels == 1 else "rgb", "mean": half, "std": half}
+        super().__init__(name, of_imagenet(_SIZE, **colors, origin="none: never trained"))
+        if model is None:
+            # Its last layers, which are not taken, are whatever they are by default.
+            settings = asdict(Recipe().change(model=shape).model)  # refuses what no run can have
+            model = OWN[architecture](channels, ("one",), settings | {"stem_stride": stride})
         parts = (model.features,) if isinstance(model, PlainNetwork) else (model.stem, model.blocks)
         layers = [layer for part in parts for layer in part.children()]  # type: ignore[union-attr]
         self.layers = nn.ModuleList(group_layers(layers))
@@ -33,9 +57,30 @@ class OwnNetwork(Backbone):
     def stages(self) -> list[nn.Module]:
         return list(self.layers)
 
+    def file_names(self, tensors: Tensors) -> Mapping[str, str]:
+        raise UsageError(f"The weights of {self.name} come out of a run: name its folder with --init.")
+
 
 def own_backbone(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
     """The convolutional part of the network that a run's card describes, with the run's weights and preprocessing."""
-    model = OWN[card["architecture"]](card["channels"], tuple(card["classes"]), card["settings"])
+    architecture = card["architecture"]
+    model = OWN[architecture](card["channels"], tuple(card["classes"]), card["settings"])
     model.load_state_dict(dict(tensors))
-    return OwnNetwork(card["architecture"], model, Preprocessing.from_json(card["preprocessing"]))
+    # A setting that a run does not have had no other value than this when it was made.
+    known = {"stem_stride": 1, **card["settings"], "channels": card["channels"]}
+    shape = ",".join(f"{name}={known[name]}" for name in SHAPE[architecture])
+    backbone = OwnNetwork(f"{architecture}:{shape}", model)
+    backbone.preprocessing = Preprocessing.from_json(card["preprocessing"])
+    return backbone
+
+
+def _read_name(name: str) -> tuple[str, dict[str, Any]]:
+    """Architecture and shape of "residual:channels=3,width=32,..."."""
+    architecture, _, text = name.partition(":")
+    pairs = [pair.partition("=")[::2] for pair in text.split(",")]
+    shape = {key: int(value) if value.isdecimal() else value for key, value in pairs}
+    known = tuple(shape) == SHAPE[architecture]
+    if not known or shape["channels"] not in (1, 3) or shape.get("stem_stride", 1) not in (1, 2):
+        wanted = ",".join(f"{key}=..." for key in SHAPE[architecture])
+        raise UsageError(f"The backbone must be {architecture}:{wanted}, as a run names it, not {name!r}.")
+    return architecture, shape

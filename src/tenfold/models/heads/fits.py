@@ -16,6 +16,7 @@ Shapes: N images, V views, D features, K classes, M training rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,8 @@ _WEAK = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """From strong to weak: each fit starts where the one before ended. Logistic regression, whose scores must be as large
 as logarithms of probabilities, needs long coefficients for features of length 1."""
 _STEPS = 10_000
+_LARGE = 2**24
+"""Values of features from which on a fit's products of matrices are worth more than one thread."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,21 @@ def fit_head(
     if not (strength > 0 and sharpness > 0):
         given = f"{strength:g} and {sharpness:g}"
         raise UsageError(f"transfer.strength and transfer.sharpness must be above 0 to fit a head, not {given}.")
-    head = next(fit_path(name, features, labels, classes, (strength,), spread=spread))
+    with few_threads(features):
+        head = next(fit_path(name, features, labels, classes, (strength,), spread=spread))
     head.sharpness.fill_(sharpness)
     return head
+
+
+def few_threads(features: NDArray[np.float32]) -> AbstractContextManager[object]:
+    """Within it the linear algebra of fits has one thread, unless there is much to be done.
+
+    A fit makes thousands of small products, and threads wait for each other at every one: with 50 images, beside
+    another program on 2 cores, logistic regression took 8 to 13 s with two threads and 0.3 s with one.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return nullcontext() if features.size >= _LARGE else threadpool_limits(1)
 
 
 def fit_path(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tenfold.errors import UsageError
 from tenfold.metrics.calibration import probabilities
 from tenfold.metrics.probability import hits, log_losses
-from tenfold.models.heads.fits import find_head, fit_path
+from tenfold.models.heads.fits import few_threads, find_head, fit_path
 from tenfold.models.heads.head import unit_rows
 from tenfold.models.heads.sharpness import fit_sharpness
 
@@ -64,9 +64,9 @@ def held_out_answers(
     if folds.ndim != 2 or folds.shape[1] != len(labels) or any(len(np.unique(row)) < 2 for row in folds):
         raise UsageError(f"folds must be [R, N], two or more folds a repeat, not {folds.shape} for {len(labels)}.")
     scores = np.zeros((len(kind.strengths), *folds.shape, classes))  # [S, R, N, K]
-    for repeat, fold_of in enumerate(folds):
-        for fold in np.unique(fold_of):
-            out = fold_of == fold
+    pieces = [(repeat, folds[repeat] == fold) for repeat in range(len(folds)) for fold in np.unique(folds[repeat])]
+    with few_threads(features):
+        for repeat, out in pieces:
             before_fit()
             seen = torch.from_numpy(features[out])
             path = fit_path(name, features[~out], labels[~out], classes, kind.strengths, spread=spread)

@@ -13,7 +13,6 @@ EXTRAS = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "timm": "pretrained",
-    "torchvision": "pretrained",
 }
 """Package -> the extra of Tenfold that brings it."""
 

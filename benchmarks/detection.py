@@ -1,0 +1,115 @@
+"""Detectors on one split with one evaluator: training time, AP on the test part, and images a second.
+
+    python benchmarks/detection.py ../shared/data/bccd --results detection
+    python benchmarks/detection.py ../shared/data/bccd --results detection --models faster-rcnn --seeds 2 --minutes 15
+
+The data's own parts are used (for BCCD those of its ImageSets: 205, 87 and 72 images), each model is trained by the
+command line as a user would, with nothing set but the time, and the test part is looked at once a run. Every training
+is a line of results.jsonl; what is there is not done again. `speed` predicts the test images one after another, decoded
+before, with the network alone, proposals included where a model needs them from outside.
+
+BCCD's own lists are not clean: `tenfold check` finds a copy of a training image in the test part (1 of 72) and one in
+the validation part (1 of 87), and a shot in a row in the latter.
+
+Last figures: none yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tenfold.environment import processor_name
+
+MODELS = ("faster-rcnn", "fast-rcnn", "rcnn")
+FIGURES = ("ap50", "ap", "ap75", "voc2007", "ar_100")
+
+Entry = dict[str, Any]
+
+
+def train(options: argparse.Namespace, model: str, seed: int) -> Entry:
+    """One training by the command line, its figures on the test part, and its speed."""
+    out = options.results / "runs" / f"{model}-seed{seed}"
+    shutil.rmtree(out, ignore_errors=True)
+    command = ["train", options.data, "--model", model, "--seed", seed, "--minutes", options.minutes, "--out", out]
+    began = time.monotonic()
+    tenfold(*command, *(["--epochs", options.epochs] if options.epochs else []))
+    seconds = time.monotonic() - began
+    tested = tenfold("evaluate", out, "--part", "test")
+    return {
+        "model": model,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "n": tested["n"],
+        "figures": {name: tested["figures"][name] for name in FIGURES if name in tested["figures"]},
+        "images_per_second": round(speed(out, options.data), 2),
+        "processor": processor_name(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+
+
+def speed(folder: Path, data: Path) -> float:
+    """Images a second that the run predicts, one at a time, after one to warm up."""
+    import numpy as np
+    from PIL import Image
+
+    from tenfold.run import load_run
+
+    run = load_run(folder)
+    sources = run.table.part("test").samples["source"].tolist()[:20]
+    images = [np.asarray(Image.open(source).convert("RGB")) for source in sources]
+    run.predict(images[:1])
+    began = time.perf_counter()
+    for image in images:
+        run.predict([image])
+    return len(images) / (time.perf_counter() - began)
+
+
+def tenfold(*words: Any) -> Any:
+    """What a command answers as JSON."""
+    command = [sys.executable, "-m", "tenfold", *(str(word) for word in words), "--json"]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+
+
+def show(entries: list[Entry]) -> None:
+    """A line a training."""
+    for entry in entries:
+        figures = ", ".join(
+            f"{name} {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+            for name, found in entry["figures"].items()
+        )
+        pace = f"{entry['images_per_second']:g} images/s, {entry['processor']}"
+        print(f"{entry['model']} seed {entry['seed']}: {figures}; n = {entry['n']}, {entry['seconds']:.0f} s, {pace}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--results", type=Path, required=True, help="the folder of results.jsonl and the runs")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS[:2])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=15.0, help="of each training")
+    parser.add_argument("--epochs", type=int, default=0, help="at most; 0: as many as fit")
+    options = parser.parse_args()
+    options.results.mkdir(parents=True, exist_ok=True)
+    file = options.results / "results.jsonl"
+    entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    done = {(entry["model"], entry["seed"]) for entry in entries}
+    for seed in range(options.seeds):
+        for model in options.models:
+            if (model, seed) in done:
+                continue
+            entries.append(train(options, model, seed))
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(entries[-1], ensure_ascii=False) + "\n")
+    show(entries)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+r"""What few images are enough for: pretrained networks, the plain baseline, fastai, and networks without pretraining.
+
+    python benchmarks/transfer.py --results results --fastai-python /tmp/venv-fastai/bin/python \
+        --faces ../shared/data/weights/mobilefacenet/MobileFaceNet.onnx
+
+Run it with Tenfold's own Python on a machine that does nothing else; benchmarks/peers/README.md makes fastai's.
+Stages, in this order; name some (`--stages flowers show`) to run only those:
+
+    tune     settings for few images, those of transfer_tune.py, on the validation part, 2 seeds      about 130 min
+    flowers  10 and 50 images a class at 160 px, seeds 0 to 4: --contenders, in turns                 about 75 min
+    fastai   fastai's recipes on the validation part, the best of them on the test part, same images  about 60 min
+    orl      40 people, 20 random halves of 5 images each: from scratch and on a face network         about 40 min
+    cifar    CIFAR-10, 50 images a class, from scratch, 3 samples x 3 seeds, the whole test part      about 270 min
+    show     the tables from what is there                                                            2 s
+
+Flowers: one split into 70, 15 and 15 %, written once (`tenfold split`). A training is given so many images of each
+class out of its training part, those that `--split.per-class N --seed K` draws, and nothing else: no validation part,
+so that whatever is chosen is chosen inside those few images. With --validated the stage flowers keeps that part, by
+which `tenfold train` then chooses too; its rows say so. The test part is looked at once a training, after it; the stage
+tune leaves it out altogether and looks at the validation part in its place.
+
+Seconds are those of the process that trains, from its start to the trained model on disk: wall time, and processor time
+of all its threads and children. For flowers and fastai each begins with an empty cache, for the other stages they share
+one; the kernel of augmentation is compiled before. `--no-check`, since the split was made with the check, and no peer
+has one. What is done already is skipped, so that the benchmark can be stopped and started at will.
+
+Last figures: none yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from transfer_run import Benchmark, Plan
+from transfer_show import show
+from transfer_tune import CANDIDATES
+
+from tenfold.augment.kernel import compile_passes
+
+DATA = Path(os.environ.get("TENFOLD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+STAGES = ("tune", "flowers", "fastai", "orl", "cifar", "show")
+CONTENDERS = {
+    "plain": "--model frozen --transfer.views center --transfer.head logistic",
+    "frozen": "--model frozen",
+    "frozen, views": "--model frozen --transfer.views crops --transfer.crop 128 --transfer.spread",
+    "finetuned": "--model finetuned",
+    "default": "",
+}
+"""What `tenfold train` is told for the flowers, by name: the plain baseline first."""
+RECIPES = ("book", "longer", "long")
+"""Those of peers/fastai_transfer.py."""
+FACES = """name = "faces"
+op = [
+  { shift = 0.08 }, { zoom = { both = 0.12 } }, { rotate = 10 }, { shear = { x = 6, y = 6 } },
+  { perspective = 0.2, probability = 0.5 }, { flip = "horizontal", probability = 0.5 },
+  { brightness = 0.2 }, { contrast = 0.2 },
+]
+"""
+"""A policy for faces: small affine changes, and none that cuts a part of a face off."""
+ORL_SCRATCH = "--model residual --size 64 --image.fit pad --epochs 80"
+ORL_FACES = "--model frozen --transfer.backbone mobilefacenet --image.fit pad --transfer.views flip --transfer.spread"
+
+
+def tune(bench: Benchmark) -> None:
+    """Candidates one after the other, the cheapest and likeliest first, on the validation part."""
+    for words, options in CANDIDATES.items():
+        if bench.options.candidates and words not in bench.options.candidates:
+            continue
+        for per_class in bench.options.per_class:
+            for seed in range(bench.options.tune_seeds):
+                flowers_training(bench, Plan("tune", words, options, per_class, seed, seed, judged="validation"))
+
+
+def flowers(bench: Benchmark) -> None:
+    """The contenders in turns, so that a slow hour hits them all."""
+    for seed in range(bench.options.seeds):
+        for per_class in bench.options.per_class:
+            for name in bench.options.contenders:
+                plan = Plan("flowers", name, CONTENDERS[name], per_class, seed, seed)
+                flowers_training(bench, replace(plan, validated=bench.options.validated))
+
+
+def fastai(bench: Benchmark) -> None:
+    """Each recipe on the validation part; the best of them, by the mean, on the test part."""
+    if not bench.options.fastai_python:
+        raise SystemExit("The stage fastai needs --fastai-python; benchmarks/peers/README.md says how to make it.")
+    tuned = range(bench.options.tune_seeds)
+    for per_class in bench.options.per_class:
+        scores = {}
+        for name in RECIPES:
+            plans = [Plan("fastai", "fastai", name, per_class, seed, seed, judged="validation") for seed in tuned]
+            scores[name] = sum(flowers_training(bench, plan) for plan in plans)
+        best = max(scores, key=lambda name: scores[name])
+        for seed in range(bench.options.seeds):
+            flowers_training(bench, Plan("fastai", "fastai", best, per_class, seed, seed))
+
+
+def orl(bench: Benchmark) -> None:
+    """Five images of each person to train on and five to be judged by, dealt anew for each sample."""
+    data = bench.options.data / "orl-faces"
+    policy = bench.options.results / "faces.toml"
+    policy.write_text(FACES, "utf-8")
+    ways = {"scratch": f"{bench.options.orl_scratch} --policy {shlex.quote(str(policy))}"}
+    if bench.options.faces:
+        ways["face network"] = (
+            f"{bench.options.orl_faces} --transfer.weights {shlex.quote(str(bench.options.faces))} --transfer.head svm"
+        )
+    for sample in range(bench.options.samples):
+        halves = ("--validation", "0%", "--test", "50%", "--seed", sample, "--no-check")
+        split = bench.written(f"orl-{sample}", data, *halves)
+        for name, options in ways.items():
+            bench.run(Plan("orl", name, options, 5, sample, sample), data, split)
+
+
+def cifar(bench: Benchmark) -> None:
+    """Three samples of the training images, each trained on with three seeds."""
+    data = bench.options.data / "cifar10"
+    options = f"--minutes {bench.options.minutes:g} {bench.options.cifar}".strip()
+    for seed in range(3):
+        for sample in range(3):
+            drawn = ("--validation", "0%", "--per-class", 50, "--seed", sample, "--no-check")
+            split = bench.written(f"cifar-{sample}", data, *drawn)
+            bench.run(Plan("cifar", "scratch", options, 50, sample, seed), data, split)
+
+
+def flowers_training(bench: Benchmark, plan: Plan) -> float:
+    """One training on the flowers, or on the folder that is given in their place; its accuracy, 0 where it failed."""
+    data = bench.options.flowers or bench.options.data / "flowers"
+    plan = replace(plan, size=bench.options.size)
+    return bench.run(plan, data, bench.few(plan, data))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with flowers/, orl-faces/ and cifar10/")
+    parser.add_argument("--flowers", type=Path, help="another folder in place of the flowers")
+    parser.add_argument("--split", type=Path, help="of the flowers, by `tenfold split`; without it one is written")
+    parser.add_argument("--results", type=Path, required=True, help="folder for results, splits, runs and logs")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--candidates", nargs="+", choices=list(CANDIDATES), help="of the stage tune; without it all")
+    parser.add_argument("--per-class", nargs="+", type=int, default=[10, 50])
+    parser.add_argument("--size", type=int, default=160, help="pixels of the flowers")
+    parser.add_argument("--seeds", type=int, default=5, help="of the flowers: 0, 1, ..., each with images of its own")
+    parser.add_argument("--validated", action="store_true", help="flowers: trainings may choose by the validation part")
+    parser.add_argument("--tune-seeds", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=20, help="halves of the faces")
+    parser.add_argument("--faces", type=Path, help="MobileFaceNet's weights; without them only from scratch")
+    parser.add_argument("--orl-scratch", default=ORL_SCRATCH, help="options of tenfold train")
+    parser.add_argument("--orl-faces", default=ORL_FACES, help="options of tenfold train")
+    parser.add_argument("--minutes", type=float, default=29.0, help="of CIFAR-10: under an hour of 2 cores")
+    parser.add_argument("--cifar", default="--model residual", help="further options of tenfold train")
+    parser.add_argument("--fastai-python", type=Path, help="without it the stage fastai cannot run")
+    parser.add_argument("--fastai-precision", choices=("float32", "bfloat16"), default="float32", help="the faster one")
+    parser.add_argument("--weights", type=Path, help="of EfficientNet-Lite0, for fastai; without it the package's")
+    bench = Benchmark(parser.parse_args())
+    bench.options.results.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped; the same command goes on."))  # ends the child too
+    compile_passes()  # once for this machine, so that no training waits for it
+    stages = {"tune": tune, "flowers": flowers, "fastai": fastai, "orl": orl, "cifar": cifar}
+    for name in STAGES:
+        if name == "show" and name in bench.options.stages:
+            show(bench.entries)
+        elif name in bench.options.stages:
+            stages[name](bench)
+    for failure in bench.failures:
+        print(f"Failed: {failure}", file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""Boxes: findings on those of no area, outside the image, drawn twice, or drawn on an image that EXIF turns.
+
+Tenfold keeps every box as its file has it, and repairs none: only its owner knows what was meant. A box has one of
+these findings, the first that fits.
+
+Shapes: N images, B boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.boxes import box_iou, sound_boxes
+from tenfold.check.findings import Evidence, Finding, are, count, share, singles
+from tenfold.check.sets import Surveyed
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+
+THIN = 1.0
+"""Pixels up to which a side is none: a click in Pascal VOC, whose corners are both inside, gives a box of one pixel."""
+
+MARGIN = 1.0
+"""Pixels by which a box may reach over the edge: programs count from 0 or from 1, and round."""
+
+SAME = 0.95
+"""Intersection over union above which two boxes of one label are one that was drawn twice."""
+
+_LISTED = 3  # boxes of one image that are named
+
+Corners = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class _Boxes(NamedTuple):
+    """The boxes of a table, and what is known of the images they are in."""
+
+    owners: NDArray[np.int64]
+    """[B], places in the table."""
+    corners: Corners
+    """xyxy [B, 4]."""
+    labels: list[str]
+    height: NDArray[np.float64]
+    """[N], of the upright image; infinite where it cannot be read."""
+    width: NDArray[np.float64]
+
+    def name(self, place: int) -> str:
+        """A box by its label and corners."""
+        return f"{self.labels[place]} {','.join(f'{value:g}' for value in self.corners[place].tolist())}"
+
+    def sets(self, places: Iterable[int]) -> tuple[Evidence, ...]:
+        """Evidence of boxes, an entry for each image."""
+        named: dict[int, list[str]] = {}
+        for place in places:
+            named.setdefault(int(self.owners[place]), []).append(self.name(place))
+        return singles(named, (_listed(words) for words in named.values()))
+
+
+def box_findings(data: Surveyed, copies: Sequence[Evidence]) -> list[Finding | None]:
+    """All findings on boxes; none for a table without. `copies` are the sets of images that are copies of another."""
+    table, facts = data.table, data.survey.facts
+    if table.boxes is None:
+        return []
+    sizes = (np.where(data.survey.readable, facts[name], np.inf).astype(np.float64) for name in ("height", "width"))
+    corners = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+    boxes = _Boxes(table.boxes["sample"].to_numpy(np.int64), corners, table.boxes["label"].tolist(), *sizes)
+    turned = turned_images(boxes, table, facts["orientation"])
+    free = ~turned[boxes.owners]
+    found: list[Finding | None] = [_turned(boxes, np.flatnonzero(turned), table, facts["orientation"])]
+    for kind, mask in (
+        ("box_corners", swapped(corners)),
+        ("box_empty", thin(corners)),
+        ("box_outside", _outside(boxes)),
+    ):
+        found.append(_of_boxes(kind, boxes, np.flatnonzero(free & mask)))
+        free &= ~mask
+    twice = _of_boxes("box_twice", boxes, doubles(boxes.owners, corners, boxes.labels))
+    return [*found, twice, _half_annotated(boxes, copies), _without(boxes, data.survey.rows)]
+
+
+def swapped(corners: Corners) -> Mask:
+    """Which boxes [B, 4] have x2 < x1 or y2 < y1: bool [B]."""
+    return (corners[:, 2] < corners[:, 0]) | (corners[:, 3] < corners[:, 1])
+
+
+def thin(corners: Corners) -> Mask:
+    """Which boxes [B, 4] are at most a pixel wide or high: bool [B]."""
+    mask: Mask = np.minimum(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]) <= THIN
+    return mask
+
+
+def excess(corners: Corners, height: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how many pixels boxes [B, 4] reach over the edges of images of these sizes [B]: float64 [B], at least 0."""
+    over = np.stack([-corners[:, ::2].min(1), -corners[:, 1::2].min(1)], 1)
+    beyond = np.stack([corners[:, ::2].max(1) - width, corners[:, 1::2].max(1) - height], 1)
+    reach: NDArray[np.float64] = np.maximum(np.concatenate([over, beyond], 1).max(1), 0)
+    return reach
+
+
+def doubles(owners: NDArray[np.int64], corners: Corners, labels: Sequence[str]) -> list[int]:
+    """The boxes that lie on an earlier one of the same image and label: places in [B]."""
+    found = []
+    order = np.argsort(owners, kind="stable")
+    order = order[sound_boxes(corners[order])]
+    for places in np.split(order, np.flatnonzero(np.diff(owners[order])) + 1):
+        iou = np.tril(box_iou(corners[places], corners[places]), -1)
+        same = [one for one, other in np.argwhere(iou > SAME) if labels[places[one]] == labels[places[other]]]
+        found += sorted({int(places[one]) for one in same})
+    return found
+
+
+def turned_images(boxes: _Boxes, table: Table, orientation: NDArray[np.int8]) -> Mask:
+    """Which images have boxes that fit the image as it is stored, but not as EXIF turns it: bool [N].
+
+    The size that the annotations state tells, and where they state none, boxes that reach outside the upright image
+    and lie inside the stored one. Of images that are turned upside down or mirrored alone neither can tell.
+    """
+    upright, stored = (
+        excess(boxes.corners, height[boxes.owners], width[boxes.owners]) > MARGIN
+        for height, width in ((boxes.height, boxes.width), (boxes.width, boxes.height))
+    )
+    outside, fits = np.zeros(len(table), bool), np.ones(len(table), bool)
+    np.logical_or.at(outside, boxes.owners, upright)
+    np.logical_and.at(fits, boxes.owners, ~stored)
+    mask, held = np.zeros(len(table), bool), set(boxes.owners.tolist())
+    sources = table.samples["source"].tolist()
+    for row in np.flatnonzero((orientation >= 5) & (boxes.height != boxes.width)).tolist():
+        said = table.said_sizes.get(sources[row])
+        as_stored = said == (boxes.width[row], boxes.height[row])
+        unsaid = said != (boxes.height[row], boxes.width[row])
+        mask[row] = row in held and (as_stored or (unsaid and outside[row] and fits[row]))
+    return mask
+
+
+def _outside(boxes: _Boxes) -> Mask:
+    mask: Mask = excess(boxes.corners, boxes.height[boxes.owners], boxes.width[boxes.owners]) > MARGIN
+    return mask
+
+
+_NO_AREA = "It can be neither learned nor found, so in the test part it counts as missed whatever a detector does."
+
+_WORDS = {  # kind -> evidence, price and remedy
+    "box_corners": (
+        "the second corner is left of the first, or above it",
+        _NO_AREA,
+        "Put the corners right in their files: x1 < x2 and y1 < y2.",
+    ),
+    "box_empty": (
+        "at most one pixel wide or high, as from a click",
+        _NO_AREA,
+        "Draw them anew in their files, or delete them there; no box is changed or left out by itself.",
+    ),
+    "box_outside": (
+        "more than a pixel outside of the image",
+        "Nothing can be seen of what lies outside, so even a perfect detector overlaps such a box less, or not at all.",
+        "See whether they were drawn on another image, or on the image in another size.",
+    ),
+    "box_twice": (
+        f"another of the same label lies on it (IoU above {SAME})",
+        "One thing counts as two: a detector that finds it has missed one all the same.",
+        "Delete one of each pair.",
+    ),
+}
+
+
+def _of_boxes(kind: str, boxes: _Boxes, places: Sequence[int] | NDArray[np.int64]) -> Finding | None:
+    if not len(places):
+        return None
+    sets = boxes.sets(map(int, places))
+    what, price, remedy = _WORDS[kind]
+    return Finding(
+        kind=kind,
+        needs_decision=True,
+        images=len(sets),
+        evidence=f"{len(places):,} of {count(len(boxes.labels), 'box')}: {what}.",
+        price=price,
+        remedy=remedy,
+        sets=sets,
+    )
+
+
+def _turned(boxes: _Boxes, rows: NDArray[np.int64], table: Table, orientation: NDArray[np.int8]) -> Finding | None:
+    if not len(rows):
+        return None
+    words = [
+        f"EXIF orientation {orientation[row]}: upright {boxes.width[row]:g} x {boxes.height[row]:g} pixels"
+        for row in rows.tolist()
+    ]
+    return Finding(
+        kind="box_rotated",
+        needs_decision=True,
+        images=len(rows),
+        evidence=f"The boxes of {count(len(rows), 'image')} of {len(table):,} fit the image as it is stored, not as "
+        "EXIF turns it.",
+        price="The boxes lie beside the things: training learns wrong places, and what is found right counts as wrong.",
+        remedy="Remove the EXIF orientation from these files, which then fit their boxes, or draw the boxes anew.",
+        sets=singles(rows, words),
+    )
+
+
+def _half_annotated(boxes: _Boxes, copies: Sequence[Evidence]) -> Finding | None:
+    """Copies of one picture of which some have boxes and others none: these are likely not annotated."""
+    with_boxes = set(boxes.owners.tolist())
+    sets = tuple(item for item in copies if 0 < len(with_boxes.intersection(item.rows)) < len(item.rows))
+    if not sets:
+        return None
+    bare = {row for item in sets for row in item.rows} - with_boxes
+    return Finding(
+        kind="box_copies",
+        needs_decision=True,
+        images=len(bare),
+        evidence=f"{count(len(bare), 'image')} without a box {are(len(bare))} a copy of one that has boxes.",
+        price="The same thing is to be found in one and not to be found in the other, so no detector is right on both.",
+        remedy="Annotate them, or leave them out.",
+        sets=sets,
+    )
+
+
+def _without(boxes: _Boxes, rows: NDArray[np.int64]) -> Finding | None:
+    bare = np.setdiff1d(rows, boxes.owners)
+    if not len(bare):
+        return None
+    return Finding(
+        kind="no_box",
+        needs_decision=False,
+        images=len(bare),
+        evidence=f"{count(len(bare), 'image')} ({share(len(bare), len(rows))}) {are(len(bare))} annotated with no box.",
+        price="None if there is nothing in them: they teach what is no object. One that nobody annotated teaches that "
+        "its objects are none.",
+        remedy="Look at some of them; leave out what was not annotated.",
+        sets=singles(bare, ("no box" for _ in bare)),
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
+    return "; ".join(words[:_LISTED]) + more

@@ -1,0 +1,255 @@
+"""What `tenfold predict` does with a detector: the objects in each image, their boxes and scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tenfold.commands.output import say, show_json, show_table
+from tenfold.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tenfold.run import Run
+
+CORNERS = ("x1", "y1", "x2", "y2")
+USUAL = 0.5
+"""The score from which on objects are shown where training chose none."""
+_ROUND = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # precisions that are named where the wanted one has no support
+_NAMED = 3  # images named in a message
+_QUALITY = 92  # of a JPEG
+
+
+class Asked(NamedTuple):
+    """What was asked for."""
+
+    form: str
+    """table, csv, json, coco or yolo."""
+    score: float | None
+    precision: float | None
+    draw: Path | None
+    out: Path | None
+    ids: Path | None
+
+
+class Seen(NamedTuple):
+    """An image and what was found in it, from the wanted score on."""
+
+    path: str
+    rows: list[dict[str, Any]]
+    """{"x1", "y1", "x2", "y2", "predicted", "score"} each, the surest first."""
+
+
+def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str]) -> None:
+    """Print or write what is found in each image; those that cannot be read go into `failed`."""
+    _refuse(asked)
+    least = _least_score(run, asked)
+    names = _Names.of(asked.ids, run.classes) if asked.ids is not None else None
+    seen = _seen(run, paths, least, failed)
+    if asked.draw is not None:
+        seen = _drawn(run, seen, asked.draw, paths)
+    if asked.form == "csv":
+        seen = _printed(seen)
+    found = list(seen)
+    _say_empty(found, least)
+    if asked.form == "json":
+        images = [{"path": one.path, "objects": [_object(row) for row in one.rows]} for one in found]
+        show_json({"run": run.path, "score": least, "images": images, "unreadable": failed})
+    elif asked.form == "coco":
+        print(json.dumps(_coco(found, run.classes, names)))
+    elif asked.out is not None:
+        _write_yolo(found, run.classes, asked.out)
+    elif asked.form == "table" and (rows := [_line(one.path, row) for one in found for row in one.rows]):
+        show_table(("Path", "Class", "Score", *CORNERS), rows)
+    if asked.draw is not None:
+        say(f"Drawn: {asked.draw}")
+
+
+def _refuse(asked: Asked) -> None:
+    """Raise UsageError for options that do not go together, or folders that hold something."""
+    if asked.score is not None and asked.precision is not None:
+        raise UsageError("Give either --score or --precision, not both.")
+    if asked.score is not None and not 0 <= asked.score <= 1:
+        raise UsageError(f"--score must lie from 0 to 1, not {asked.score:g}.")
+    if (asked.form == "yolo") != (asked.out is not None):
+        raise UsageError("--format yolo writes a text file an image into the folder --out; give both or neither.")
+    if asked.ids is not None and asked.form != "coco":
+        raise UsageError("--ids is for --format coco; give both or leave it out.")
+    for option, folder in (("--draw", asked.draw), ("--out", asked.out)):
+        if folder is not None and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(f"{option} must be a new or an empty folder, and {folder} holds something; name another.")
+
+
+def _least_score(run: Run, asked: Asked) -> float:
+    """The score from which on objects are shown, which is told where it was not given."""
+    if asked.score is not None:
+        return asked.score
+    if asked.precision is not None:
+        return _supported(run, asked.precision)
+    chosen = run.calibration.get("score")
+    if chosen is None:
+        say(f"Objects from a score of {USUAL} on, as training chose none; --score sets another.")
+        return USUAL
+    say(f"Objects from a score of {chosen:.3f} on, the best F1 on the validation part; --score sets another.")
+    return float(chosen)
+
+
+def _supported(run: Run, precision: float) -> float:
+    """From which score on so many are right, as the validation part supports it; UsageError where it does not."""
+    from tenfold.metrics.detection_scores import ScoreStep, choose_score
+
+    steps = [ScoreStep(*step) for step in run.calibration.get("score_steps", ())]
+    if not steps:
+        raise UsageError(
+            "--precision needs what training measures on a validation part with at least 20 detections, and "
+            f"{run.path} has none of it; train with a larger validation part, or give --score."
+        )
+    step, wanted = choose_score(steps, precision), f"{100 * precision:.4g} %"
+    images = f"{run.calibration['n']} validation images"
+    if step is None:
+        other = next((share for share in _ROUND if share < precision and choose_score(steps, share)), None)
+        advice = "train with a larger validation part" if other is None else f"they do support {100 * other:g} %"
+        raise UsageError(f"--precision {wanted} is more than the {images} of {run.path} support; {advice}.")
+    say(f"Objects from a score of {step.score:.3f} on: {step.shown} on {images} support at least {wanted} right.")
+    return step.score
+
+
+def _seen(run: Run, paths: Iterable[str], least: float, failed: dict[str, str]) -> Iterator[Seen]:
+    """What is found in each image that can be read; the others are told of and go into `failed`."""
+    for path, prediction in run.predict_files(map(Path, paths)):
+        if isinstance(prediction, DataError):
+            failed[str(path)] = str(prediction)
+            say(f"error: {prediction}")
+            continue
+        rows = run.task.tabulate(prediction, run.classes)
+        yield Seen(str(path), [row for row in rows if row["score"] >= least])
+
+
+def _say_empty(found: list[Seen], least: float) -> None:
+    """Images without an object have no row, so they are named."""
+    empty = [one.path for one in found if not one.rows]
+    if empty:
+        more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+        say(f"Nothing from a score of {least:.3f} on in {', '.join(empty[:_NAMED])}{more}.")
+
+
+def _object(row: dict[str, Any]) -> dict[str, Any]:
+    return {"class": row["predicted"], "score": row["score"], "box": [row[name] for name in CORNERS]}
+
+
+def _line(path: str, row: dict[str, Any]) -> list[object]:
+    return [path, row["predicted"], row["score"], *(f"{row[name]:.1f}" for name in CORNERS)]
+
+
+def _printed(seen: Iterable[Seen]) -> Iterator[Seen]:
+    """Pass everything on, and print it as CSV as soon as it is known, a line an object; corners to 0.01 pixels."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "class", "score", *CORNERS])
+    for one in seen:
+        for row in one.rows:
+            corners = (f"{row[name]:.2f}" for name in CORNERS)
+            writer.writerow([one.path, row["predicted"], f"{row['score']:.6f}", *corners])
+        sys.stdout.flush()
+        yield one
+
+
+class _Names(NamedTuple):
+    """Which ids a COCO json gives to images and categories."""
+
+    images: dict[str, list[tuple[str, int]]]
+    """By the file's name alone: the path that the json gives, and its id."""
+    categories: dict[str, int]
+
+    @classmethod
+    def of(cls, file: Path, classes: tuple[str, ...]) -> _Names:
+        """Raises DataError for another file, UsageError where it lacks one of the classes."""
+        images: dict[str, list[tuple[str, int]]] = {}
+        try:
+            content = json.loads(file.read_text("utf-8"))
+            for one in content["images"]:
+                path = PurePosixPath(one["file_name"])
+                images.setdefault(path.name, []).append((str(path), int(one["id"])))
+            categories = {str(one["name"]): int(one["id"]) for one in content["categories"]}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"--ids {file} is no COCO json with images and categories: {error!r}.") from error
+        if missing := [name for name in classes if name not in categories]:
+            raise UsageError(f"--ids {file} must have a category of each class of the run; it lacks {missing[0]!r}.")
+        return cls(images, categories)
+
+    def image(self, path: str) -> int:
+        """The id of an absolute path: of the only one with that file's name, or with the same folders before it.
+
+        Raises UsageError where there is none, or several.
+        """
+        known = self.images.get(Path(path).name, [])
+        alike = [number for name, number in known if Path(path).as_posix().endswith(f"/{name}")]
+        found = alike if len(known) > 1 else [number for _, number in known]
+        if len(found) != 1:
+            raise UsageError(f"--ids must name each image once, and {path} is there {len(found)} times.")
+        return found[0]
+
+
+def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
+    """COCO's results (https://cocodataset.org/#format-results), with the file's name besides."""
+    categories = names.categories if names else {name: place for place, name in enumerate(classes, 1)}
+    stems = [Path(one.path).stem for one in found]
+    numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)
+    results = []
+    for one, stem in zip(found, stems, strict=True):
+        image = names.image(one.path) if names else int(stem) if numbered else Path(one.path).name
+        for row in one.rows:
+            x1, y1, x2, y2 = (row[name] for name in CORNERS)
+            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+            content = {"image_id": image, "category_id": categories[row["predicted"]], "bbox": box}
+            results.append(content | {"score": round(row["score"], 6), "file_name": one.path})
+    return results
+
+
+def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> None:
+    """A text file an image, as Ultralytics writes them: place of the class, center, width and height, score."""
+    import numpy as np
+
+    from tenfold.boxes import to_yolo
+    from tenfold.files import write_file
+    from tenfold.images.content import read_bytes
+    from tenfold.images.decode import image_size
+    from tenfold.images.writers.placed import unique_names
+
+    for one, name in zip(found, unique_names(one.path for one in found), strict=True):
+        boxes = np.array([[row[corner] for corner in CORNERS] for row in one.rows], np.float64).reshape(-1, 4)
+        shares = to_yolo(boxes, *image_size(read_bytes(one.path), one.path)).tolist()
+        lines = (
+            " ".join([str(classes.index(row["predicted"])), *(f"{value:.6f}" for value in (*share, row["score"]))])
+            for row, share in zip(one.rows, shares, strict=True)
+        )
+        write_file(folder / Path(name).with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
+    print(f"{len(found):,} text files: {folder}")
+
+
+def _drawn(run: Run, seen: Iterable[Seen], folder: Path, paths: list[str]) -> Iterator[Seen]:
+    """Pass everything on, and write each image with its boxes into the folder."""
+    import numpy as np
+
+    from tenfold.files import write_file
+    from tenfold.images.content import read_bytes
+    from tenfold.images.decode import decode_image
+    from tenfold.images.writers.placed import unique_names
+    from tenfold.report.drawn import draw_boxes
+
+    names, truncated = dict(zip(paths, unique_names(paths), strict=True)), run.recipe.data.allow_truncated
+    for one in seen:
+        pixels = decode_image(read_bytes(one.path), channels="rgb", allow_truncated=truncated, name=one.path)
+        boxes = np.array([[row[corner] for corner in CORNERS] for row in one.rows]).reshape(-1, 4)
+        colors = [run.classes.index(row["predicted"]) for row in one.rows]
+        words = [f"{row['predicted']} {row['score']:.2f}" for row in one.rows]
+        picture = draw_boxes(pixels, boxes, colors, words)
+        name = Path(names[one.path])
+        is_jpeg = name.suffix.casefold() in (".jpg", ".jpeg")
+        content = BytesIO()
+        picture.save(content, "JPEG" if is_jpeg else "PNG", **({"quality": _QUALITY} if is_jpeg else {}))
+        write_file(folder / (name if is_jpeg else name.with_suffix(".png")), content.getvalue())
+        yield one

@@ -1,0 +1,8 @@
+"""Detection whose training has several stages.
+
+regions.py    regions of images as a table of a classifier, and its training: what R-CNN's network is fine-tuned on
+"""
+
+from tenfold.detect.regions import BACKGROUND, region_table, train_rcnn, train_regions
+
+__all__ = ["BACKGROUND", "region_table", "train_rcnn", "train_regions"]

@@ -1,0 +1,153 @@
+"""Regions of images as samples of a classifier: the ordinary training on them is what R-CNN calls fine-tuning.
+
+Girshick et al., "Rich feature hierarchies for accurate object detection and semantic segmentation", 2014, section 2.3
+and appendix B, https://arxiv.org/abs/1311.2524: K classes and the background, a proposal being of the class of the true
+box that it overlaps by 0.5 or more (IoU), and three regions of background for each of an object. The network of the run
+that comes out is what `--init` hands to an R-CNN, as `train_rcnn` does.
+
+Two things differ from what the R-CNN then sees: proposals are found in the original images, and where a region with its
+context reaches out of its image, it is cut rather than filled.
+
+Shapes: N images, P proposals of an image, Q true boxes of it, R regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.boxes import box_iou, sound_boxes
+from tenfold.draws import draw_keys, hash_numbers, uniforms
+from tenfold.errors import UsageError
+from tenfold.images.table import Table, make_samples
+from tenfold.models.detection.rcnn import square_side
+from tenfold.proposals import Proposed, make_proposer, propose_table
+from tenfold.recipe import Recipe, TransferSettings
+from tenfold.run import Run
+from tenfold.train import Progress, Report, no_report, refuse_taken, train_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BACKGROUND = "(background)"
+"""The class of a region in which no object is."""
+
+POSITIVE_FROM = 0.5
+"""IoU from which on a region is of an object: appendix B."""
+
+_OBJECTS, _TIMES = 32, 3  # regions of objects an image at most, and of the background for each of them
+_CONTEXT = 16 / (227 - 32)  # of a box's side on each side of it: appendix A
+_CORNERS = ["x1", "y1", "x2", "y2"]
+
+
+def train_rcnn(
+    table: Table,
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    progress: Report = no_report,
+    findings: dict[str, Any] | None = None,
+) -> Run:
+    """Both stages: `train_regions` in the folder OUT-regions, then the R-CNN on its network in `out`.
+
+    Whoever stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`. Raises
+    what `train_regions` and `train_model` raise.
+    """
+    folder = Path(out)
+    refuse_taken(folder)
+    regions = folder.with_name(f"{folder.name}-regions")
+    text = f"first of two: the network is fine-tuned on regions, in {regions}; if that is stopped, end it, then train"
+    progress(Progress("note", f"{text} with --model rcnn --init {regions}"))
+    run = train_regions(table, recipe, regions, progress=progress)
+    usual = TransferSettings()
+    started = {"init": str(run.path.absolute()), "backbone": usual.backbone, "weights": usual.weights}
+    return train_model(table, recipe.change(transfer=started), folder, progress=progress, findings=findings)
+
+
+def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Report = no_report) -> Run:
+    """Fine-tune the recipe's backbone on regions of the table's training part, and leave a run in the folder `out`.
+
+    The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Raises
+    what `propose_table` and `train_model` raise.
+    """
+
+    def watch(done: int, of: int) -> None:
+        progress(Progress("prepare", f"proposals of images, {done} of {of}", step=done, steps=of))
+
+    truncated = recipe.data.allow_truncated
+    proposed = propose_table(table.without("test"), make_proposer(), allow_truncated=truncated, watch=watch)
+    regions = region_table(proposed, recipe.train.seed)
+    squares = {"size": square_side(recipe.detect.crop), "fit": "squash", "margin": 1.0}
+    own = recipe.change(model={"name": "finetuned"}, image=squares)
+    return train_model(regions, own, out, task="classification", progress=progress)
+
+
+def region_table(proposed: Proposed, seed: int = 0) -> Table:
+    """Some regions of each image, with context, as samples: up to 32 of objects, three of background for each of them.
+
+    Among those of objects are the true boxes. A region keeps the part of its image, and regions of one image are a
+    group. Raises UsageError where the images have no boxes.
+    """
+    table = proposed.table
+    if table.boxes is None:
+        raise UsageError("Regions need images with boxes, and these are not annotated with any.")
+    classes = np.array([*table.classes, BACKGROUND], object)
+    keys = draw_keys(seed, 0, hash_numbers(table.samples["hash"].tolist()))
+    image, boxes, label = [], [], []
+    for row, own in enumerate(proposed.boxes):
+        every, kinds = named_regions(table, row, own)
+        kept = _draw(kinds, len(table.classes), uniforms(keys[row : row + 1], len(every))[0])
+        image.append(np.full(len(kept), row))
+        boxes.append(every[kept])
+        label.append(classes[kinds[kept]])
+    samples = _samples(table, np.concatenate(image), np.concatenate(boxes), np.concatenate(label))
+    return replace(table, samples=samples, classes=tuple(classes), boxes=None)
+
+
+def named_regions(
+    table: Table, row: int, proposals: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """An image's proposals [P, 4] and true boxes, [R, 4], and what they are: int64 [R].
+
+    A place in the classes; their number for the background; -1 for what overlaps a box to be ignored and no other.
+    """
+    assert table.boxes is not None
+    frame = table.boxes[table.boxes["sample"] == row]
+    true = frame[_CORNERS].to_numpy(np.float64)
+    sound = sound_boxes(true)
+    true, ignore = true[sound], frame["ignore"].to_numpy(np.bool_)[sound]
+    kinds = np.array([table.classes.index(name) for name in frame["label"].to_numpy(object)[sound]], np.int64)
+    every = np.concatenate([proposals.astype(np.float64), true[~ignore]])
+    found = np.full(len(every), len(table.classes), np.int64)
+    if ignore.any():
+        found[box_iou(every, true[ignore]).max(1) >= POSITIVE_FROM] = -1
+    if not ignore.all():
+        overlap = box_iou(every, true[~ignore])
+        near = overlap.max(1) >= POSITIVE_FROM
+        found[near] = kinds[~ignore][overlap.argmax(1)[near]]
+    return every, found
+
+
+def _draw(kinds: NDArray[np.int64], background: int, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Places of the regions that are taken, by the lowest numbers; of an image without objects, three."""
+    order = np.argsort(numbers, kind="stable")
+    objects = order[(kinds[order] >= 0) & (kinds[order] < background)][:_OBJECTS]
+    others = order[kinds[order] == background][: _TIMES * max(len(objects), 1)]
+    return np.sort(np.concatenate([objects, others]))
+
+
+def _samples(
+    table: Table, image: NDArray[np.int64], boxes: NDArray[np.float64], label: NDArray[np.object_]
+) -> pd.DataFrame:
+    """A row a region; a sample that is a region itself moves those that were found in it."""
+    rows = table.samples.iloc[image].reset_index(drop=True)
+    shift = rows[["x1", "y1"]].fillna(0).to_numpy(np.float64).round().clip(min=0)
+    context = np.tile((boxes[:, 2:] - boxes[:, :2]) * _CONTEXT, 2) * [-1, -1, 1, 1]
+    columns = dict(zip(_CORNERS, (boxes + context + np.tile(shift, 2)).T, strict=True))
+    columns |= {"source": rows["source"], "row": rows["row"], "part": rows["part"], "origin": rows["hash"]}
+    columns |= {"group": rows["group"].fillna(rows["hash"]), "label": label}
+    return make_samples(columns, len(rows))

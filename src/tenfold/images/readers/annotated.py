@@ -1,0 +1,223 @@
+"""What the readers of boxes share: what a file says of one image, images found by their names, and the Table of all."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise, takewhile
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tenfold.errors import DataError
+from tenfold.images.content import read_bytes
+from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, Found
+from tenfold.images.readers.labels import PART_NAMES, class_order, composed, natural_key, natural_order
+from tenfold.images.table import BOX_COLUMNS, PARTS, Table, make_samples
+
+FARTHEST = 1e9
+"""Pixels; a coordinate beyond is taken for damage, as areas must not overflow."""
+
+_LISTED = 8  # names that a note lists
+_DEEP = 3  # folders around everything that are looked through
+_LIKELY = ("annotation", "label", "image", "jpegimages", "voc", "xml")  # how folders that hold annotations begin
+_IMAGE_FOLDERS = {"jpegimages", "images", "image", "imgs", "img"}
+_PART_FOLDER = re.compile(rf"({'|'.join(PART_NAMES)})(?:(?:19|20)\d\d)?")
+_HEADER = 2**18  # bytes of a JPEG in which its size stands, but for files with a very large preview
+
+
+class Box(NamedTuple):
+    """A box of an image: the columns of BOX_COLUMNS but `sample`."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label: str
+    ignore: bool = False
+
+
+class Annotated(NamedTuple):
+    """What a file says of one image."""
+
+    source: str
+    boxes: Sequence[Box]
+    part: str | None = None
+    group: str | None = None
+    size: tuple[int, int] | None = None
+    """Height and width that the annotations say the image has."""
+
+
+def annotated_table(
+    root: Path, images: Iterable[Annotated], declared: Sequence[str] = (), notes: Iterable[str] = ()
+) -> Table:
+    """The table of all images, in the natural order of their paths; the boxes of each are in the order of its file.
+
+    The classes are those that occur, in the `declared` order if all are declared, else in natural order. Raises
+    DataError where there is no image, or one is annotated twice.
+    """
+    import pandas as pd
+
+    ordered = sorted(images, key=lambda image: natural_key(image.source))
+    if not ordered:
+        raise DataError(f"There are no annotated images in {root} (looked for {', '.join(sorted(ENDINGS))}).")
+    twice = next((one.source for one, other in pairwise(ordered) if one.source == other.source), None)
+    if twice:
+        raise DataError(
+            f"{twice} is annotated more than once below {root}; keep one annotation of each image, or give the path of "
+            "one annotation file."
+        )
+    rows = [(place, *box) for place, image in enumerate(ordered) for box in image.boxes]
+    columns = {name: [image[place] for image in ordered] for place, name in ((0, "source"), (2, "part"), (3, "group"))}
+    classes = class_order((row[5] for row in rows), declared)
+    absent = set(declared).difference(classes)
+    return Table(
+        make_samples(dict(columns), len(ordered)),
+        classes,
+        pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS),
+        notes=(*notes, *noted(f"Classes of {root} without a box", absent)),
+        said_sizes={image.source: image.size for image in ordered if image.size},
+    )
+
+
+def noted(what: str, names: Iterable[str]) -> list[str]:
+    """The sentence about these names, with how many they are; none where there is no name."""
+    listed = natural_order(names)
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return [f"{what} ({len(listed)}): {', '.join(listed[:_LISTED])}{more}."] if listed else []
+
+
+def walk_notes(root: Path, found: Found, used: Iterable[str]) -> list[str]:
+    """What a walk left out, but for the annotations that were `used`."""
+    rest = sorted(set(found.left.pop(NO_IMAGES, [])) - set(used))
+    if rest:
+        found.left[NO_IMAGES] = rest
+    return found.notes(root)
+
+
+def number(text: str, where: str, what: str) -> float:
+    """A finite number; `where` begins the DataError about anything else, `what` says what it should be."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not abs(found) <= FARTHEST:
+        raise DataError(f"{where} has {what} {text!r}, which must be a number, at most {FARTHEST:.0e}; put it right.")
+    return found
+
+
+class ImageFiles:
+    """The images below a folder, found by name from the place of the annotation that names them."""
+
+    def __init__(self, root: Path, names: Iterable[str]) -> None:
+        self.root = root
+        self.places: dict[str, list[str]] = {}
+        for name in names:
+            self.places.setdefault(_stem(name), []).append(name)
+
+    def find(self, wanted: str, near: str, part: str | None = None, *, exact: bool = False) -> str | None:
+        """The image called `wanted`, whatever its ending unless `exact`; None where there is none.
+
+        Of several the one of the same folders, then that closest to the annotation `near`, in a folder of images, of
+        the same part. Names are relative to the root. Raises DataError where two are equally close.
+        """
+        wanted = composed(wanted.replace("\\", "/").removeprefix("./"))
+        last = PurePosixPath(wanted).name
+        names = [
+            name for name in self.places.get(_stem(wanted), ()) if not exact or composed(name).split("/")[-1] == last
+        ]
+
+        def closeness(name: str) -> tuple[bool, int, bool, bool, bool]:
+            folders = name.split("/")[:-1]
+            shared = sum(
+                1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(folders, near.split("/"), strict=False))
+            )
+            named = f"/{composed(name)}".endswith(f"/{wanted}")
+            in_images = any(map(is_image_folder, folders))
+            return "/" in wanted and named, shared, in_images, part is not None and folder_part(name) == part, named
+
+        names.sort(key=closeness, reverse=True)
+        if len(names) > 1 and closeness(names[0]) == closeness(names[1]):
+            raise DataError(
+                f"{self.root / near} may mean {names[0]} or {names[1]}; give images of one name different names."
+            )
+        return names[0] if names else None
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(composed(name)).stem
+
+
+def folder_part(name: str) -> str | None:
+    """The part that the folders of a relative path name: train, val2017 ...; None where none does."""
+    matches = (_PART_FOLDER.fullmatch(folder.casefold()) for folder in reversed(name.split("/")[:-1]))
+    return next((PART_NAMES[match[1]] for match in matches if match), None)
+
+
+def is_image_folder(name: str) -> bool:
+    """Whether a folder is called as those of images are, beside one of annotations."""
+    return name.casefold() in _IMAGE_FOLDERS
+
+
+def named_part(name: str) -> str | None:
+    """The part in the words of a file's name: instances_train2017; None where there is none."""
+    return next((PART_NAMES[word] for word in re.findall("[a-z]+", name.casefold()) if word in PART_NAMES), None)
+
+
+def one_part(lists: dict[str, set[str]]) -> tuple[dict[str, str], list[str]]:
+    """The part of each name from the names of each part: the later one where several name it; and those names."""
+    parts = {name: part for part in PARTS for name in lists.get(part, ())}
+    counted = Counter(chain.from_iterable(lists.values()))
+    return parts, sorted(name for name, times in counted.items() if times > 1)
+
+
+def upright_size(source: str) -> tuple[int, int]:
+    """Height and width of a file's upright image. Raises DataError where its header cannot be read."""
+    from tenfold.images.decode import image_size  # takes Pillow, which `tenfold predict` needs later if at all
+
+    try:
+        with Path(source).open("rb") as file:
+            start = file.read(_HEADER)
+        if start[:2] == b"\xff\xd8":
+            return image_size(start, source)
+    except (OSError, DataError):  # `read_bytes` says what is wrong, or finds a header that stands further back
+        pass
+    return image_size(read_bytes(source), source)
+
+
+def nested_folders(root: Path) -> Iterator[Path]:
+    """The folder, then the one folder in it, and so on: an unpacked archive often has one around everything."""
+    for _ in range(_DEEP + 1):
+        yield root
+        folders = [entry for entry in _entries(root) if _is_folder(entry)]
+        if len(folders) != 1:
+            return
+        root = root / folders[0].name
+
+
+def annotation_files(root: Path, endings: tuple[str, ...], depth: int = 2) -> Iterator[Path]:
+    """Files with these endings in a folder, and in folders below that are called as those that hold annotations are."""
+    entries = _entries(root)
+    yield from (root / entry.name for entry in entries if entry.name.casefold().endswith(endings))
+    for entry in entries if depth else ():
+        name = entry.name.casefold()
+        if (name.startswith(_LIKELY) or _PART_FOLDER.fullmatch(name)) and _is_folder(entry):
+            yield from annotation_files(root / entry.name, endings, depth - 1)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder and is not hidden, by name; nothing where it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir() and entry.name.casefold() != "__macosx"
+    except OSError:
+        return False

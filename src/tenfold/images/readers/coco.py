@@ -1,0 +1,198 @@
+"""COCO json: `annotations/*.json` beside folders of images; one file, or one for each part.
+
+The part is in the file's name (instances_train2017.json) or its folder's (train/_annotations.coco.json). Of the files
+of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore; an image without a box has nothing in
+it. Classes stand in the order of their ids, which may have gaps; those that no box has are left out.
+https://cocodataset.org/#format-data
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from tenfold.boxes import from_coco
+from tenfold.errors import DataError
+from tenfold.images.content import read_bytes
+from tenfold.images.readers.annotated import (
+    FARTHEST,
+    Annotated,
+    Box,
+    ImageFiles,
+    annotated_table,
+    annotation_files,
+    folder_part,
+    named_part,
+    nested_folders,
+    noted,
+    walk_notes,
+)
+from tenfold.images.readers.folder import NO_IMAGES, walk
+from tenfold.images.readers.labels import composed
+from tenfold.images.table import Table
+
+KEYS = ("images", "annotations", "categories")
+
+_KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+_ENDS = 2**16  # bytes at either end in which a key is looked for first, as a file may hold half a gigabyte
+
+
+class _Sheet(NamedTuple):
+    """What one json file says."""
+
+    images: list[dict[str, Any]]
+    boxes: dict[Any, list[Box]]
+    """Image id -> its boxes."""
+    classes: list[str]
+    """By id."""
+
+
+def recognizes(path: Path) -> bool:
+    """True for a json file with the keys of COCO, and for a folder with one."""
+    if path.is_file():
+        return path.suffix.casefold() == ".json" and _looks_right(path)
+    return any(_looks_right(file) for folder in nested_folders(path) for file in annotation_files(folder, (".json",)))
+
+
+def read(path: Path) -> Table:
+    """A table of a json file or of all in a folder. Raises DataError, which names the file, for one that is damaged."""
+    root = _folder_of(path)
+    found = walk(root)
+    others = found.left.get(NO_IMAGES, [])
+    names = [path.relative_to(root).as_posix()] if path.is_file() else _chosen(root, others)
+    if not names:
+        raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
+    files = ImageFiles(root, found.names)
+    images, lost, declared = list[Annotated](), list[str](), list[str]()
+    for name in names:
+        sheet, part = _read_sheet(root / name), _part(name)
+        declared += sheet.classes
+        for image in sheet.images:
+            file = files.find(image["file_name"], name, part, exact=True)
+            if file is None:
+                lost.append(image["file_name"])
+            else:
+                images.append(Annotated(str(root / file), sheet.boxes[image["id"]], part, size=_size(image)))
+    if lost and not images:
+        raise DataError(f"None of the {len(lost)} images of {path} is in {root}; the first is {lost[0]}.")
+    used = {Path(image.source).relative_to(root).as_posix() for image in images}
+    notes = [
+        *noted(f"Left out of {path}: images that are not in {root}", lost),
+        *noted(f"Left out of {root}: images without an annotation", set(found.names) - used),
+        *walk_notes(root, found, names),
+    ]
+    return annotated_table(path, images, list(dict.fromkeys(declared)), notes)
+
+
+def _folder_of(path: Path) -> Path:
+    """The folder in which the images are looked for: of a json file in `annotations` or `labels` the one above."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name.casefold().startswith(("annotation", "label")) else path.parent
+
+
+def _part(name: str) -> str | None:
+    return named_part(name.rpartition("/")[2]) or folder_part(name)
+
+
+def _chosen(root: Path, names: Iterable[str]) -> list[str]:
+    """The files of COCO's form; of those of COCO itself, the same images with captions and key points are not read."""
+    names = [name for name in names if name.casefold().endswith(".json") and _looks_right(root / name)]
+    instances = [name for name in names if name.rpartition("/")[2].startswith("instances_")]
+    return sorted(instances or names)
+
+
+def _looks_right(path: Path) -> bool:
+    """Whether a file has two of the keys with lists, or one and ends too early, which `read` then says."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            ends = content[:_ENDS].lstrip(b"\xef\xbb\xbf \t\r\n"), content[-_ENDS:].rstrip()
+            if not ends[0].startswith(b"{") or not any(map(_KEY.search, ends)):
+                return False
+            return not ends[1].endswith(b"}") or len(set(_KEY.findall(content))) > 1
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return False
+
+
+def _read_sheet(path: Path) -> _Sheet:
+    content = _parse(path)
+    lists = [content.get(key) if isinstance(content, dict) else None for key in KEYS]
+    for key, found in zip(KEYS, lists, strict=True):
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise DataError(f"{path} has no list of {key}; COCO json needs {', '.join(KEYS)}.")
+    images, annotations, categories = (list[dict[str, Any]](found or []) for found in lists)
+    _check_ids(path, images, categories)
+    classes = {category["id"]: composed(category["name"].strip()) for category in categories}
+    boxes: dict[Any, list[Box]] = {image["id"]: [] for image in images}
+    corners = [_corners(path, annotation, boxes, classes) for annotation in annotations]
+    found_boxes = from_coco(np.array(corners, np.float64).reshape(-1, 4)).tolist()
+    for annotation, (x1, y1, x2, y2) in zip(annotations, found_boxes, strict=True):
+        ignore = bool(annotation.get("iscrowd") or annotation.get("ignore"))
+        boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, classes[annotation["category_id"]], ignore))
+    return _Sheet(
+        images, boxes, [classes[place] for place in sorted(classes, key=lambda place: (str(type(place)), place))]
+    )
+
+
+def _parse(path: Path) -> Any:
+    """The values of a json file. Raises DataError where it is damaged or holds NaN."""
+
+    def refuse(text: str) -> NoReturn:
+        raise DataError(f"{path} holds {text}, which is no number; put it right.")
+
+    try:
+        return json.loads(read_bytes(path), parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}, line {error.lineno} is damaged, or the file ends too early ({error.msg}, column {error.colno}); "
+            "get it again."
+        ) from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as json: {error}.") from error
+
+
+def _check_ids(path: Path, images: Sequence[dict[str, Any]], categories: Sequence[dict[str, Any]]) -> None:
+    """Raise DataError for an image or category without an id of its own or a name."""
+    for kind, name, items in (("image", "file_name", images), ("category", "name", categories)):
+        for place, item in enumerate(items):
+            if not _is_id(item.get("id")) or not isinstance(item.get(name), str) or not item[name].strip():
+                raise DataError(f"{path}, {kind} {place + 1} lacks an id or a {name}; each needs both.")
+        twice = [key for key, times in Counter(item["id"] for item in items).items() if times > 1]
+        if twice:
+            raise DataError(f"{path} has the {kind} id {twice[0]!r} more than once; give each its own.")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, int | str)
+
+
+def _corners(
+    path: Path, annotation: dict[str, Any], images: Container[object], classes: Container[object]
+) -> list[float]:
+    """The bbox of an annotation. Raises DataError where it is no box, or of an image or a class that is not there."""
+    where = f"{path}, annotation {annotation.get('id')!r}"
+    for name, known in (("image_id", images), ("category_id", classes)):
+        value = annotation.get(name)
+        if not _is_id(value) or value not in known:
+            raise DataError(f"{where} has {name} {value!r}, which the file does not describe; put it right.")
+    bbox = annotation.get("bbox")
+    numbers = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(value, int | float) for value in bbox)
+    if not isinstance(bbox, list) or not numbers or not all(abs(value) <= FARTHEST for value in bbox):
+        raise DataError(
+            f"{where} has the bbox {bbox!r}; it must be four numbers, x, y, width and height; put it right."
+        )
+    return bbox
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = image.get("height"), image.get("width")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and height > 0 < width else None

@@ -1,0 +1,176 @@
+"""YOLO: `images/` beside `labels/`, a text file an image, and a `data.yaml` with the classes and the parts' folders.
+
+A line of a label file is `class x y width height`: the class by number, then the center and the sides of the box as
+shares of the upright image's width and height. An empty label file says that there is nothing in the image; so does,
+as with Ultralytics, a missing one, but these are counted in a note. Polygons, `class x y x y x y ...`, are read as the
+boxes around them. Labels may lie beside the images too, and without a data.yaml the classes are those of classes.txt.
+Classes stand in the order of their numbers; those that no box has are left out.
+https://docs.ultralytics.com/datasets/detect/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tenfold.boxes import from_yolo
+from tenfold.errors import DataError
+from tenfold.images.readers.annotated import (
+    Annotated,
+    Box,
+    annotated_table,
+    annotation_files,
+    folder_part,
+    is_image_folder,
+    nested_folders,
+    noted,
+    number,
+    one_part,
+    upright_size,
+    walk_notes,
+)
+from tenfold.images.readers.folder import ENDINGS, walk
+from tenfold.images.readers.yolo_settings import (
+    CLASS_FILES,
+    Settings,
+    is_settings,
+    read_settings,
+    read_text,
+    settings_files,
+)
+from tenfold.images.table import Table
+
+
+class _Labels(NamedTuple):
+    """What one label file says: the class of each box, and its center and sides as shares of the image."""
+
+    file: Path | None
+    classes: list[int]
+    shares: list[list[float]]
+    polygons: int = 0
+
+
+def recognizes(path: Path) -> bool:
+    """True for a yaml file that names classes, a folder with one, and a folder with label files in a folder labels."""
+    if path.is_file():
+        return is_settings(path)
+    return any(settings_files(folder) or _has_labels(folder) for folder in nested_folders(path))
+
+
+def read(path: Path) -> Table:
+    """A table of all images of the parts, and of those elsewhere that have a label file.
+
+    Raises DataError, with the file and line, for a label that is damaged or a class that has no name.
+    """
+    settings = read_settings(path)
+    if settings.file is None and not any(map(_has_labels, nested_folders(path))):
+        raise DataError(f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels.")
+    base, names = settings.base, settings.names
+    found = walk(base)
+    inside = [str(base / name) for name in found.names]
+    listed: set[str] = set().union(*settings.lists.values())
+    files = {source: _label_file(source) for source in sorted(listed.union(inside))}
+    chosen = [source for source, file in files.items() if file or not listed or source in listed]
+    labels = {source: _read_labels(files[source], len(names)) for source in chosen}
+    parts, notes = _parts(settings, chosen)
+    images, unread = _in_pixels(labels, names, parts)
+    bare = [_below(source, base) for source in chosen if files[source] is None]
+    used = [_below(str(file), base) for file in (settings.file, *files.values()) if file]
+    notes = [
+        *noted(f"Images of {path} without a label file, taken to show nothing", bare),
+        *(f"Left out: {reason}" for reason in unread),
+        *noted(f"Folders and images of parts that {path} names and that are not there", settings.lost),
+        *notes,
+        *([] if names else [f"Nothing in {path} names the classes, so they go by number."]),
+        *(["Polygons are read as the boxes around them."] if any(label.polygons for label in labels.values()) else []),
+        *walk_notes(base, found, [*used, *CLASS_FILES, *(f"labels/{name}" for name in CLASS_FILES)]),
+    ]
+    return annotated_table(path, images, names, notes)
+
+
+def _parts(settings: Settings, sources: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """The part of each image that has one, and what is to be said of it."""
+    lists = settings.lists
+    if not lists:
+        named = ((source, folder_part(_below(source, settings.base))) for source in sources)
+        return {source: part for source, part in named if part}, []
+    alike = [part for part, images in lists.items() if images == lists.get("train")]
+    undecided = len(alike) > 1  # small examples name one folder twice, as Ultralytics wants both parts
+    parts, twice = one_part({part: images for part, images in lists.items() if not undecided or part not in alike})
+    return parts, [
+        *([f"{' and '.join(alike)} are the same images, which are in no part yet."] if undecided else []),
+        *noted("In several parts, and put in the later one", (_below(source, settings.base) for source in twice)),
+    ]
+
+
+def _in_pixels(
+    labels: dict[str, _Labels], names: Sequence[str], parts: dict[str, str]
+) -> tuple[list[Annotated], list[str]]:
+    """The images with their boxes, and why others are left out: boxes in shares need the image's size."""
+    images, unread = list[Annotated](), list[str]()
+    for source, label in labels.items():
+        try:
+            size = upright_size(source) if label.classes else (1, 1)
+        except DataError as error:
+            unread.append(str(error))
+            continue
+        boxes = from_yolo(np.array(label.shares, np.float64).reshape(-1, 4), *size).tolist()
+        named = [names[place] if names else str(place) for place in label.classes]
+        found = [Box(x1, y1, x2, y2, name) for (x1, y1, x2, y2), name in zip(boxes, named, strict=True)]
+        images.append(Annotated(source, found, parts.get(source)))
+    return images, unread
+
+
+def _label_file(source: str) -> Path | None:
+    """The label file of an image: in `labels` where the image is in `images`, or else beside it."""
+    path = Path(source).with_suffix(".txt")
+    pieces = path.parts
+    place = next((place for place in range(len(pieces) - 2, 0, -1) if is_image_folder(pieces[place])), 0)
+    parallel = Path(*pieces[:place], "labels", *pieces[place + 1 :])
+    return next((file for file in ((parallel, path) if place else (path,)) if file.is_file()), None)
+
+
+def _read_labels(path: Path | None, classes: int) -> _Labels:
+    """What a label file says, of so many `classes`; 0 where nothing names them."""
+    labels = _Labels(path, [], [])
+    for place, line in enumerate(read_text(path).split("\n") if path else (), 1):
+        cells = line.split()
+        if not cells:
+            continue
+        where = f"{path}, line {place}"
+        if len(cells) != 5 and (len(cells) < 7 or len(cells) % 2 == 0):
+            raise DataError(
+                f"{where} has {len(cells)} values; a box has five, class, x, y, width and height, and a polygon the "
+                "class and three points or more; put it right."
+            )
+        kind, *values = (number(cell, where, "the value") for cell in cells)
+        if kind != int(kind) or kind < 0 or (classes and kind >= classes):
+            highest = f"to {classes - 1}" if classes else "on"
+            raise DataError(
+                f"{where} has the class {cells[0]}; it must be a whole number from 0 {highest}; put it right."
+            )
+        if len(values) > 4:
+            low, high = np.reshape(values, (-1, 2)).min(0), np.reshape(values, (-1, 2)).max(0)
+            values = [*((low + high) / 2).tolist(), *(high - low).tolist()]
+            labels = labels._replace(polygons=labels.polygons + 1)
+        labels.classes.append(int(kind))
+        labels.shares.append(values)
+    return labels
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether there are text files in a folder labels, or beside images and a list of classes."""
+    files = annotation_files(folder, (".txt",))
+    if any("labels" in (piece.casefold() for piece in file.relative_to(folder).parts[:-1]) for file in files):
+        return True
+    listed = any((folder / name).is_file() for name in CLASS_FILES)
+    return listed and any(file.with_suffix(".txt").is_file() for file in annotation_files(folder, ENDINGS, 0))
+
+
+def _below(source: str, base: Path) -> str:
+    """A path as seen from the base where it lies below it."""
+    return source.removeprefix(f"{base}{os.sep}").replace(os.sep, "/")

@@ -1,0 +1,155 @@
+"""What a YOLO data set's data.yaml says: the classes by number, and the images of each part.
+
+`train`, `val` and `test` are a folder, a text file with a path in each line, or a list of these, from the folder `path`
+or, without it, from that of the file; `names` are a list, or a mapping of numbers to names.
+https://docs.ultralytics.com/datasets/detect/
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from tenfold.errors import DataError
+from tenfold.images.content import read_bytes
+from tenfold.images.readers.annotated import annotation_files, nested_folders
+from tenfold.images.readers.folder import ENDINGS, absolute, walk
+from tenfold.images.readers.labels import PART_NAMES, composed
+
+CLASS_FILES = ("classes.txt", "obj.names")
+"""Files with the name of a class in each line."""
+
+_KEYS = re.compile(rb"^(?:names|nc)\s*:", re.MULTILINE)
+_START = 2**16  # bytes of a yaml file in which its keys are looked for
+_NOTHING = ("", "~", "null")  # what yaml has for a key without a value
+
+
+class Settings(NamedTuple):
+    """What data.yaml and its like say."""
+
+    names: list[str]
+    """The classes by number; empty where nothing names them."""
+    lists: dict[str, set[str]]
+    """Part -> the absolute paths of its images; empty where nothing names parts."""
+    base: Path
+    lost: list[str]
+    """Folders and images of parts that are not there."""
+    file: Path | None = None
+
+
+def is_settings(path: Path) -> bool:
+    """Whether a yaml file names classes."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.casefold() in (".yaml", ".yml") and _KEYS.search(file.read(_START)) is not None
+    except OSError:
+        return False
+
+
+def settings_files(folder: Path) -> list[Path]:
+    """The yaml files of a folder that name classes; data.yaml alone where it is among them."""
+    files = [file for file in annotation_files(folder, (".yaml", ".yml"), 0) if is_settings(file)]
+    return [file for file in files if file.name.casefold() in ("data.yaml", "data.yml")][:1] or files
+
+
+def read_settings(path: Path) -> Settings:
+    """What a yaml file, or that in a folder, says; else the classes that a file of their own lists.
+
+    Raises DataError, with the file and line, for one that is damaged or names no classes, and where there are several.
+    """
+    files = [path] if path.is_file() else next(filter(None, map(settings_files, nested_folders(path))), [])
+    if len(files) > 1:
+        raise DataError(f"{path} holds {files[0].name} and {files[1].name}; give the path of the one that is meant.")
+    if not files:
+        return Settings(_listed_classes(path), {}, path, [])
+    content, home = _parse(files[0]), files[0].parent
+    start = content.get("path", "")
+    base = absolute(home / start) if isinstance(start, str) else home
+    base = base if base.is_dir() else home
+    lists: dict[str, set[str]] = {}
+    lost = list[str]()
+    for key, part in PART_NAMES.items():
+        given = content.get(key) or []
+        for value in given if isinstance(given, list) else [given]:
+            if not isinstance(value, str):  # nor is it written out, as what repeats itself can fill the memory
+                raise DataError(f"{files[0]} must give {key} as a path or a list of paths; put it right.")
+            if value not in _NOTHING:
+                lists.setdefault(part, set()).update(_images_of(_resolve(value, base, home), lost))
+    lists = {part: images for part, images in lists.items() if images}
+    return Settings(_class_names(content, files[0]), lists, base, lost, files[0])
+
+
+def _resolve(value: str, base: Path, home: Path) -> Path:
+    """Where a part lies; "../train/images" is often meant from the folder above, as Ultralytics reads it."""
+    value = value.replace("\\", "/")
+    places = [absolute(start / name) for start in (base, home) for name in (value, value.removeprefix("../"))]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _images_of(place: Path, lost: list[str]) -> list[str]:
+    """The images of a folder, or of a text file with a path in each line; what is not there joins the `lost`."""
+    if place.is_dir():
+        return [str(place / name) for name in walk(place).names]
+    if place.suffix.casefold() != ".txt" or not place.is_file():
+        lost.append(str(place))
+        return []
+    paths = [absolute(place.parent / line.strip()) for line in read_text(place).split("\n") if line.strip()]
+    images = [path for path in paths if path.name.casefold().endswith(ENDINGS) and path.is_file()]
+    lost += map(str, sorted(set(paths) - set(images)))
+    return list(map(str, images))
+
+
+def _class_names(content: dict[str, Any], path: Path) -> list[str]:
+    """The classes by number, from a list, a mapping of numbers to names, or their number alone."""
+    names = content.get("names", [str(place) for place in range(_count(content.get("nc")))])
+    if isinstance(names, dict):
+        numbers = {int(key): name for key, name in names.items() if str(key).isdecimal()}
+        names = [numbers.get(place) for place in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise DataError(f"{path} must name the classes under names, as a list or by number from 0 on; put it right.")
+    return [composed(name.strip()) for name in names]
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 6 else 0
+
+
+def _listed_classes(root: Path) -> list[str]:
+    """The classes of the first file that lists them; none where there is none."""
+    for folder in [place for nested in nested_folders(root) for place in (nested, nested / "labels")]:
+        for name in CLASS_FILES:
+            if (folder / name).is_file():
+                return [composed(line.strip()) for line in read_text(folder / name).split("\n") if line.strip()]
+    return []
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    """The mapping in a yaml file, every value as text: a class may be called no, or 007.
+
+    The base loader builds nothing but text, lists and mappings, even less than the safe one.
+    """
+    try:
+        content = yaml.load(read_bytes(path), Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise DataError(
+            f"{path}{line} is damaged, or the file ends too early ({error.problem}); put it right."
+        ) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be read as yaml: {error}.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold keys and values, such as names and train.")
+    return content
+
+
+def read_text(path: Path) -> str:
+    """A text file. Raises DataError where it is not UTF-8."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error

@@ -1,0 +1,52 @@
+"""Pascal VOC: `JPEGImages/`, `Annotations/*.xml` and, where there are parts, `ImageSets/Main/*.txt`.
+
+See readers/voc.py. Corners are whole pixels wherever they were. A box to ignore is `difficult`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from tenfold.boxes import to_voc
+from tenfold.images.writers.placed import Place, Placed, plain
+
+
+def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place: Place) -> list[str]:
+    """Fill an empty folder; gives notes on what the layout cannot hold, here none."""
+    for name in ("JPEGImages", "Annotations"):
+        (folder / name).mkdir()
+    for image in images:
+        place(image.source, folder / "JPEGImages" / image.name)
+        (folder / "Annotations" / Path(image.name).with_suffix(".xml")).write_bytes(_annotation(image))
+    lists: dict[str, list[str]] = {}
+    for image in images:
+        for part in (image.part, *(["trainval"] if image.part in ("train", "val") else [])) if image.part else ():
+            lists.setdefault(part, []).append(Path(image.name).stem)
+    if lists:
+        (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for part, stems in lists.items():
+        (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{stem}\n" for stem in stems), "utf-8")
+    return []
+
+
+def _annotation(image: Placed) -> bytes:
+    root = Element("annotation")
+    SubElement(root, "folder").text = "JPEGImages"
+    SubElement(root, "filename").text = image.name
+    size = SubElement(root, "size")
+    for name, side in (("width", image.width), ("height", image.height), ("depth", 3)):
+        SubElement(size, name).text = str(side)
+    SubElement(root, "segmented").text = "0"
+    for corners, label, ignore in zip(to_voc(image.boxes).tolist(), image.labels, image.ignore, strict=True):
+        item = SubElement(root, "object")
+        about = {"name": label, "pose": "Unspecified", "truncated": "0", "difficult": str(int(ignore))}
+        for name, text in about.items():
+            SubElement(item, name).text = text
+        box = SubElement(item, "bndbox")
+        for name, value in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True):
+            SubElement(box, name).text = plain(value)
+    indent(root, "\t")
+    written: bytes = tostring(root, "utf-8")
+    return written + b"\n"

@@ -1,0 +1,117 @@
+"""None of these: from which score on an image counts as of one of the classes that a classifier knows.
+
+What a classifier makes of classes that it does not know is seen on classes of its own that were held out: heads that
+were fitted without them answer their images; images of known classes are answered by heads that were fitted without
+those images (tenfold.transfer.unknown does both). Figures are those of tenfold.metrics.open_set, by class.
+
+Images of one class are alike, and what is drawn are classes: so intervals are by class, and the threshold for a share
+of unknown images that may be accepted is that at which the interval of this share ends there (`sure_threshold`). A few
+classes say little about what else there is, and support no small share, however many images they have.
+
+Arrays and NumPy only, as `tenfold predict` must start fast.
+
+Shapes: N images, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tenfold.estimate import Estimate, to_json
+from tenfold.metrics.open_set import (
+    Search,
+    identification_figures,
+    sure_rate,
+    sure_threshold,
+    threshold_at,
+)
+
+RATES = (0.1, 0.01)
+"""Shares of unknown images at which a run's report says how many known ones are still named."""
+_KINDS = {"score": "f", "label": "i", "known": "b", "right": "b"}
+
+
+def known_score(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """How much an image is like one of the classes, the higher the more: float [N, K], K > 1 -> float64 [N].
+
+    The lead of the best logit over the mean of the others. It hardly depends on how many classes there are, and so is
+    the same for a head that knows some less: logits of a softmax, which sum to about zero, are smaller the fewer there
+    are, and those of a support vector machine for each class are higher, as more of the images are of that class.
+    """
+    values = logits.astype(np.float64)
+    count = values.shape[1]
+    lead: NDArray[np.float64] = (count * values.max(1) - values.sum(1)) / (count - 1)
+    return lead
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What images scored, some by heads that knew their class and some by heads that did not; some of each."""
+
+    score: NDArray[np.float32]
+    """float32 [N]: see `known_score`."""
+    label: NDArray[np.int32]
+    """int32 [N]: the class of each, 0 to K - 1."""
+    known: NDArray[np.bool_]
+    """bool [N]: whether the head knew that class."""
+    right: NDArray[np.bool_]
+    """bool [N]: whether it gave that class; False where it did not know it."""
+
+    @property
+    def strangers(self) -> NDArray[np.float64]:
+        """Scores of images of unknown classes."""
+        return self.score[~self.known].astype(np.float64)
+
+    @property
+    def classes(self) -> int:
+        """How many classes were held out."""
+        return len(np.unique(self.label[~self.known]))
+
+    def supported(self, level: float = 0.95) -> float:
+        """The lowest share for which `threshold` finds one."""
+        return sure_rate(self.label[~self.known], level)
+
+    def threshold(self, share: float, level: float = 0.95) -> float:
+        """The lowest one that accepts at most a `share` of unknown images, at `level`; raises UsageError for none."""
+        return sure_threshold(self.strangers, self.label[~self.known], share, level)
+
+    def figures(self, threshold: float, level: float = 0.95) -> dict[str, Estimate]:
+        """ "dir", "far" and "rank_1" as tenfold.metrics.open_set has them, at a threshold; intervals by class."""
+        search = Search(self.score.astype(np.float64), self.right, self.known)
+        return identification_figures(search, self.label, threshold, level)
+
+    def at_rates(self, level: float = 0.95) -> dict[float, dict[str, Estimate]]:
+        """For each of RATES, "dir" and "far" at the threshold that keeps it on these very images, as benchmarks do."""
+        found = {rate: self.figures(threshold_at(self.strangers, rate), level) for rate in RATES}
+        return {rate: {name: figures[name] for name in ("far", "dir")} for rate, figures in found.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """{"classes", "images", "supported", "at_far": {"0.1": {"far", "dir"}, ...}}: what is reported of it."""
+        rates = {f"{rate:g}": figures for rate, figures in self.at_rates().items()}
+        counts = {"classes": self.classes, "images": len(self.strangers), "supported": self.supported()}
+        values: dict[str, Any] = to_json(counts | {"at_far": rates})
+        return values
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The fields by name: what a run stores."""
+        return {name: getattr(self, name) for name in _KINDS}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> HeldOut:
+        """The inverse of `arrays`, for these K classes. Raises KeyError or ValueError for what it does not give."""
+        found = cls(*(arrays[name] for name in _KINDS))
+        for name, kind in _KINDS.items():
+            if arrays[name].dtype.kind != kind or arrays[name].shape != (found.score.size,):
+                raise ValueError(f"its {name!r} is not what training writes")
+        if not (found.known.any() and (~found.known).any()):
+            raise ValueError("it lacks images of known or of unknown classes")
+        if not np.isfinite(found.score).all() or found.label.min() < 0 or found.label.max() >= len(classes):
+            raise ValueError("it has scores or classes that cannot be")
+        if (found.right & ~found.known).any():
+            raise ValueError("it has images of unknown classes that were named rightly")
+        return found

@@ -1,0 +1,264 @@
+"""R-CNN: each region that somebody else has proposed is warped to a square and seen by a network as an image.
+
+Shapes: N images, C channels, H x W pixels, P proposals of an image, R of all images, S pixels of a square's side,
+D features, E features with their place, D' detections, K classes.
+
+    images, and proposals                                        [N, C, H, W], [N, P, 4]
+    each region with what lies around it, warped                 [R, C, S, S]
+    backbone: what there is, and what there is where             [R, D], [R, E]
+    linear SVMs: margins; ridge regressions: boxes               [R, K], [R, K, 4]
+    the best of each class, less what overlaps them: detections  [N, D', 4]
+
+Girshick et al., "Rich feature hierarchies for accurate object detection and semantic segmentation", 2014,
+https://arxiv.org/abs/1311.2524: the network sections 2.1 and 2.2, its training section 2.3, warping appendix A, the
+SVMs appendix B, box regression appendix C. All that is fitted here is fitted at once, and the backbone stays as it
+comes: as it was pretrained (the paper's "without fine-tuning", section 3.2), or with transfer.init as an earlier run
+has it, which tenfold.detect.train_regions fine-tunes on regions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tenfold.errors import DataError, UsageError
+from tenfold.images.batch import Batch
+from tenfold.images.cache import Prepared, cache_folder, open_cache
+from tenfold.models.backbones import bare_backbone
+from tenfold.models.contract import Losses, Model, Prediction, Pretrained, Step, Usual
+from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
+from tenfold.models.detection.detector import decode_detections, image_size
+from tenfold.models.detection.kernels import cut_squares
+from tenfold.models.detection.matching import read_truths
+from tenfold.models.detection.outside import KNOWN, Propose, selective_proposals, selective_proposer
+from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
+from tenfold.models.detection.roi import Limits, best_boxes, list_regions
+from tenfold.models.frozen import load_backbone, pretrained_backbone
+
+VERSION = 1
+"""Goes up whenever the same region would give other features."""
+
+_PROPOSALS = 2000  # section 2.1
+_CONTEXT, _OF = 16, 227  # appendix A: so many pixels of context on each side of a square of so many
+_SIDE, _OVERLAP = 64, 0.3
+_PLACES = 4
+"""Side of the grid of features with their place."""
+_AT_ONCE = {"cpu": 64, "cuda": 1024}
+"""Squares that the backbone sees at once: on a CPU with 256 it is a third slower, as its maps no longer fit near it."""
+_BLOCK = 8
+"""Images after which features are stored."""
+_NO_MAP = np.eye(2, 3, dtype=np.float32)
+
+
+class Seen(NamedTuple):
+    """What the backbone sees in R regions."""
+
+    whole: Tensor
+    """float32 [R, D], the mean over the last map."""
+    places: Tensor
+    """float32 [R, E], the last map but one, on a grid of _PLACES x _PLACES."""
+
+
+class RCNN(Model):
+    """Settings: "backbone", "weights", "init" of [transfer]; "proposals", "regions", "crop", "finetune", "score",
+    "overlap", "detections" of [detect].
+
+    Proposals come from where Fast R-CNN has them.
+    """
+
+    task: ClassVar[str] = "detection"
+    usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=416, margin=1.0, fit="squash", policy="none")
+    sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
+    proposer: Propose | None = None
+
+    def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
+        super().__init__(channels, classes, settings)
+        if settings["finetune"] and not settings["init"]:
+            raise UsageError(
+                "detect.finetune is a training before this one: call tenfold.detect.train_rcnn, or name a run of "
+                "train_regions as transfer.init (--init)."
+            )
+        self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
+        self.side = square_side(settings["crop"])
+        self.proposals = settings["proposals"] or _PROPOSALS
+        self.foreknown = selective_proposals(self.proposals)
+        grids = self.backbone.channels[-2:][0] * _PLACES**2
+        self.svms = nn.Linear(self.backbone.width, len(classes))
+        self.moves = nn.Linear(grids, 4 * len(classes))
+        self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"])
+
+    @classmethod
+    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
+        """Of the backbone's weights."""
+        return pretrained_backbone(settings)
+
+    def load_pretrained(self) -> dict[str, Any]:
+        """Load the backbone's weights, as `load_backbone` does."""
+        return load_backbone(self.backbone, self.settings)
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """As `best_boxes` has them: "boxes" [N, D', 4] xyxy in input pixels, "score" [N, D'], "label" [N, D'].
+
+        A score is the logistic function of a margin: 0.5 where the SVM is undecided.
+        """
+        return self.detect(images, self.propose(images))
+
+    def batch_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What `outputs` gives for the batch's images, with the proposals among its targets where these are known."""
+        return self.detect(batch.images, self._of_batch(batch))
+
+    def detect(self, images: Tensor, proposals: Tensor) -> dict[str, Tensor]:
+        """What is found in images [N, C, H, W] among proposals [N, P, 4], as KNOWN has them."""
+        regions = list_regions(proposals[:, : self.proposals])
+        seen = self.look(images, regions)
+        margins = self.svms(seen.whole)  # [R, K]
+        deltas = self.moves(seen.places).view(len(regions), len(self.classes), 4)
+        boxes = decode_boxes(deltas, regions[:, None, 1:], PROPOSAL_WEIGHTS)
+        return best_boxes(margins.sigmoid(), boxes, regions[:, 0], len(images), image_size(images), self.limits)
+
+    @torch.no_grad()
+    def look(self, images: Tensor, regions: Tensor) -> Seen:
+        """What there is in regions float32 [R, 5] (place of the image, xyxy in input pixels) of images."""
+        images = images.float().contiguous()
+        wide = with_context(regions)
+        many = _AT_ONCE.get(images.device.type, 64)
+        starts = range(0, max(len(regions), 1), many)
+        parts = [self._look(cut_squares(images, wide[start : start + many], self.side)) for start in starts]
+        return Seen(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _look(self, squares: Tensor) -> Seen:
+        maps = self.backbone.maps(squares.contiguous(memory_format=torch.channels_last))
+        places = F.adaptive_avg_pool2d(maps[-2:][0], _PLACES)
+        return Seen(maps[-1].mean((2, 3)).float(), places.flatten(1).float())
+
+    def propose(self, images: Tensor) -> Tensor:
+        """The proposals of images [N, C, H, W], as KNOWN has them. Raises UsageError where nobody can make them."""
+        if self.proposer is not None:
+            return self.proposer(images)
+        if self.preprocessing is None:
+            raise UsageError(
+                f"R-CNN needs proposals for its images: hand in its `proposer`, or a batch with {KNOWN!r}."
+            )
+        return selective_proposer(self.preprocessing, self.proposals)(images)
+
+    def decode(self, outputs: dict[str, Tensor], affine: Tensor) -> list[Prediction]:
+        """As `Detector.decode`: "boxes" [D', 4] in pixels of the original image, "score" [D'] and "label" [D']."""
+        return decode_detections(outputs, affine, self.temperature)
+
+    def losses(self, batch: Batch) -> Losses:
+        """ "hinge", the SVMs' mean over true boxes and the first "regions" proposals of each image."""
+        costs = [self._hinge(image) for image in self._regions(batch, self.settings["regions"], stored=False)]
+        cost = torch.cat(costs) if costs else torch.zeros(0)
+        return Losses({"hinge": cost.sum() / max(len(cost), 1)}, {})
+
+    def steps(self) -> list[Step]:
+        return []
+
+    def train(self, mode: bool = True) -> RCNN:
+        """Training mode never reaches the backbone, whose batch normalization keeps its statistics."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """See all regions of all images, from the cache where it holds them; then fit SVMs and box regression."""
+        images = [image for batch in batches for image in self._regions(batch, self.proposals, stored=True)]
+        _take(self.svms, fit_svms(images, len(self.classes)))
+        _take(self.moves, fit_moves(images, len(self.classes)))
+
+    def _of_batch(self, batch: Batch) -> Tensor:
+        known = batch.targets.get(KNOWN)
+        return self.propose(batch.images) if known is None else known
+
+    def _hinge(self, image: Regions) -> Tensor:
+        """What the margins of an image's regions cost, of those that are right or wrong for a class: [M]."""
+        margins = self.svms(torch.from_numpy(image.whole).float().to(self.svms.weight.device))
+        costs = [torch.zeros(0, device=margins.device)]
+        for kind in range(len(self.classes)):
+            costs.append(F.relu(1 - margins[torch.from_numpy(image.positives(kind)), kind]))
+            costs.append(F.relu(1 + margins[torch.from_numpy(image.negatives(kind)), kind]))
+        return torch.cat(costs)
+
+    @torch.no_grad()
+    def _regions(self, batch: Batch, count: int, *, stored: bool) -> Iterator[Regions]:
+        """The first `count` proposals and the true boxes of each image; features come from the cache if `stored`."""
+        truths, proposals = read_truths(batch), self._of_batch(batch)[:, :count]
+        there = (truths.real | truths.ignored)[..., None]
+        wanted = torch.where(there, truths.boxes, -1.0)
+        regions = list_regions(torch.cat([proposals, wanted], 1))
+        own = [regions[regions[:, 0] == place] for place in range(len(batch))]
+        rows = self._stored(batch.images, own) if stored else [self._vectors(batch.images, one) for one in own]
+        for place, (found, vectors) in enumerate(zip(own, rows, strict=True)):
+            mask = there[place, :, 0]
+            label, ignore = truths.label[place][mask], truths.ignored[place][mask]
+            yield Regions(
+                found[:, 1:].cpu().numpy(),
+                truths.boxes[place][mask].cpu().numpy(),
+                label.cpu().numpy(),
+                ignore.cpu().numpy(),
+                *np.split(vectors, [self.backbone.width], axis=1),
+            )
+
+    def _vectors(self, images: Tensor, regions: Tensor) -> NDArray[np.float16]:
+        """[R, D + E]"""
+        vectors: NDArray[np.float16] = torch.cat(self.look(images, regions), 1).half().cpu().numpy()
+        return vectors
+
+    def _stored(self, images: Tensor, regions: Sequence[Tensor]) -> list[NDArray[np.float16]]:
+        """[R, D + E] for each of N images, by the cache: what was stopped goes on from there."""
+        weights = _digest(list(self.backbone.state_dict().values()))
+        key = json.dumps(["regions", VERSION, self.backbone.name, weights, self.side])
+        try:
+            starts = range(0, len(images), _BLOCK)
+            blocks = [self._block(key, images[at : at + _BLOCK], regions[at : at + _BLOCK]) for at in starts]
+        except OSError as error:
+            raise DataError(
+                f"The cache of regions' features in {cache_folder()} cannot be written ({error.strerror or error}); "
+                "make room, point TENFOLD_CACHE to another folder, or set TENFOLD_CACHE_GIB=0 to do without."
+            ) from error
+        return [vectors for block in blocks for vectors in block]
+
+    def _block(self, key: str, images: Tensor, regions: Sequence[Tensor]) -> list[NDArray[np.float16]]:
+        def one(place: int) -> Prepared:
+            own = regions[place] - F.pad(regions[place][:, :1], (0, 4))  # of this image alone
+            return self._vectors(images[place : place + 1], own).view(np.uint8)[..., None], _NO_MAP
+
+        hashes = [_digest([image, own[:, 1:]]) for image, own in zip(images, regions, strict=True)]
+        found = open_cache(key, hashes, one, lambda places: map(one, places))
+        return [found.image(place)[0][..., 0].view(np.float16) for place in range(len(hashes))]
+
+
+def square_side(crop: int) -> int:
+    """Pixels of a side of the squares, by the setting detect.crop."""
+    return crop or _SIDE
+
+
+def with_context(regions: Tensor) -> Tensor:
+    """Regions [R, 5] grown so that, warped, _CONTEXT of _OF pixels on each side are of what lies around them."""
+    middle = (regions[:, 1:3] + regions[:, 3:]) / 2
+    half = (regions[:, 3:] - regions[:, 1:3]) / 2 * (_OF / (_OF - 2 * _CONTEXT))
+    return torch.cat([regions[:, :1], middle - half, middle + half], 1)
+
+
+@torch.no_grad()
+def _take(layer: nn.Linear, fitted: Linear) -> None:
+    weight, bias = torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias)
+    layer.weight.copy_(weight.reshape(layer.weight.shape))
+    layer.bias.copy_(bias.reshape(layer.bias.shape))
+
+
+def _digest(tensors: Sequence[Tensor]) -> str:
+    """32 hexadecimal digits of what tensors hold."""
+    found = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        found.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+    return found.hexdigest()

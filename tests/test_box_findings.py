@@ -1,0 +1,180 @@
+"""The check of boxes: what is named, and what is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tenfold.__main__ import main
+from tenfold.boxes import box_iou
+from tenfold.check import Findings, check_table, write_repaired
+from tenfold.check.box_findings import doubles, excess, swapped, thin
+from tenfold.images.readers import read_table
+from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tests.test_box_readers import boxes as read_boxes
+from tests.toys import save, scene
+
+KINDS = ("box_rotated", "box_corners", "box_empty", "box_outside", "box_twice", "box_copies", "no_box")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+
+
+def table_of(folder: Path, rows: list[tuple], count: int = 8, **turned: int) -> Table:
+    """Images of 120 x 90 as they are stored, some of them (im3=6) with an EXIF orientation, and boxes in them."""
+    from PIL import Image
+
+    sources = []
+    for number in range(count):
+        exif = Image.Exif()
+        exif[0x0112] = turned.get(f"im{number}", 1)
+        sources.append(str(save(folder / f"im{number}.jpg", scene(number), exif=exif, quality=92)))
+    frame = pd.DataFrame([(*row, False) for row in rows], columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS)
+    return Table(make_samples({"source": sources}, count), tuple(sorted(set(frame["label"]))), frame)
+
+
+def found(findings: Findings, kind: str) -> dict[int, str]:
+    """Row -> words."""
+    finding = findings.find(kind)
+    return {row: item.words for item in finding.sets for row in item.rows} if finding else {}
+
+
+SOUND = [(place, 10 + place, 10, 60, 50, "x") for place in range(8)]
+
+
+def test_sound_boxes_have_no_finding(tmp_path: Path) -> None:
+    close = [(0, 0, 0, 120, 90, "x"), (0, -1, -1, 121, 91, "y"), (0, 70, 70, 72, 72, "x"), (0, 70.2, 70, 72, 72, "y")]
+    findings = check_table(table_of(tmp_path, [*SOUND, *close], im1=6))
+    assert [finding.kind for finding in findings.found if finding.kind in KINDS] == []
+
+
+def test_each_box_has_the_first_finding_that_fits(tmp_path: Path) -> None:
+    odd = [
+        (0, 50, 50, 40, 60, "x"),
+        (1, 5, 5, 5, 5, "a"),
+        (1, 503, 336, 504, 337, "x"),
+        (2, 100, 80, 150, 89, "x"),
+        (2, 500, 80, 550, 89, "x"),
+        (2, 520, 80, 590, 89, "x"),
+        (2, 502, 80, 590, 89, "x"),
+        (3, 13, 10, 60, 50.5, "x"),
+        (3, 13, 10, 60, 50.5, "y"),
+    ]
+    findings = check_table(table_of(tmp_path, [*SOUND[:7], *odd]))
+    assert found(findings, "box_corners") == {0: "x 50,50,40,60"}
+    assert found(findings, "box_empty") == {1: "a 5,5,5,5; x 503,336,504,337"}
+    assert found(findings, "box_outside") == {2: "x 100,80,150,89; x 500,80,550,89; x 520,80,590,89 and 1 more"}
+    assert found(findings, "box_twice") == {3: "x 13,10,60,50.5"}
+    assert found(findings, "no_box") == {7: "no box"}
+    assert findings.find("no_box").needs_decision is False
+    empty = findings.find("box_empty")
+    assert empty.needs_decision
+    assert empty.evidence == "2 of 16 boxes: at most one pixel wide or high, as from a click."
+    assert "counts as missed" in empty.price
+    assert findings.find("one_class") is None
+    assert findings.find("small_class").evidence == "Of 2 classes there are fewer than 6 separate images: a (1), y (1)."
+    again = Findings.from_json(json.loads(json.dumps(findings.to_json())))
+    assert found(again, "box_outside") == found(findings, "box_outside")
+
+
+def test_boxes_that_were_drawn_before_exif_turned_the_image(tmp_path: Path) -> None:
+    rows = [
+        *SOUND,
+        (0, 80, 60, 118, 88, "x"),
+        (2, 80, 60, 118, 88, "x"),
+        (3, 80, 60, 400, 88, "x"),
+        (5, 5, 100, 80, 118, "x"),
+    ]
+    table = table_of(tmp_path, rows, im0=6, im1=8, im2=6, im3=5, im4=7, im5=6, im6=3)
+    said = {table.samples["source"][row]: size for row, size in ((1, (90, 120)), (2, (120, 90)), (4, (90, 121)))}
+    findings = check_table(Table(table.samples, table.classes, table.boxes, said_sizes=said))
+    words = "EXIF orientation {}: upright 90 x 120 pixels"
+    assert found(findings, "box_rotated") == {0: words.format(6), 1: words.format(8)}
+    assert found(findings, "box_outside").keys() == {2, 3}, "the one says the upright size, the other fits neither way"
+
+
+def test_doubles_are_those_of_a_slow_search() -> None:
+    draw = np.random.default_rng(0)
+    corners = draw.integers(0, 6, (300, 4)) * [20.0, 20, 1, 1] + [0, 0, 150, 150]
+    owners, labels = draw.integers(0, 5, 300), [str(label) for label in draw.integers(0, 2, 300)]
+    slow = set()
+    for one in range(300):
+        for other in range(one):
+            alike = owners[one] == owners[other] and labels[one] == labels[other]
+            if alike and box_iou(corners[[one]], corners[[other]])[0, 0] > 0.95:
+                slow.add(one)
+    assert set(doubles(owners, corners, labels)) == slow
+    assert len(slow) > 20
+
+
+def test_of_no_box_nothing_is_said(tmp_path: Path) -> None:
+    none = np.empty((0, 4))
+    assert len(swapped(none)) == len(thin(none)) == len(excess(none, np.empty(0), np.empty(0))) == 0
+    assert doubles(np.empty(0, np.int64), none, []) == []
+    findings = check_table(table_of(tmp_path, []))
+    assert findings.find("no_box").images == 8
+    assert findings.find("one_class").evidence == "No image has a box."
+
+
+def test_an_image_that_cannot_be_read_has_no_edge(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [*SOUND, (0, 500, 500, 600, 600, "x")])
+    Path(table.samples["source"][0]).write_bytes(b"no image")
+    findings = check_table(table)
+    assert findings.find("unreadable").images == 1
+    assert findings.find("box_outside") is None
+
+
+def test_a_copy_without_the_boxes_of_the_other(tmp_path: Path) -> None:
+    table = table_of(tmp_path, SOUND[1:])
+    Path(table.samples["source"][0]).write_bytes(Path(table.samples["source"][4]).read_bytes())
+    findings = check_table(table)
+    assert findings.find("box_copies").images == 1
+    assert [item.rows for item in findings.find("box_copies").sets] == [(0, 4)]
+    assert findings.find("box_copies").evidence == "1 image without a box is a copy of one that has boxes."
+
+
+def test_labels_of_nearly_one_name(tmp_path: Path) -> None:
+    labels = ["Platelets", "platelets ", "RBC"]
+    findings = check_table(table_of(tmp_path, [(place, 9, 9, 50, 50, labels[place % 3]) for place in range(8)]))
+    names = findings.find("names")
+    assert names.images == 6
+    assert names.sets[0].words == "'Platelets' (3) and 'platelets ' (3)"
+    assert names.sets[0].rows == (0, 1)
+
+
+def test_a_repaired_listing_keeps_the_boxes(tmp_path: Path) -> None:
+    odd = [(0, 50.5, 50, 40, 60, "x"), (7, 1, 2, 3, 4, "y, z")]
+    table = table_of(tmp_path, [*SOUND[:6], *odd])
+    table = table.assign(part=["train"] * 7 + ["test"])
+    table.boxes.loc[0, "ignore"] = True
+    Path(table.samples["source"][5]).write_bytes(b"no image")
+    write_repaired(table, check_table(table), tmp_path / "clean.csv")
+    again = read_table(tmp_path / "clean.csv")
+    wanted = read_boxes(table)
+    del wanted["im5.jpg"]
+    assert read_boxes(again) == wanted
+    assert again.samples["part"].tolist() == ["train"] * 6 + ["test"]
+
+
+def test_bccds_two_clicks_are_named(shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not (shared_data / "bccd").is_dir():
+        pytest.skip("needs bccd")
+    whole = read_table(shared_data / "bccd")
+    names = [Path(source).stem for source in whole.samples["source"]]
+    few = whole.take([*range(6), *(names.index(f"BloodImage_{number}") for number in ("00338", "00343"))])
+    findings = check_table(few)
+    empty = findings.find("box_empty")
+    assert empty.needs_decision
+    assert [item.words for item in empty.sets] == ["RBC 503,336,504,337", "RBC 180,328,181,329"]
+    assert [finding.kind for finding in findings.found if finding.kind.startswith("box_")] == ["box_empty"]
+    listing = tmp_path / "few.csv"
+    write_repaired(few, findings, listing)
+    assert main(["check", str(listing), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)["findings"]
+    assert "Boxes of no area" in [finding["title"] for finding in told if finding["needs_decision"]]

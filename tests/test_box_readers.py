@@ -1,0 +1,573 @@
+"""Readers of boxes: what Pascal VOC, COCO json, YOLO and listings become, and what is said of those that are wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import ExifTags, Image
+
+from tenfold.errors import DataError
+from tenfold.images.readers import read_table
+from tenfold.images.readers.annotated import nested_folders
+from tenfold.images.table import BOX_COLUMNS, Table
+from tenfold.split import limit_table, split_table
+
+BOX = (10, 20, 30, 60)
+
+
+def image(path: Path, size: tuple[int, int] = (100, 80), orientation: int = 1) -> Path:
+    """A picture of width and height `size`, whose bytes no other path has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(zlib.crc32(str(path).encode())).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(path, **({} if path.suffix == ".bmp" else {"exif": exif}))
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def boxes(table: Table) -> dict[str, list[tuple[Any, ...]]]:
+    """File name -> its boxes as (x1, y1, x2, y2, label, ignore)."""
+    assert table.boxes is not None
+    assert {name: str(dtype) for name, dtype in table.boxes.dtypes.items()} == BOX_COLUMNS
+    found: dict[str, list[tuple[Any, ...]]] = {Path(source).name: [] for source in table.samples["source"]}
+    for row in table.boxes.itertuples(index=False, name=None):
+        found[Path(table.samples["source"][row[0]]).name].append(row[1:])
+    return found
+
+
+def parts(table: Table) -> dict[str, str | None]:
+    values = table.samples["part"].astype(object).where(table.samples["part"].notna(), None)
+    return dict(zip((Path(source).name for source in table.samples["source"]), values, strict=True))
+
+
+# Pascal VOC
+
+
+def sheet(*objects: str, size: tuple[int, int] | None = (100, 80), filename: str = "") -> str:
+    side = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
+    return f"<annotation>\n<filename>{filename}</filename>\n{side}\n" + "\n".join(objects) + "\n</annotation>\n"
+
+
+def thing(label: str, corners: Sequence[object], difficult: int = 0, more: str = "") -> str:
+    names = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)
+    sides = "".join(f"\n<{name}>{value}</{name}>" for name, value in names)
+    return f"<object><name>{label}</name><difficult>{difficult}</difficult><bndbox>{sides}</bndbox>{more}</object>"
+
+
+def voc(root: Path, **sheets: str) -> Path:
+    for name, text in sheets.items():
+        image(root / "JPEGImages" / f"{name}.jpg")
+        write(root / "Annotations" / f"{name}.xml", text)
+    return root
+
+
+def test_voc_is_read_with_parts_and_difficult_ones(tmp_path: Path) -> None:
+    head = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+    voc(
+        tmp_path,
+        a=sheet(thing("RBC", (1, 1, 100, 80)), thing("cell 10", (11, 21, 30, 60), 1, head)),
+        b=sheet(),
+        c=sheet(thing("cell 2", (1.5, 2.25, 3.5, 4))),
+        d=sheet(thing("cell 2", (1, 1, 5, 5))),
+        e=sheet(thing("cell 2", (1, 1, 5, 5))),
+    )
+    lists = tmp_path / "ImageSets" / "Main"
+    for name, text in {"train": "a\n", "val": "b\n", "trainval": "a\nb\nd\n", "test": "c\nlost\n"}.items():
+        write(lists / f"{name}.txt", text)
+    write(lists / "RBC_train.txt", "a  1\n")
+    table = read_table(tmp_path)
+    assert boxes(table) == {
+        "a.jpg": [(0, 0, 100, 80, "RBC", False), (*BOX, "cell 10", True)],
+        "b.jpg": [],
+        "c.jpg": [(0.5, 1.25, 3.5, 4, "cell 2", False)],
+        "d.jpg": [(0, 0, 5, 5, "cell 2", False)],
+        "e.jpg": [(0, 0, 5, 5, "cell 2", False)],
+    }
+    assert table.classes == ("cell 2", "cell 10", "RBC")
+    assert parts(table) == {"a.jpg": "train", "b.jpg": "validation", "c.jpg": "test", "d.jpg": "train", "e.jpg": None}
+    assert "In a list of ImageSets/Main, without an annotation (1): lost." in table.notes
+    assert set(table.said_sizes.values()) == {(80, 100)}
+
+
+def test_voc_beside_the_images_and_in_other_folders(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        image(tmp_path / "beside" / part / "a.b.jpg")
+        write(tmp_path / "beside" / part / "a.b.xml", sheet(thing("x", (11, 21, 30, 60))))
+    table = read_table(tmp_path / "beside")
+    assert table.samples["part"].tolist() == ["train", "validation"]
+    assert len(table.boxes) == 2
+    image(tmp_path / "kaggle" / "images" / "a.png")
+    image(tmp_path / "kaggle" / "masks" / "a.png")
+    write(tmp_path / "kaggle" / "annotations" / "a.xml", sheet(thing("x", (11, 21, 30, 60))))
+    assert [Path(source).parent.name for source in read_table(tmp_path / "kaggle").samples["source"]] == ["images"]
+    voc(tmp_path / "archive" / "VOCdevkit" / "VOC2007", a=sheet(thing("x", (11, 21, 30, 60))))
+    voc(tmp_path / "archive" / "VOCdevkit" / "VOC2012", b=sheet(thing("x", (11, 21, 30, 60))))
+    assert len(read_table(tmp_path / "archive")) == len(read_table(tmp_path / "archive" / "VOCdevkit")) == 2
+
+
+def test_what_voc_leaves_out_is_said(tmp_path: Path) -> None:
+    voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5)), filename="a.jpg"), named=sheet(filename="other.png"))
+    (tmp_path / "JPEGImages" / "named.jpg").rename(tmp_path / "JPEGImages" / "other.png")
+    image(tmp_path / "JPEGImages" / "bare.jpg")
+    image(tmp_path / "JPEGImages" / "a.bmp")
+    image(tmp_path / "SegmentationClass" / "a.png")
+    write(tmp_path / "Annotations" / "gone.xml", sheet())
+    write(tmp_path / "Annotations" / "else.xml", "<other/>")
+    write(tmp_path / "ImageSets" / "Main" / "train.txt", "a\n")
+    write(tmp_path / "ImageSets" / "Main" / "test.txt", "a\n")
+    table = read_table(tmp_path)
+    assert parts(table) == {"a.jpg": "test", "other.png": None}
+    assert table.notes == (
+        f"Left out of {tmp_path}: annotations without an image (1): Annotations/gone.xml.",
+        f"Left out of {tmp_path}: images without an annotation (1): JPEGImages/bare.jpg.",
+        "In several lists of ImageSets/Main, and put in the later part (1): a.",
+        f"Left out of {tmp_path}: files that are no images (1): Annotations/else.xml.",
+    )
+
+
+LAUGHS = '<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>\n<annotation>&b;</annotation>'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (sheet(thing("x", (1, "ten", 5, 5))), r"a\.xml, line 6 has ymin 'ten', which must be a number"),
+        (sheet(thing("x", (1, 1, "nan", 5))), r"a\.xml, line 7 has xmax 'nan', which must be a number"),
+        (
+            sheet(thing("x", (1, 1, 5, "1e99"))),
+            r"a\.xml, line 8 has ymax '1e99', which must be a number, at most 1e\+09",
+        ),
+        (sheet(thing("x", (1, 1, 5, ""))), r"line 8 has ymax ''"),
+        (sheet(thing("", (1, 1, 5, 5))), r"a\.xml, line 4 has an object without a name"),
+        (sheet("<object><name>x</name></object>"), r"line 4 has an object without a bndbox; it needs both"),
+        (sheet("<object><name>x</name><bndbox/></object>"), r"line 4 has a bndbox without xmin; it needs xmin, ymin, "),
+        (
+            sheet(thing("x", (1, 1, 5, 5)))[:150],
+            r"a\.xml, line \d+ is damaged, or the file ends too early \(\w.*\); put",
+        ),
+        ("", r"a\.xml, line 1 is damaged, or the file ends too early \(no element found\)"),
+        (LAUGHS, r"a\.xml, line 2 declares a document type, which is not read; delete it\."),
+    ],
+)
+def test_what_is_wrong_with_voc_is_said_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_table(voc(tmp_path, a=text))
+
+
+def test_voc_without_images_or_annotations(tmp_path: Path) -> None:
+    write(tmp_path / "no" / "Annotations" / "a.xml", sheet())
+    with pytest.raises(
+        DataError, match=r"None of the 1 annotations in .*no has an image there; the first is Ann.*a\.xml"
+    ):
+        read_table(tmp_path / "no")
+    image(tmp_path / "none" / "a.jpg")
+    with pytest.raises(
+        DataError, match=r"There are no Pascal VOC annotations in .*none: no XML file whose root is <anno"
+    ):
+        read_table(tmp_path / "none", "voc")
+    for folder in "pq":
+        image(tmp_path / "two" / folder / "a.jpg")
+    write(tmp_path / "two" / "Annotations" / "a.xml", sheet())
+    with pytest.raises(
+        DataError, match=r"a\.xml may mean p/a\.jpg or q/a\.jpg; give images of one name different names"
+    ):
+        read_table(tmp_path / "two")
+    voc(tmp_path / "twice", a=sheet())
+    write(tmp_path / "twice" / "JPEGImages" / "a.xml", sheet())
+    with pytest.raises(
+        DataError, match=r"a\.jpg is annotated more than once below .*twice; keep one annotation of each"
+    ):
+        read_table(tmp_path / "twice")
+
+
+# COCO
+
+
+def coco(
+    path: Path, images: list[Any], annotations: list[Any], categories: Sequence[tuple[int, str]] = ((7, "x"),)
+) -> Path:
+    content = {
+        "images": [{"id": number, "file_name": name, "width": 100, "height": 80} for number, name in images],
+        "annotations": [
+            {"id": place, "image_id": owner, "category_id": kind, "bbox": bbox, "iscrowd": crowd}
+            for place, (owner, kind, bbox, crowd) in enumerate(annotations, 1)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in categories],
+    }
+    return write(path, json.dumps(content))
+
+
+def test_coco_of_several_parts(tmp_path: Path) -> None:
+    kinds = ((90, "person"), (3, "wheel"), (17, "dog"), (1, "never"))
+    for name in ("train2017/1.jpg", "train2017/2.jpg", "val2017/1.jpg", "val2017/bare.jpg"):
+        image(tmp_path / name)
+    train = [(12, 17, [10, 20, 20, 40], 0), (12, 90, [0.1, 0.2, 0.6, 0.5], 1)]
+    coco(tmp_path / "annotations" / "instances_train2017.json", [(12, "1.jpg"), (700, "2.jpg")], train, kinds)
+    coco(tmp_path / "annotations" / "instances_val2017.json", [(3, "1.jpg"), (4, "gone.jpg")], [(3, 3, BOX, 0)], kinds)
+    write(tmp_path / "annotations" / "captions_val2017.json", json.dumps({"images": [], "annotations": []}))
+    table = read_table(tmp_path)
+    names = [Path(source).relative_to(tmp_path).as_posix() for source in table.samples["source"]]
+    assert names == ["train2017/1.jpg", "train2017/2.jpg", "val2017/1.jpg"]
+    assert table.samples["part"].tolist() == ["train", "train", "validation"]
+    assert table.boxes.values.tolist() == [
+        [0, *BOX, "dog", False],
+        [0, 0.1, 0.2, 0.7, 0.7, "person", True],
+        [2, 10, 20, 40, 80, "wheel", False],
+    ]
+    assert table.classes == ("wheel", "dog", "person"), "by id"
+    assert f"Left out of {tmp_path}: images that are not in {tmp_path} (1): gone.jpg." in table.notes
+    assert f"Left out of {tmp_path}: images without an annotation (1): val2017/bare.jpg." in table.notes
+    assert f"Classes of {tmp_path} without a box (1): never." in table.notes
+    alone = read_table(tmp_path / "annotations" / "instances_val2017.json")
+    assert parts(alone) == {"1.jpg": "validation"}
+
+
+def test_coco_as_roboflow_and_as_one_file(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        image(tmp_path / "robo" / part / "a.jpg")
+        coco(tmp_path / "robo" / part / "_annotations.coco.json", [(0, "a.jpg")], [(0, 7, BOX, 0)])
+    assert read_table(tmp_path / "robo").samples["part"].tolist() == ["test", "train", "validation"]
+    image(tmp_path / "one" / "pictures" / "a.jpg")
+    file = coco(tmp_path / "one" / "my.json", [(0, "pictures\\a.jpg")], [])
+    for path in (file, tmp_path / "one"):
+        table = read_table(path)
+        assert boxes(table) == {"a.jpg": []}
+        assert parts(table) == {"a.jpg": None}
+        assert table.boxes is not None, "annotated, with nothing in it"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda text: text[:-40],
+            r"my\.json, line 1 is damaged, or the file ends too early \(.*column \d+\); get it again",
+        ),
+        (lambda text: text.replace("[10, 20,", "[10, NaN,"), r"my\.json holds NaN, which is no number"),
+        (
+            lambda text: text.replace("[10, 20,", '[10, "b",'),
+            r"annotation 1 has the bbox \[10, 'b', 30, 60\]; it must be",
+        ),
+        (lambda text: text.replace("[10, 20,", "[10, 1e999,"), r"annotation 1 has the bbox \[10, inf, 30, 60\]"),
+        (lambda text: text.replace("[10, 20,", "["), r"annotation 1 has the bbox \[30, 60\]; it must be four numbers"),
+        (lambda text: text.replace('"bbox"', '"box"'), r"annotation 1 has the bbox None"),
+        (
+            lambda text: text.replace('"image_id": 0', '"image_id": 5'),
+            r"annotation 1 has image_id 5, which the file does",
+        ),
+        (lambda text: text.replace('"category_id": 7', '"category_id": [7]'), r"has category_id \[7\], which the file"),
+        (lambda text: text.replace('"file_name"', '"name"'), r"my\.json, image 1 lacks an id or a file_name"),
+        (
+            lambda text: text.replace('"annotations"', '"marks"'),
+            r"my\.json has no list of annotations; COCO json needs",
+        ),
+        (
+            lambda text: text.replace('"images": [', '"images": [{"id": 0, "file_name": "b"}, '),
+            r"image id 0 more than once",
+        ),
+        (lambda text: text.replace("a.jpg", "c.jpg"), r"None of the 1 images of .* is in .*; the first is c\.jpg"),
+        (lambda text: '{"images": [' + "[" * 100_000, r"my\.json cannot be read as json: "),
+    ],
+)
+def test_what_is_wrong_with_coco_is_said(tmp_path: Path, change: Any, message: str) -> None:
+    image(tmp_path / "a.jpg")
+    file = coco(tmp_path / "my.json", [(0, "a.jpg")], [(0, 7, list(BOX), 0)])
+    write(file, change(file.read_text("utf-8")))
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)
+
+
+def test_coco_of_nothing(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"There is no COCO json in .*: no file with the keys images, annotations, cat"):
+        read_table(tmp_path, "coco")
+    coco(tmp_path / "my.json", [], [])
+    with pytest.raises(DataError, match=r"There are no annotated images in .* \(looked for \.apng"):
+        read_table(tmp_path)
+    coco(tmp_path / "my.json", [(0, "a.jpg")], [])
+    coco(tmp_path / "more.json", [(0, "a.jpg")], [])
+    with pytest.raises(
+        DataError, match=r"a\.jpg is annotated more than once below .*give the path of one annotation file"
+    ):
+        read_table(tmp_path)
+
+
+# YOLO
+
+
+def yolo(root: Path, settings: str = "names: [x, 'y']\n", **labels: str | None) -> Path:
+    for name, text in labels.items():
+        image(root / "images" / f"{name}.jpg")
+        if text is not None:
+            write(root / "labels" / f"{name}.txt", text)
+    if settings:
+        write(root / "data.yaml", settings)
+    return root
+
+
+LINE = "0 0.2 0.5 0.2 0.5\n"  # BOX in an image of 100 x 80
+BOMB = "names: [x]\na: &a [z]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{last}'] * 9)}]\n" for last, name in pairwise("abcdefghijklmnop")
+)
+BOMB += "train: [*p]\n"  # nine times as large with each of its lines
+
+
+def test_yolo_with_empty_and_missing_label_files(tmp_path: Path) -> None:
+    polygon = "1 0.1 0.25 0.3 0.25 0.3 0.75 0.1 0.75\n"
+    yolo(tmp_path, "names:\n  0: x\n  1: no\n  2: never\ntrain: images\n", a=LINE + "\n" + polygon, b="", c=None)
+    table = read_table(tmp_path)
+    assert boxes(table) == {"a.jpg": [(*BOX, "x", False), (*BOX, "no", False)], "b.jpg": [], "c.jpg": []}
+    assert table.classes == ("x", "no"), "a class called no is no truth value"
+    assert parts(table) == {"a.jpg": "train", "b.jpg": "train", "c.jpg": "train"}
+    assert table.notes == (
+        f"Images of {tmp_path} without a label file, taken to show nothing (1): images/c.jpg.",
+        "Polygons are read as the boxes around them.",
+        f"Classes of {tmp_path} without a box (1): never.",
+    )
+
+
+def test_yolo_boxes_are_of_the_upright_image(tmp_path: Path) -> None:
+    yolo(tmp_path, a=LINE)
+    image(tmp_path / "images" / "a.jpg", (80, 100), orientation=6)
+    assert boxes(read_table(tmp_path)) == {"a.jpg": [(*BOX, "x", False)]}
+
+
+def test_yolo_parts(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        image(tmp_path / "robo" / part / "images" / "a.jpg")
+        write(tmp_path / "robo" / part / "labels" / "a.txt", LINE)
+    write(tmp_path / "robo" / "data.yaml", "train: ../train/images\nval: ../valid/images\ntest:\nnc: 1\nnames: ['x']\n")
+    table = read_table(tmp_path / "robo")
+    assert table.samples["part"].tolist() == ["train", "validation"]
+    assert table.notes == ()
+    write(tmp_path / "lists" / "train.txt", "./images/a.jpg\nimages/gone.jpg\n")
+    yolo(
+        tmp_path / "lists",
+        "path: .\ntrain: [train.txt]\nval: images/none\nnc: 2\n",
+        a=LINE,
+        b="1 .5 .5 .1 .1\n",
+        c=None,
+    )
+    table = read_table(tmp_path / "lists" / "data.yaml")
+    assert parts(table) == {"a.jpg": "train", "b.jpg": None}, "c is in no part and has no labels"
+    assert table.classes == ("0", "1")
+    assert any(
+        "that are not there (2): " in note and "gone.jpg" in note and "images/none" in note for note in table.notes
+    )
+
+
+def test_one_folder_as_train_and_val_is_no_part(tmp_path: Path) -> None:
+    table = read_table(yolo(tmp_path, "path: /gone\ntrain: images\nval: images\nnames: [x]\n", a=LINE, b=LINE))
+    assert parts(table) == {"a.jpg": None, "b.jpg": None}
+    assert "train and validation are the same images, which are in no part yet." in table.notes
+
+
+def test_yolo_without_settings(tmp_path: Path) -> None:
+    image(tmp_path / "plain" / "images" / "train" / "a.jpg")
+    write(tmp_path / "plain" / "labels" / "train" / "a.txt", "10 0.2 0.5 0.2 0.5\n2 0.2 0.5 0.2 0.5\n")
+    table = read_table(tmp_path / "plain")
+    assert table.classes == ("2", "10")
+    assert parts(table) == {"a.jpg": "train"}
+    assert f"Nothing in {tmp_path / 'plain'} names the classes, so they go by number." in table.notes
+    image(tmp_path / "beside" / "a.jpg")
+    write(tmp_path / "beside" / "a.txt", LINE)
+    write(tmp_path / "beside" / "classes.txt", "cell\nrest\n")
+    assert boxes(read_table(tmp_path / "beside")) == {"a.jpg": [(*BOX, "cell", False)]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "label", "message"),
+    [
+        ("names: [x]\n", LINE + "0 0.5 0.5\n", r"a\.txt, line 2 has 3 values; a box has five"),
+        ("names: [x]\n", "0 0.5 0.5 0.1 0.1 0.9\n", r"a\.txt, line 1 has 6 values"),
+        ("names: [x]\n", "0 0.5 0.5 nan 0.1\n", r"a\.txt, line 1 has the value 'nan', which must be a number"),
+        ("names: [x]\n", "1 0.5 0.5 0.1 0.1\n", r"line 1 has the class 1; it must be a whole number from 0 to 0"),
+        ("names: [x]\n", "0.5 0.5 0.5 0.1 0.1\n", r"line 1 has the class 0\.5"),
+        ("", "-1 0.5 0.5 0.1 0.1\n", r"line 1 has the class -1; it must be a whole number from 0 on"),
+        (
+            "names: [x\ntrain: images\n",
+            LINE,
+            r"data\.yaml, line \d is damaged, or the file ends too early \(.*\); put it",
+        ),
+        ("names:\n  1: x\n", LINE, r"data\.yaml must name the classes under names, as a list or by number from 0 on"),
+        ("names: x\n", LINE, r"data\.yaml must name the classes"),
+        (BOMB, LINE, r"data\.yaml must give train as a path or a list of paths; put it right"),
+        ("names: &a [x]\nnc: !!python/object:os.system [x]\n", LINE, r"^$"),
+    ],
+)
+def test_what_is_wrong_with_yolo_is_said_with_file_and_line(
+    tmp_path: Path, settings: str, label: str, message: str
+) -> None:
+    yolo(tmp_path, settings, a=label)
+    if message == "^$":
+        assert read_table(tmp_path).classes == ("x",), "no object is built, whatever a file asks for"
+        return
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)
+
+
+def test_yolo_images_that_cannot_be_read_and_files_that_are_no_text(tmp_path: Path) -> None:
+    yolo(tmp_path, a=LINE, b=LINE)
+    (tmp_path / "images" / "b.jpg").write_bytes(b"no image")
+    table = read_table(tmp_path)
+    assert parts(table) == {"a.jpg": None}
+    assert any(note.startswith("Left out: Cannot decode ") and "b.jpg" in note for note in table.notes)
+    (tmp_path / "labels" / "a.txt").write_bytes(b"\xff\xfe0")
+    with pytest.raises(DataError, match=r"a\.txt cannot be read as UTF-8 text"):
+        read_table(tmp_path)
+    with pytest.raises(DataError, match=r"There are no YOLO labels in .*images: neither a data\.yaml nor text files"):
+        read_table(tmp_path / "images", "yolo")
+    write(tmp_path / "empty" / "data.yaml", "names: [x]\ntrain: images\n")
+    with pytest.raises(DataError, match=r"There are no annotated images in .*empty \(looked for \.apng"):
+        read_table(tmp_path / "empty")
+    write(tmp_path / "more" / "a.yaml", "names: [x]")
+    write(tmp_path / "more" / "b.yaml", "names: [x]")
+    with pytest.raises(DataError, match=r"more holds a\.yaml and b\.yaml; give the path of the one that is meant"):
+        read_table(tmp_path / "more")
+
+
+# A listing of boxes
+
+
+LISTED = """path,x1,y1,x2,y2,label,part,group,ignore
+a.jpg,10,20,30,60,x,train,p1,
+b.jpg,,,,,,val,,
+a.jpg,30,20,10,60,y 10,train,p1,1
+"""
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_a_listing_of_boxes(tmp_path: Path, kind: str) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        image(tmp_path / name)
+    path = write(tmp_path / f"list.{kind}", LISTED.replace(",", "\t") if kind == "tsv" else LISTED)
+    if kind == "parquet":
+        rows = [line.split(",") for line in LISTED.splitlines()]
+        columns = {name: [row[place] or None for row in rows[1:]] for place, name in enumerate(rows[0])}
+        columns |= {side: [float(x) if x else None for x in columns[side]] for side in ("x1", "y1", "x2", "y2")}
+        pq.write_table(pa.table(columns), path)
+    table = read_table(path)
+    assert boxes(table) == {"a.jpg": [(*BOX, "x", False), (30, 20, 10, 60, "y 10", True)], "b.jpg": []}
+    assert parts(table) == {"a.jpg": "train", "b.jpg": "validation"}
+    assert table.samples["group"].iat[0] == "p1"
+    assert table.notes == (
+        f"Rows of {path} are boxes on images; with the reader listing each would be a region to classify.",
+    )
+
+
+def test_regions_are_told_from_boxes(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    path = write(tmp_path / "list.csv", "path,label,x1,y1,x2,y2\na.jpg,x,10,20,30,60\na.jpg,y,1,2,3,4\n")
+    regions, named = read_table(path), read_table(path, "boxes")
+    assert (regions.boxes, len(regions), len(named)) == (None, 2, 1)
+    assert len(boxes(named)["a.jpg"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "a.jpg,1,2,3,b,x,,,",
+            r"Row 2 of .*list\.csv has y2 'b', which must be a number, at most 1e\+09; put it right",
+        ),
+        ("a.jpg,1,2,3,,x,,,", r"Row 2 of .* has y2 ''"),
+        ("a.jpg,1,2,3,inf,x,,,", r"Row 2 of .* has y2 'inf'"),
+        ("a.jpg,1,2,3,4,,,,", r"Row 2 of .* has a box without a label; a box needs both"),
+        ("a.jpg,,,,,x,,,", r"Row 2 of .* has a label without a box"),
+        ("a.jpg,1,2,3,4,x,,,maybe", r"Row 2 of .* has ignore 'maybe'; it must be 1 or 0"),
+        (
+            "a.jpg,1,2,3,4,x,,,\na.jpg,1,2,3,4,x,test,,",
+            r"Row 3 of .* gives a\.jpg another part or group than a row above",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_listing_of_boxes_is_said_with_its_row(tmp_path: Path, row: str, message: str) -> None:
+    image(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=message):
+        read_table(write(tmp_path / "list.csv", f"{LISTED.splitlines()[0]}\n{row}\n"))
+    with pytest.raises(DataError, match=r"plain\.csv lacks the columns x1,y1,x2,y2 of boxes; it has path, label"):
+        read_table(write(tmp_path / "plain.csv", "path,label\na.jpg,x\n"), "boxes")
+
+
+# All
+
+
+def test_mixed_formats_are_not_chosen_from_in_silence(tmp_path: Path) -> None:
+    voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5))))
+    yolo(tmp_path, b=LINE)
+    with pytest.raises(DataError, match=r"has annotations in several formats, voc and yolo; say with reader which are"):
+        read_table(tmp_path)
+    assert len(read_table(tmp_path, "voc")) == 1
+
+
+def test_a_folder_of_classes_stays_one(tmp_path: Path) -> None:
+    for name in ("images/1.png", "labels/1.png", "train/1.png"):
+        image(tmp_path / name)
+    write(tmp_path / "classes.txt", "images\nlabels\n")
+    write(tmp_path / "notes.json", "{}")
+    table = read_table(tmp_path)
+    assert table.boxes is None
+    assert table.classes == ("images", "labels", "train")
+
+
+def test_folders_that_cannot_be_listed_are_no_error_yet(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert [path.name for path in nested_folders(tmp_path)] == [tmp_path.name, "a", "b"]
+    with pytest.raises(DataError, match="There is no file or folder"):
+        read_table(tmp_path / "nowhere")
+
+
+def few_per_class(table: Table, number: int) -> set[str]:
+    limited = limit_table(table, number, seed=1)
+    return set(limited.samples["source"][limited.samples["part"] == "train"])
+
+
+def test_few_training_images_of_each_class_of_boxes(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    labels = [sorted(set(draw.choice(list("xxxxyyz"), 3))) for _ in range(60)]
+    rows = [f"{place}.png,1,1,9,9,{label},train" for place, own in enumerate(labels) for label in own]
+    for place in range(60):
+        image(tmp_path / f"{place}.png", (20, 20))
+    table = read_table(write(tmp_path / "list.csv", "path,x1,y1,x2,y2,label,part\n" + "\n".join(rows)))
+    kept = {number: few_per_class(table, number) for number in (2, 5, 9, 100)}
+    assert kept[2] < kept[5] < kept[9] < kept[100]
+    for number, sources in kept.items():
+        for label in "xyz":
+            images = {source for source in sources if label in labels[int(Path(source).stem)]}
+            assert len(images) >= min(number, sum(label in own for own in labels))
+    assert len(kept[5]) <= 15
+
+
+def test_bccd_is_read_and_split_evenly(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shared_data / "bccd"
+    if not folder.is_dir():
+        pytest.skip("needs bccd")
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path))
+    table = read_table(folder)
+    assert (len(table), len(table.boxes)) == (364, 4888)
+    assert table.classes == ("Platelets", "RBC", "WBC")
+    assert table.samples["part"].value_counts().to_dict() == {"train": 205, "validation": 87, "test": 72}
+    assert np.isfinite(table.boxes[["x1", "y1", "x2", "y2"]]).all(axis=None)
+    assert os.sep + "JPEGImages" + os.sep in table.samples["source"].iat[0]
+    split = split_table(table.assign(part=[None] * 364), seed=3)
+    owners = split.samples["part"].to_numpy(object)[split.boxes["sample"]]
+    for label, rows in split.boxes.assign(part=owners).groupby("label"):
+        shares = rows["part"].value_counts(normalize=True)
+        assert abs(shares["validation"] - 0.15) < 0.02, label
+        assert abs(shares["test"] - 0.15) < 0.02, label

@@ -1,0 +1,259 @@
+"""Writers of boxes and `tenfold convert`: what is written is read back as it was, from each layout to each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tenfold.__main__ import main
+from tenfold.errors import DataError, UsageError
+from tenfold.images.content import hashed
+from tenfold.images.readers import read_table
+from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tenfold.images.writers import WRITERS, write_boxes
+from tenfold.images.writers.placed import link_file, plain, unique_names
+from tenfold.split import split_table, write_split
+from tests.test_box_readers import image
+
+CLASSES = ("hoa hồng", "no", "10", "cell 2")
+
+Known = dict[str, tuple[str | None, list[tuple[object, ...]]]]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+
+
+def box_table(root: Path, *, parts: tuple[str | None, ...] = ("train", "validation", "test", None)) -> Table:
+    """Images of many sizes, one turned by EXIF, one with nothing in it; boxes in hundredths of a pixel, some odd."""
+    draw = np.random.default_rng(0)
+    sources, rows = [], []
+    for place in range(8):
+        width, height = draw.integers(40, 120, 2).tolist()
+        sources.append(str(image(root / f"{place % 3}" / f"{place // 3}.jpg", (width, height), 6 if place == 2 else 1)))
+        for number in range(place % 4):
+            corners = (draw.integers(0, 100 * min(width, height), (2, 2)) / 100).tolist()
+            (x1, y1), (x2, y2) = np.sort(corners, 0).tolist()
+            rows.append((place, x1, y1, x2, y2, CLASSES[(place + number) % 4], False))
+    rows += [(7, 5, 5, 5, 5, "10", False), (7, 9, 9, 3, 3, "10", False), (7, -4.25, 3, 300, 9, "10", False)]
+    frame = pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS)
+    samples = make_samples({"source": sources, "part": [parts[place % len(parts)] for place in range(8)]}, 8)
+    return Table(samples, ("10", "cell 2", "hoa hồng", "no"), frame)
+
+
+def known(table: Table) -> Known:
+    """What a table says, by the content of its images: part, and boxes as they come."""
+    table = hashed(table)
+    part = table.samples["part"].astype(object).where(table.samples["part"].notna(), None).tolist()
+    found: Known = {digest: (part[row], []) for row, digest in enumerate(table.samples["hash"])}
+    assert table.boxes is not None
+    for sample, *box in table.boxes.itertuples(index=False, name=None):
+        found[table.samples["hash"][sample]][1].append(tuple(box))
+    return found
+
+
+def same(found: Known, wanted: Known, off: float) -> None:
+    assert found.keys() == wanted.keys()
+    for digest, (part, boxes) in wanted.items():
+        assert found[digest][0] == part
+        assert [box[4:] for box in found[digest][1]] == [box[4:] for box in boxes]
+        for one, other in zip(found[digest][1], boxes, strict=True):
+            np.testing.assert_allclose(one[:4], other[:4], rtol=0, atol=off)
+
+
+@pytest.mark.parametrize("parts", [("train", "validation", "test", None), ("train", "test"), (None,)])
+@pytest.mark.parametrize(("first", "second"), list(product(WRITERS, WRITERS)))
+def test_round_trips_through_all_pairs(tmp_path: Path, first: str, second: str, parts: tuple[str | None, ...]) -> None:
+    table = box_table(tmp_path / "images", parts=parts)
+    write_boxes(table, tmp_path / "one", first)
+    once = read_table(tmp_path / "one")
+    write_boxes(once, tmp_path / "two", second)
+    twice = read_table(tmp_path / "two")
+    for found in (once, twice):
+        same(known(found), known(table), 0)
+        assert set(found.classes) == set(table.classes)
+    if first != "voc" and second != "voc":
+        assert twice.classes == table.classes, "COCO and YOLO keep the order"
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_any_float_comes_back_to_a_hundredth_of_a_pixel_and_nearer(tmp_path: Path, layout: str) -> None:
+    table = box_table(tmp_path / "images")
+    corners = table.boxes[["x1", "y1", "x2", "y2"]] * np.pi
+    table.boxes[["x1", "y1", "x2", "y2"]] = corners
+    write_boxes(table, tmp_path / "out", layout)
+    same(known(read_table(tmp_path / "out")), known(table), 1e-6 if layout == "yolo" else 1e-8)
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_boxes_to_ignore(tmp_path: Path, layout: str) -> None:
+    table = box_table(tmp_path / "images")
+    ignore = np.arange(len(table.boxes)) % 3 == 0
+    table.boxes["ignore"] = ignore
+    written = write_boxes(table, tmp_path / "out", layout)
+    found = read_table(tmp_path / "out").boxes
+    if layout == "yolo":
+        assert not found["ignore"].any()
+        assert len(found) == len(table.boxes) - ignore.sum()
+        assert f"Boxes to ignore, for which YOLO has no mark, and which are left out: {ignore.sum()}." in written.notes
+    else:
+        assert found["ignore"].sum() == ignore.sum()
+        assert written.notes == ()
+
+
+def test_bccd_through_all_layouts(shared_data: Path, tmp_path: Path) -> None:
+    if not (shared_data / "bccd").is_dir():
+        pytest.skip("needs bccd")
+    whole = read_table(shared_data / "bccd")
+    names = [Path(source).stem for source in whole.samples["source"]]
+    rows = [0, 50, 200, *(names.index(f"BloodImage_{number}") for number in ("00338", "00343"))]
+    table = whole.take(rows)
+    for first, second in product(WRITERS, WRITERS):
+        write_boxes(table, tmp_path / f"{first}-{second}" / "1", first)
+        write_boxes(read_table(tmp_path / f"{first}-{second}" / "1"), tmp_path / f"{first}-{second}" / "2", second)
+        same(known(read_table(tmp_path / f"{first}-{second}" / "2")), known(table), 0)
+
+
+# What others find in the files
+
+
+def test_coco_is_what_pycocotools_expects(tmp_path: Path) -> None:
+    table = box_table(tmp_path / "images", parts=(None,))
+    write_boxes(table, tmp_path / "out", "coco")
+    content = json.loads((tmp_path / "out" / "annotations" / "instances.json").read_text("utf-8"))
+    assert [category["name"] for category in content["categories"]] == list(table.classes)
+    assert [annotation["id"] for annotation in content["annotations"]] == list(range(1, len(table.boxes) + 1))
+    assert {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"} == set(
+        content["annotations"][0]
+    )
+    turned = content["images"][2]
+    assert (turned["width"], turned["height"]) == read_upright(table, 2)
+
+
+def read_upright(table: Table, row: int) -> tuple[int, int]:
+    from PIL import Image, ImageOps
+
+    with Image.open(table.samples["source"][row]) as stored:
+        return ImageOps.exif_transpose(stored).size
+
+
+def test_yolo_is_what_ultralytics_expects(tmp_path: Path) -> None:
+    table = box_table(tmp_path / "images", parts=("train", "test"))
+    written = write_boxes(table, tmp_path / "out", "yolo")
+    settings = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text("utf-8"))
+    assert settings == {
+        "train": "images/train",
+        "test": "images/test",
+        "names": {0: "10", 1: "cell 2", 2: "hoa hồng", 3: "no"},
+    }
+    assert "There is no part val, which Ultralytics asks for." in written.notes
+    assert "Images with a box outside or of no area, which Ultralytics refuses: 1." in written.notes
+    for part in ("train", "test"):
+        stems = {path.stem for path in (tmp_path / "out" / "images" / part).iterdir()}
+        assert stems == {path.stem for path in (tmp_path / "out" / "labels" / part).iterdir()}
+
+
+def test_voc_lists(tmp_path: Path) -> None:
+    write_boxes(box_table(tmp_path / "images"), tmp_path / "out", "voc")
+    lists = {path.stem: path.read_text().split() for path in (tmp_path / "out" / "ImageSets" / "Main").iterdir()}
+    assert sorted(lists["trainval"]) == sorted(lists["train"] + lists["val"])
+    assert {name: len(stems) for name, stems in lists.items()} == {"train": 2, "val": 2, "test": 2, "trainval": 4}
+
+
+# Files
+
+
+def test_names_stay_where_they_can(tmp_path: Path) -> None:
+    paths = ["/d/train/1.jpg", "/d/test/1.jpg", "/d/test/1.PNG", "/d/train/1.JPG", "/d/a b.c.jpg"]
+    assert unique_names(paths) == ["1.jpg", "test_1.jpg", "d_test_1.PNG", "train_1.JPG", "a b.c.jpg"]
+    assert unique_names(["/1.jpg", "/1.png", "/1.gif"]) == ["1.jpg", "1_2.png", "1_3.gif"]
+    assert [plain(value) for value in (3.0, 0.25, -0.0, 1e-12, 1234567.125)] == ["3", "0.25", "0", "0", "1234567.125"]
+
+
+def test_images_are_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = box_table(tmp_path / "images")
+    first = Path(table.samples["source"][0])
+    write_boxes(table, tmp_path / "linked", "voc")
+    write_boxes(table, tmp_path / "copied", "voc", copy=True)
+    assert (tmp_path / "linked" / "JPEGImages" / "0.jpg").samefile(first)
+    copied = tmp_path / "copied" / "JPEGImages" / "0.jpg"
+    assert not copied.samefile(first)
+    assert copied.read_bytes() == first.read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_boxes(table, tmp_path / "elsewhere", "voc")
+    assert (tmp_path / "elsewhere" / "JPEGImages" / "0.jpg").is_symlink()
+    same(known(read_table(tmp_path / "elsewhere")), known(table), 0)
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(DataError, match=r"0\.jpg cannot be linked from .* \(Invalid cross-device link\); use --copy"):
+        link_file(str(first), tmp_path / "x.jpg")
+
+
+def test_a_folder_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    table = box_table(tmp_path / "images")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setitem(WRITERS, "voc", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_boxes(table, tmp_path / "out", "voc")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+    write_boxes(table, tmp_path / "out", "coco")
+    with pytest.raises(UsageError, match=r"out is there already; give the name of a new folder\."):
+        write_boxes(table, tmp_path / "out", "coco")
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    table = box_table(tmp_path / "images")
+    with pytest.raises(UsageError, match=r"layout must be one of voc, coco, yolo, not 'vok'; did you mean 'voc'\?"):
+        write_boxes(table, tmp_path / "out", "vok")
+    with pytest.raises(UsageError, match="Only images with boxes can be converted, and these have none; read boxes as"):
+        write_boxes(Table(table.samples), tmp_path / "out", "voc")
+    with pytest.raises(UsageError, match="Only images that are files of their own can be converted"):
+        write_boxes(table.assign(row=range(8)), tmp_path / "out", "voc")
+    for source in table.samples["source"][1:]:
+        Path(source).write_bytes(b"no image")
+    assert write_boxes(table, tmp_path / "out", "voc").images == 1
+    Path(table.samples["source"][0]).write_bytes(b"no image")
+    with pytest.raises(DataError, match="None of the 8 images can be read, so there is nothing to write"):
+        write_boxes(table, tmp_path / "more", "voc")
+
+
+# The command
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_boxes(box_table(tmp_path / "images"), tmp_path / "voc", "voc")
+    assert main(["convert", str(tmp_path / "voc"), str(tmp_path / "yolo"), "--to", "yolo", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["boxes"], told["layout"]) == (8, 15, "yolo")
+    assert main(["convert", str(tmp_path / "yolo"), str(tmp_path / "coco")]) == 0
+    out = capsys.readouterr().out
+    assert f"8 images with 15 boxes of 4 classes: {tmp_path / 'coco'}" in out
+    assert f"Next: tenfold check {tmp_path / 'coco'}" in out
+    assert main(["convert", str(tmp_path / "yolo"), str(tmp_path / "coco")]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_written_split_says_the_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_boxes(box_table(tmp_path / "images", parts=(None,)), tmp_path / "voc", "voc")
+    split = split_table(read_table(tmp_path / "voc"), validation=0.25, test=0.25)
+    write_split(split, tmp_path / "voc.split.csv")
+    assert main(["convert", str(tmp_path / "voc"), str(tmp_path / "coco"), "--to", "coco"]) == 0
+    assert "voc.split.csv" in capsys.readouterr().err
+    same(known(read_table(tmp_path / "coco")), known(split), 0)
+    with (tmp_path / "voc.split.csv").open() as file:
+        assert len(list(csv.reader(file))) == 9

@@ -1,0 +1,122 @@
+"""Regions as samples of a classifier, against a loop; and the network that is fine-tuned on them inside an R-CNN."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tenfold.detect import BACKGROUND, region_table, train_rcnn
+from tenfold.detect.regions import named_regions
+from tenfold.errors import UsageError
+from tenfold.images.content import hashed
+from tenfold.models import backbones
+from tenfold.models import frozen as frozen_module
+from tenfold.proposals import Proposed, make_proposer, propose_table
+from tenfold.run import load_run
+from tests.detecting import iou
+from tests.test_detection_models import ToyBackbone
+from tests.test_fast_rcnn_training import recipe_of, squares_table
+from tests.test_frozen_classifier import ORIGIN
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(backbones.BACKBONES, "toy", lambda name: ToyBackbone())
+    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (ToyBackbone(), ORIGIN))
+
+
+def proposed_of(table, seed=0):
+    """Boxes near the true ones and anywhere."""
+    table, draw, found = hashed(table), np.random.default_rng(seed), []
+    for row in range(len(table)):
+        true = table.boxes[table.boxes["sample"] == row][["x1", "y1", "x2", "y2"]].to_numpy()
+        near = np.repeat(true, 8, 0) + draw.normal(0, 2, (8 * len(true), 4))
+        first = draw.uniform(0, 50, (150, 2))
+        found.append(np.concatenate([near, np.hstack([first, first + draw.uniform(5, 25, (150, 2))])]).astype("f4"))
+    return Proposed(table, found)
+
+
+def test_regions_are_named_by_what_they_overlap_most(tmp_path):
+    table = squares_table(tmp_path)
+    extra = pd.DataFrame({"sample": [0], "x1": [30.0], "y1": [2.0], "x2": [50.0], "y2": [22.0]})
+    crowd = pd.concat([table.boxes, extra.assign(label="red", ignore=True)], ignore_index=True)
+    flat = crowd.iloc[[0]].assign(x2=crowd["x1"].iloc[0])
+    table = replace(table, boxes=pd.concat([crowd, flat], ignore_index=True))
+    proposed = proposed_of(table)
+    for row in (0, 1, 2):
+        every, kinds = named_regions(proposed.table, row, proposed.boxes[row])
+        frame = table.boxes[(table.boxes["sample"] == row) & (table.boxes["x1"] < table.boxes["x2"])]
+        true = list(frame.itertuples(index=False))
+        assert len(every) == len(proposed.boxes[row]) + sum(not box.ignore for box in true)
+        for box, kind in zip(every.tolist(), kinds, strict=True):
+            overlap = {other: iou(box, other[1:5]) for other in true if not other.ignore}
+            best = max(overlap, key=overlap.get, default=None)
+            if best is not None and overlap[best] >= 0.5:
+                assert table.classes[kind] == best.label
+            elif any(other.ignore and iou(box, other[1:5]) >= 0.5 for other in true):
+                assert kind == -1
+            else:
+                assert kind == 2
+
+
+def test_three_of_the_background_for_each_of_an_object(tmp_path):
+    table = squares_table(tmp_path)
+    table.samples.loc[3, "group"] = "a burst"
+    proposed = proposed_of(table)
+    regions = region_table(proposed)
+    samples = regions.samples
+    assert regions.classes == ("red", "green", BACKGROUND)
+    assert regions.boxes is None
+    for row, own in samples.groupby("origin", sort=False):
+        image = proposed.table.samples[proposed.table.samples["hash"] == row].iloc[0]
+        objects = int((own["label"] != BACKGROUND).sum())
+        assert objects <= 32
+        assert len(own) - objects == 3 * max(objects, 1)
+        assert set(own["part"]) == {image["part"]}
+        assert set(own["group"]) == {"a burst" if image.name == 3 else row}
+    corners = samples[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+    share = 16 / 195
+    sides = (corners[:, 2:] - corners[:, :2]) / (1 + 2 * share)
+    inner = corners + np.hstack([sides, -sides]) * share
+    rows = {name: place for place, name in enumerate(proposed.table.samples["hash"])}
+    for origin, box in zip(samples["origin"], inner, strict=True):
+        every, _ = named_regions(proposed.table, rows[origin], proposed.boxes[rows[origin]])
+        assert np.abs(every - box).max(1).min() < 1e-4
+    assert region_table(proposed).samples.equals(samples)
+    assert not region_table(proposed, seed=1).samples.equals(samples)
+    alone = Proposed(proposed.table.take([4]), [proposed.boxes[4]])
+    own = samples[samples["origin"] == proposed.table.samples["hash"].iloc[4]].reset_index(drop=True)
+    assert region_table(alone).samples[["x1", "label"]].equals(own[["x1", "label"]])
+
+
+def test_images_without_boxes_are_refused(tmp_path):
+    proposed = proposed_of(squares_table(tmp_path))
+    with pytest.raises(UsageError, match="Regions need images with boxes, and these are not annotated with any"):
+        region_table(Proposed(replace(proposed.table, boxes=None), proposed.boxes))
+
+
+def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):
+    table = squares_table(tmp_path, (6, 3, 1))
+    detect = {"crop": 16, "proposals": 40, "finetune": True}
+    recipe = recipe_of("rcnn", detect=detect, train={"epochs": 1, "batch_size": 16})
+    heard = []
+    run = train_rcnn(table, recipe, tmp_path / "run", progress=heard.append)
+    regions = load_run(tmp_path / "run-regions")
+    assert regions.classes == ("red", "green", BACKGROUND)
+    assert regions.card["architecture"] == "finetuned"
+    assert regions.preprocessing.size == 16
+    assert any(message.text.startswith("proposals of images, 9 of 9") for message in heard)
+    assert set(regions.table.samples["part"]) == {"train", "validation"}
+    found = propose_table(table.without("test"), make_proposer())
+    assert len(regions.table) == len(region_table(found, recipe.train.seed))
+    assert run.recipe.transfer.init == str(regions.path.absolute())
+    one, other = (load_file(path / "model.safetensors") for path in (regions.path, run.path))
+    names = [name for name in one if name.startswith("backbone.")]
+    assert names
+    assert all(torch.equal(one[name], other[name]) for name in names)
+    with pytest.raises(UsageError, match="out must be a new folder"):
+        train_rcnn(table, recipe, tmp_path / "run")
