@@ -11,7 +11,10 @@ before, with the network alone, proposals included where a model needs them from
 BCCD's own lists are not clean: `tenfold check` finds a copy of a training image in the test part (1 of 72) and one in
 the validation part (1 of 87), and a shot in a row in the latter.
 
-Last figures: none yet.
+Last figures, 27 November 2026, 2 cores of an AMD EPYC with AVX-512 bfloat16 units, PyTorch 2.14.1, nothing beside it:
+Faster R-CNN, --minutes 10, seed 0, 21 epochs at 416 px: AP50 0.911 (0.875 to 0.938, over the 72 test images), AP 0.592
+(0.565 to 0.618), AP75 0.688, VOC 2007 0.884; 611 s from start to the evaluated run; 11.4 images a second predicted.
+n = 1. Fast R-CNN and R-CNN have not been run by it.
 """
 
 from __future__ import annotations

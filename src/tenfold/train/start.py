@@ -112,7 +112,8 @@ def train_model(
     ranks = join_ranks(choose_device(recipe.train.device))
     given, recipe = recipe, choose_settings(recipe, table.part("train"))
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
-    plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0)
+    scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
+    plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0 and scale_is_free)
     seen = np.flatnonzero(table.samples["part"] != "test")
     prepared = prepare_images(table.take(seen), plan.recipe, progress)
     prepared = replace(prepared, known=known(prepared)) if known else prepared
