@@ -50,8 +50,9 @@ class SplitSettings:
 @dataclass(frozen=True)
 class ImageSettings:
     size: int = 0
-    """Height and width in pixels that the trained network sees; 0: chosen from the images, at most 96, and smaller
-    where a time limit would leave too few epochs. From 72 on the residual network halves its maps at once, so that 72
+    """Height and width in pixels that the trained network sees; 0: from scratch chosen from the images, at most 96,
+    and smaller where a time limit would leave too few epochs; 160 for a pretrained network, or what its weights know
+    where that is less, and 416 for a detector. From 72 on the residual network halves its maps at once, so that 72
     costs a third of 64."""
     margin: float = 0.0
     """Side of the cached canvas over `size`: room for crops; evaluation takes the centre. 0: chosen with the size."""
@@ -74,8 +75,8 @@ class ImageSettings:
 class AugmentSettings:
     policy: PolicySetting = "auto"
     """What is done to training images: none, light, standard, strong, randaugment, trivialaugment, autoaugment-cifar10,
-    autoaugment-imagenet, augmix, or a TOML file; auto: standard, for the built-in digits without its flip. A run's own
-    recipe has the policy itself here, as tables."""
+    autoaugment-imagenet, augmix, or a TOML file; auto: standard, for the built-in digits without its flip, light for a
+    detector and none for a frozen network. A run's own recipe has the policy itself here, as tables."""
     mix_share: float = -1.0
     """Share of the images that are mixed, where the policy has mixup or CutMix; -1: the policy's, else chosen from the
     number of epochs: none in a short training, which it would slow down, up to half in a long one."""
@@ -183,8 +184,8 @@ class TrainSettings:
     batch_size: int = 0
     """Images a step; 0: chosen from the number of training images, at most 64."""
     lr: float = 0.0
-    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD, a tenth of
-    that for a pretrained network."""
+    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD, about a
+    tenth of that for a pretrained network."""
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
     optimizer: Literal["auto", "muon", "adamw", "sgd"] = "auto"

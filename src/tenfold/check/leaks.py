@@ -22,6 +22,7 @@ OTHERS = 2
 """Fewest separate images, copies and rows of shots counted once, that a class has beside such a row: one for each of
 the two other parts."""
 
+_PRICED = "--price RUN says by how much (of a classifier)"
 _HALF_KNOWN = "They show one thing in one light; in two parts the second is half known, which flatters the result"
 
 
@@ -104,8 +105,7 @@ def _leak(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
         needs_decision=True,
         images=_images(sets),
         evidence=f"{count(len(sets), 'picture')} {are(len(sets))} in more than one part: {_seen(sets, parts)}.",
-        price="What was seen in training can be answered from memory, which flatters the result; --price RUN says by "
-        "how much.",
+        price=f"What was seen in training can be answered from memory, which flatters the result; {_PRICED}.",
         remedy="Remove the written split, and tenfold split keeps each set in one part; where the data give the parts, "
         "--fix keeps the later copy of each.",
         sets=tuple(sets),
@@ -121,8 +121,7 @@ def _torn(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
         images=_images(sets),
         evidence=f"Of the groups that the data or --groups-from give, {len(sets):,} {are(len(sets))} in more than one "
         f"part: {_seen(sets, parts)}.",
-        price="Images of one group are alike, so the result says less of groups that are new; --price RUN says by how "
-        "much it is flattered.",
+        price=f"Images of one group are alike, so the result says less of groups that are new; {_PRICED}.",
         remedy="Split anew: tenfold split keeps groups together.",
         sets=tuple(sets),
     )
@@ -155,7 +154,7 @@ def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
         needs_decision=bool(torn),
         images=number,
         evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}{across}.",
-        price=f"{_HALF_KNOWN}; --price RUN says by how much." if torn else f"{_HALF_KNOWN}.",
+        price=f"{_HALF_KNOWN}; {_PRICED}." if torn else f"{_HALF_KNOWN}.",
         remedy="Remove the written split, and tenfold split keeps each set in one part; --fix gives each a group."
         if torn
         else "Nothing to do: tenfold split and train keep each set in one part; --fix gives each a group.",
@@ -189,7 +188,7 @@ def _series(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | 
         evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}, each so much "
         f"of a class that under {100 * (1 - LONGEST):.0f} % of it, or fewer than {OTHERS} separate images, are left "
         "for other parts: no split keeps them together by itself.",
-        price=f"{_HALF_KNOWN}; --price RUN says by how much." if torn else f"{_HALF_KNOWN}.",
+        price=f"{_HALF_KNOWN}; {_PRICED}." if torn else f"{_HALF_KNOWN}.",
         remedy="Take images at other times and places too; or name what belongs together with --groups-from.",
         sets=tuple(sets),
     )

@@ -107,7 +107,7 @@ def _least_score(run: Run, false_accept: float) -> float:
     if held is None:
         raise UsageError(
             f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it; "
-            "train again, on four classes or more and a network that no earlier run trained."
+            "train again, on four classes or more, a network that no earlier run trained, and with time left for it."
         )
     images = f"{len(held.strangers)} images (one of each group) of {held.classes} classes that were held out"
     if 0 < false_accept < held.supported():

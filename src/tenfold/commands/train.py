@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -91,9 +92,10 @@ def train(
     if wanted is not None:
         return cross_validate(table, recipe, folder, wanted, json, looked)
     findings = found_in(looked, table).to_json() if looked else None
+    deadline = time.monotonic() + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
     with _stop_told(folder), Watch() as watch:
         run = _trained(table, recipe, folder, watch, findings)
-    return _finish(run, json, evaluated=True)
+    return _finish(run, json, evaluated=True, deadline=deadline)
 
 
 def _trained(table: Table, recipe: Recipe, folder: Path, watch: Watch, findings: dict[str, Any] | None) -> Run:
@@ -229,8 +231,11 @@ def free_folder(data: Path) -> Path:
     return next(folder for n in count(1) if not (folder := Path("runs") / f"{name}-{n}").exists())
 
 
-def _finish(run: Run, json: bool, *, evaluated: bool) -> int:
-    """Evaluate on the validation part, unless what the run has of that is of just now, and say what came out."""
+def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf) -> int:
+    """Evaluate on the validation part, unless what the run has of that is of just now, and say what came out.
+
+    Classes are held out only where that ends before the deadline, by time.monotonic.
+    """
     from tenfold.report import write_card
     from tenfold.transfer.unknown import fit_unknown
 
@@ -238,7 +243,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool) -> int:
         return 0
     parts, ladder = counts(run.table)["(all)"], run.ladder
     with waiting("Holding classes out"):
-        held = run.unknown or fit_unknown(run)
+        held = run.unknown or fit_unknown(run, seconds=deadline - time.monotonic())
     with waiting("Evaluating on the validation part"):
         evaluation = _evaluation(run, evaluated) if parts["validation"] else None
         write_card(run)

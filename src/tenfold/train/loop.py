@@ -219,7 +219,7 @@ class Loop:
 
     @property
     def _spaced(self) -> int:
-        """The least number of epochs between validations: all together they take half as long as the training.
+        """The least number of epochs between validations: all together they take at most half as long as the training.
 
         To look at an image takes about a third of what learning from it does.
         """
