@@ -21,19 +21,19 @@ Last figures of the curve, 27 November 2026, 2 cores of an AMD EPYC with AVX-512
 2.8.12, Keras 3.15.1 on TensorFlow 2.21.0, nothing else training beside it; test part, 550 images, in the recipes that
 the Xeon below found best, each peer in the precision that is faster for it here (fastai bfloat16, Keras float32):
 
-    seconds and test accuracy, median (least to most)
-    Tenfold  58 s 82.4 % (80.9 to 82.5), n = 3; 63 s 84.7 % (84.2 to 85.1), n = 3; 176 s 87.8 % (87.5 to 87.8), n = 3;
-             356 s 90.5 % (89.8 and 91.1), n = 2; 718 s 90.9 %, n = 1; bfloat16, without the check
-    fastai   55 s 67.1 % (65.8 to 69.3), n = 3; 208 s 76.2 % (75.3 to 76.2), n = 3; 395 s 82.1 % (81.5 and 82.7), n = 2
-    Keras    45 s 24.4 % (one epoch), n = 3; 163 s 71.2 % (70.2 and 72.2), n = 2; 346 s 76.5 %, n = 1
+    seconds and test accuracy, median (least to most), n = 3, at 12 minutes n = 2
+    Tenfold  58 s 82.4 % (80.9 to 82.5); 63 s 84.7 % (84.2 to 85.1); 176 s 87.8 % (87.5 to 87.8); 358 s 89.8 %
+             (89.8 to 91.1); 717 s 91.3 % (90.9 and 91.6); bfloat16, without the check
+    fastai   55 s 67.1 % (65.8 to 69.3); 208 s 76.2 % (75.3 to 76.2); 390 s 81.8 % (81.5 to 82.7); 742 s 85.1 % (both)
+    Keras    45 s 24.4 % (one epoch, all); 163 s 71.5 % (70.2 to 72.2); 346 s 76.5 % (76.2 to 77.1); 634 s 80.9 %
+             (80.2 and 81.6)
 
-    With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more, in each of three seeds: 63 s to 395 s
-    is 0.161; wanted was 0.167. fastai's 12 minutes, 33 epochs, gave 85.1 %, n = 1, on a later machine of the same name
-    that took half as long again for an epoch (1,191 s; at the pace of the first it would be 800 s): not in the picture.
-    Not done: Keras at 12 minutes, the third seed at 6 minutes and Keras' second, its third at 3. What there is lies in
-    benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results it is gone on from, on such a
-    machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled its time less well
-    than the code does since (13 epochs in a minute, 15 since).
+    With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more than each of fastai's three: 63 s to
+    390 s is 0.163; wanted was 0.167. The third seed of each at 12 minutes was not run. Two sessions on two machines of
+    this kind made it, an epoch of fastai taking 22 to 24 s on both; on a third of the same name it took 33 to 36 s.
+    What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results it is gone
+    on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled
+    its time less well than the code does since (13 epochs in a minute, 15 since).
 
 Before, 24 November 2026, 2 cores of an Intel Xeon with AMX, the same versions, nothing else running:
 
