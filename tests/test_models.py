@@ -134,6 +134,23 @@ def test_soft_cross_entropy_is_torch_s_own():
     assert soft_accuracy(torch.eye(4), torch.eye(4)) == 1
 
 
+def test_smoothing_is_weighted_by_the_image_and_not_by_the_class():
+    torch.manual_seed(0)
+    logits, hard, weights = torch.randn(6, 4), torch.arange(6) % 4, torch.tensor([0.3, 31.0, 1.0, 2.0])
+    each = nn.functional.cross_entropy(logits, hard, label_smoothing=0.1, reduction="none")
+    expected = sum(weights[kind] * loss for kind, loss in zip(hard, each, strict=True)) / weights[hard].sum()
+    torch.testing.assert_close(soft_cross_entropy(logits, torch.eye(4)[hard], 0.1, weights), expected)
+
+
+def test_the_best_answer_to_a_common_class_is_no_rare_one():
+    answer = torch.zeros(1, 4, requires_grad=True)
+    for _ in range(200):
+        loss = soft_cross_entropy(answer, torch.eye(4)[:1], 0.1, torch.tensor([0.3, 31.0, 1.0, 2.0]))
+        (slope,) = torch.autograd.grad(loss, answer)
+        answer = (answer - slope).detach().requires_grad_()
+    torch.testing.assert_close(answer.softmax(1)[0], torch.tensor([0.925, 0.025, 0.025, 0.025]), atol=0.01, rtol=0)
+
+
 def test_label_smoothing_and_weights_count_in_training_only():
     settings = dataclasses.asdict(ModelSettings(width=8)) | {"label_smoothing": 0.2, "class_weights": [1.0, 5.0, 1.0]}
     torch.manual_seed(0)
