@@ -13,7 +13,6 @@ SIZES = [((9, 7), (6, 11)), ((1, 8), (5, 3)), ((8, 1), (3, 5)), ((1, 1), (4, 4))
 SCIPY = {  # ours -> scipy's
     "nearest": "nearest",
     "constant": "grid-constant",
-    "constant-scipy": "constant",
     "reflect": "reflect",
     "wrap": "grid-wrap",
     "wrap-scipy": "wrap",
@@ -58,8 +57,6 @@ def neighbors(place, length, interpolation, fill):
     if fill == "wrap-scipy" and length > 1 and not 0 <= place <= length - 1:
         periods = math.floor(place / (length - 1)) if place > 0 else math.ceil(place / (length - 1)) - 1
         place -= periods * (length - 1)
-    if fill == "constant-scipy" and not 0 <= place <= length - 1:
-        return [(None, 1.0)]
     if interpolation == "nearest":
         return [(stand_in(math.floor(place + 0.5), length, fill), 1.0)]
     reach = 1 if interpolation == "bilinear" else 2

@@ -31,11 +31,9 @@ Array = NDArray[Any]
 INTERPOLATIONS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 """Neighbours along each axis."""
 
-FILLS = ("nearest", "constant", "reflect", "wrap", "constant-scipy", "wrap-scipy")
-"""What lies outside: aaa|abcd|ddd, kkk|abcd|kkk, dcba|abcd|dcba, abcd|abcd|abcd, and two modes of scipy.ndimage, which
-Keras' generator is made of: "constant", where a place past the center of the last pixel takes no part of that pixel,
-and "wrap", whose period is a pixel too short.
-"""
+FILLS = ("nearest", "constant", "reflect", "wrap", "wrap-scipy")
+"""What lies outside: aaa|abcd|ddd, kkk|abcd|kkk, dcba|abcd|dcba, abcd|abcd|abcd, and the "wrap" of scipy.ndimage, which
+Keras' generator is made of: its period is a pixel too short."""
 
 LAYOUTS = ("NHWC", "NCHW")
 

@@ -27,7 +27,7 @@ import numpy as np
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 B = 256
-NEAREST, CONSTANT, REFLECT, WRAP, CONSTANT_SCIPY, WRAP_SCIPY = range(6)
+NEAREST, CONSTANT, REFLECT, WRAP, WRAP_SCIPY = range(5)
 ZERO, HALF, WHITE = np.float32(0), np.float32(0.5), np.float32(255)  # plain floats would widen float32 to float64
 
 
@@ -239,9 +239,6 @@ def _fold(u, length, fill):
     elif fill == WRAP:
         for i in range(len(u)):
             u[i] -= length * np.floor((u[i] + 0.5) / length)
-    elif fill == CONSTANT_SCIPY:
-        for i in range(len(u)):
-            u[i] = u[i] if 0 <= u[i] <= length - 1 else -2.0  # the edge is hard
     elif fill == WRAP_SCIPY:
         period = max(length - 1.0, 1.0)
         for i in range(len(u)):
