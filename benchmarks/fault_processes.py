@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from fault_stage import (
     command,
     contents,
     done,
+    figures,
     refused,
 )
 
@@ -168,7 +168,7 @@ def evaluated(stage: Stage) -> tuple[str, float]:
         begun = time.monotonic()
         start(child)
         child.wait()
-        return json.dumps(Run(run).evaluations["test"]), time.monotonic() - begun
+        return figures(run), time.monotonic() - begun
 
 
 def kill_evaluation(stage: Stage, number: int) -> str:
@@ -189,6 +189,6 @@ def kill_evaluation(stage: Stage, number: int) -> str:
             lock.unlink()
     check_whole(run)
     done(command("evaluate", run, "--part", "test"))
-    check(json.dumps(Run(run).evaluations["test"]) == expected, "other figures, or another look")
+    check(figures(run) == expected, "other figures, or another look")
     check_whole(run.parent)
     return f"{len(written)} files were new"

@@ -194,7 +194,10 @@ class Benchmark:
             path.parent.mkdir(parents=True, exist_ok=True)
             table = limit_table(apply_split(hashed(read_table(data)), whole), plan.per_class, seed=plan.sample)
             parts = {"train": "train", plan.judged: "test"} | ({"validation": "validation"} if plan.validated else {})
-            table = table.assign(part=[parts.get(part or "") for part in texts(table, "part")])
+            # A copy of an image that is drawn comes with it: a split gives both the same part.
+            pairs = zip(texts(table, "hash"), texts(table, "part"), strict=True)
+            held = {digest: part for digest, part in pairs if part}
+            table = table.assign(part=[parts.get(held.get(digest) or "") for digest in texts(table, "hash")])
             write_split(table, path)
         return path
 

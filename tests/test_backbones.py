@@ -391,7 +391,7 @@ def test_an_onnx_graph_is_a_frozen_backbone_that_a_run_can_keep(graph, monkeypat
 def test_an_onnx_file_that_embeds_nothing_is_refused(graph, tmp_path):
     with pytest.raises(UsageError, match="onnx:SIZE:WIDTH"):
         bare_backbone("onnx:24")
-    with pytest.raises(DataError, match="onnx; give a file: --weights FILE"):
+    with pytest.raises(DataError, match=r"onnx; give a file: --transfer\.weights FILE"):
         make_backbone("onnx")
     onnx = library("onnx")
     model = onnx.load(graph)

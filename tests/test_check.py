@@ -544,10 +544,10 @@ def test_rows_of_shots_in_two_parts_need_a_decision_and_have_a_price() -> None:
     assert short.needs_decision is False  # three rows, each in one part
     assert long.needs_decision is True
     assert "each so much of a class that under 40 % of it, or fewer than 2 separate images, are left" in long.evidence
-    assert long.price.endswith("--price RUN says by how much (of a classifier).")
+    assert long.price.endswith("--price RUN says by how much.")
     torn = gather(table, set_findings(table, [], [Evidence((11, 12, 13))]))
     assert [finding.kind for finding in torn.decisions] == ["bursts"]
-    assert torn.decisions[0].price.endswith("--price RUN says by how much (of a classifier).")
+    assert torn.decisions[0].price.endswith("--price RUN says by how much.")
 
 
 def test_one_image_of_a_class_in_anothers_row_is_no_reason_to_tear_it() -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tenfold.detect import BACKGROUND, region_table, train_rcnn
+from tenfold.detect import BACKGROUND, region_table, train_rcnn, train_regions
 from tenfold.detect.regions import named_regions
-from tenfold.errors import UsageError
+from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
 from tenfold.models import backbones
 from tenfold.models import frozen as frozen_module
-from tenfold.proposals import Proposed, make_proposer, propose_table
+from tenfold.proposals import Proposed, make_proposer, propose_table, write_proposals
 from tenfold.run import load_run
 from tests.detecting import iou
 from tests.test_detection_models import ToyBackbone
@@ -120,3 +120,41 @@ def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in names)
     with pytest.raises(UsageError, match="out must be a new folder"):
         train_rcnn(table, recipe, tmp_path / "run")
+
+
+def test_both_stages_take_proposals_from_a_file(tmp_path):
+    table, file = squares_table(tmp_path, (6, 3, 1)), tmp_path / "p.parquet"
+    found = propose_table(table, make_proposer("random", count=40))
+    write_proposals(file, found, 40)
+    detect = {"crop": 16, "proposals": 40, "finetune": True, "proposals_from": str(file)}
+    recipe = recipe_of("rcnn", detect=detect, train={"epochs": 1, "batch_size": 16})
+    run = train_rcnn(table, recipe, tmp_path / "run")
+    regions = load_run(tmp_path / "run-regions")
+    expected = region_table(Proposed(found.table.take(range(9)), found.boxes[:9]), recipe.train.seed).samples
+    seen = regions.table.samples
+    assert len(seen) == len(expected)
+    corners = [frame[["x1", "y1", "x2", "y2"]].to_numpy(np.float64) for frame in (seen, expected)]
+    np.testing.assert_allclose(*corners, atol=1e-3)
+    assert run.recipe.detect.proposals_from == str(file)
+    assert regions.recipe.detect.proposals_from == ""
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_an_image_that_cannot_be_read_is_left_out_or_refused(given, tmp_path):
+    table, file = squares_table(tmp_path, (6, 3, 1)), tmp_path / "p.parquet"
+    (tmp_path / "squares" / "3.png").write_bytes(b"no image")
+    write_proposals(file, propose_table(table, make_proposer("random", count=40)), 40)
+    detect = {"crop": 16, "proposals_from": str(file) if given else ""}
+    recipe = recipe_of("rcnn", detect=detect, train={"epochs": 1, "batch_size": 16})
+    with pytest.raises(DataError, match=r"1 images cannot be read: .*3\.png"):
+        train_regions(table, recipe.change(data={"unreadable": "refuse"}), tmp_path / "refused")
+    heard = []
+    run = train_regions(table, recipe, tmp_path / "run", progress=heard.append)
+    assert any(message.text.startswith("left out: ") and "3.png" in message.text for message in heard)
+    assert len(run.table.samples["origin"].unique()) == 8
+
+
+def test_a_whole_detector_is_no_backbone():
+    pytest.importorskip("torchvision")
+    with pytest.raises(UsageError, match=r"torchvision:ssd300_vgg16 is a whole detector, which only --model"):
+        backbones.bare_backbone("torchvision:ssd300_vgg16")

@@ -85,7 +85,7 @@ def make_facts(
     **sections: dict,
 ) -> Facts:
     """Facts of a training that ended well, but for what is given."""
-    recipe = Recipe().change(train=USUAL).change(**sections)
+    recipe = Recipe().change(model={"name": "residual"}, train=USUAL).change(**sections)
     last = last or Measured(EPOCHS, make_outcome(0.99, 0.05, 200, 1), make_outcome(0.92, 0.25, 300, 2))
     return Facts(recipe, CLASSES, np.full(3, 100), last, kept or last, each or last.training, earlier)
 
@@ -339,7 +339,7 @@ def test_a_class_without_a_hit_where_that_is_no_bad_luck():
     found = diagnose(sound_history(), make_facts(last, each=missing(own, 1)))
     assert "class never learned" in alarms(found)
     assert "disc (100 training images)" in found[0].says
-    assert found[0].evidence["validation_accuracy_of_disc"].n == 20
+    assert found[0].evidence["validation_accuracy: disc"].n == 20
     few = Outcome(*(part[:3] for part in (seen.loss, seen.truth, missing(seen, 1).predicted)), units_of(None, 3))
     last = Measured(EPOCHS, make_outcome(0.98, 0.05), few)  # one image of it, wrong: that may be chance
     assert "class never learned" not in kinds(diagnose(sound_history(), make_facts(last, each=own)))

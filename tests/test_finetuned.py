@@ -11,6 +11,7 @@ from tenfold.models import frozen as frozen_module
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.heads import LinearHead, choose_strength, fit_head
 from tenfold.recipe import Recipe
+from tenfold.train import train_model
 from tests.frozen import TinyBackbone
 from tests.test_frozen_classifier import ORIGIN, batch_of
 from tests.test_seams import train_killed_and_resumed
@@ -115,3 +116,15 @@ def test_a_training_of_it_is_resumed_to_the_same_bits(layers, tmp_path, monkeypa
     assert run.recipe.train.keep == "last"
     assert torch.equal(run.model.backbone.norm.running_mean, TinyBackbone().norm.running_mean)
     assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))
+
+
+def test_a_time_limit_makes_it_no_longer(tmp_path):
+    recipe = Recipe().change(
+        model={"name": "finetuned", "layers": 1, "width": 4},
+        transfer={"backbone": "tiny"},
+        train={"precision": "float32", "threads": 1, "batch_size": 64, "minutes": 5.0},
+    )
+    heard = []
+    run = train_model(shapes_table(tmp_path / "data", 10), recipe, tmp_path / "run", progress=heard.append)
+    assert len(run.history) == FineTunedNetwork.usual.epochs[1]
+    assert "40 epochs, which take less than 5 minutes" in [message.text for message in heard]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -217,6 +219,23 @@ def test_the_same_answers_are_no_further_look_and_leave_no_line(tmp_path: Path) 
     assert [count_looks(path, hashes[:1]), count_looks(path, ["f" * 32]), count_looks(path, [])] == [3, 1, 0]
 
 
+def test_a_look_is_a_further_one_where_any_of_it_is_new(tmp_path: Path) -> None:
+    run, hashes = tmp_path / "here" / "run", ["e" * 32]
+    run.mkdir(parents=True)
+    (run / "model.json").touch()
+
+    def look(*shown: str, at: Path = run) -> int:
+        return record_look(ledger_path(at), at, hashes, *shown)
+
+    assert [look("a", "b"), look("a"), look("a", "b"), look("b")] == [1, 1, 1, 1]
+    moved = shutil.copytree(run, tmp_path / "there" / "run")
+    assert [look("a", at=moved), look("a", "b", at=moved)] == [1, 1]
+    assert [look("a", "c"), look("c"), look("a", "b", "c"), look("d", "b", "c"), look("d")] == [2, 2, 2, 3, 3]
+    assert len(ledger_path(run).read_bytes().splitlines()) == 3
+    assert count_looks(ledger_path(run), hashes) == 3
+    assert [look("a", "b", at=moved), look("d", "c", at=moved)] == [1, 2]  # those at home are not known there
+
+
 def test_a_run_that_is_moved_or_copied_brings_its_looks(tmp_path: Path) -> None:
     hashes = [f"{number * 2**70:032x}" for number in range(1, 9)]
     runs = [tmp_path / "project" / name for name in "abc"]
@@ -342,6 +361,17 @@ def test_neither_a_copy_nor_new_names_reset_the_count_nor_add_to_it(run: Run, ta
     assert evaluate_run(elsewhere, "test").look == 1
     assert evaluate_run(other_model(load_run(copy), "b"), "test").look == 2
     assert evaluate_run(elsewhere, "test").look == 2  # no further look, but it counts that one
+
+
+def test_what_a_look_is_known_by_is_what_ledgers_hold_already(run: Run) -> None:
+    found = evaluate_run(run, "test")
+    figures = {name: round(figure.value, 12) for name, figure in found.figures.items()}
+    told = run.predictions("test").drop(columns=["part", "sample", "source", "row"])
+    told = told.sort_values(["hash", "instance", "label"]).to_json(orient="split", double_precision=15)
+    content = json.dumps([figures, found.details["confusion"]]) + told
+    line = json.loads(ledger_path(run.path).read_text())
+    assert line["answers"] == hashlib.sha256(content.encode()).hexdigest()[:16]
+    assert line["besides"] == []
 
 
 def test_an_image_more_or_less_or_another_label_is_a_look_and_resets_nothing(run: Run) -> None:

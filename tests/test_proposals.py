@@ -35,7 +35,6 @@ from tenfold.proposals import (
 )
 from tenfold.proposals.colors import SPACES, color_planes
 from tenfold.proposals.features import BELL, SLOPE
-from tenfold.proposals.files import read_proposals, write_proposals
 from tenfold.proposals.segmentation import gaussian_taps, segment, sort_edges
 
 f32 = np.float32
@@ -629,26 +628,6 @@ def test_proposers_that_are_not_there():
         make_proposer(count=0)
 
 
-def test_a_file_of_proposals_comes_back(tmp_path):
-    proposed = propose_table(read_table(write_voc(tmp_path / "cells")), make_proposer(version="single"))
-    path = tmp_path / "proposals.parquet"
-    write_proposals(path, proposed, 40)
-    frame = pd.read_parquet(path)
-    assert list(frame.columns) == ["hash", "rank", "x1", "y1", "x2", "y2"]
-    frame.sample(frac=1, random_state=0).to_parquet(path)  # in any order
-    for ours, theirs in zip(proposed.boxes, read_proposals(path, proposed.table), strict=True):
-        np.testing.assert_array_equal(ours[:40], theirs)
-    frame[frame["hash"] != proposed.table.samples["hash"].iloc[1]].to_parquet(path)
-    with pytest.raises(DataError, match=r"has no proposals for 1 of 3 images, the first with hash [0-9a-f]{32}; make"):
-        read_proposals(path, proposed.table)
-    frame.assign(x2=frame["x1"]).to_parquet(path)
-    with pytest.raises(DataError, match=r"holds \d+ rows that are no box \(finite, x1 < x2, y1 < y2\); the first"):
-        read_proposals(path, proposed.table)
-    path.write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"cannot be read as proposals with hash, rank, x1, y1, x2, y2"):
-        read_proposals(path, proposed.table)
-
-
 # The command
 
 
@@ -681,7 +660,7 @@ def test_command_on_images_without_boxes(tmp_path, capsys):
         Image.fromarray(noise(30, 40)).save(tmp_path / "plain" / name / "1.png")
     plain = str(tmp_path / "plain")
     assert main(["proposals", plain]) == 2
-    assert capsys.readouterr().err.startswith(f"error: {plain} has no boxes to measure proposals by; give --out to")
+    assert capsys.readouterr().err.startswith(f"error: {plain} has no boxes to measure proposals by; give --save or")
     assert main(["proposals", plain, "--version", "single", "--out", str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proposals.json", "proposals.parquet"]
     assert main(["proposals", plain, "--out", str(tmp_path / "plain")]) == 2

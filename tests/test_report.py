@@ -281,7 +281,7 @@ def test_the_split_adds_up(page):
 
 
 def test_drawings_follow_the_page(flowers):
-    html = (flowers.path / "report.html").read_text("utf-8")
+    html = write_report(flowers).read_text("utf-8")
     drawings = re.findall(r"<svg.*?</svg>", html, re.S)
     assert len(drawings) == 7
     assert html.count("<style") == 1

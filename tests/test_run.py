@@ -12,7 +12,7 @@ import pytest
 
 from tenfold.errors import DataError
 from tenfold.estimate import Estimate
-from tenfold.evaluate.evaluation import _others
+from tenfold.evaluate.evaluation import _stored
 from tenfold.images.table import Table, make_samples, write_table
 from tenfold.recipe import Recipe, write_recipe
 from tenfold.run import FORMAT, Run, build_model, load_run, read_card, write_json, write_weights
@@ -132,7 +132,7 @@ def test_damaged_predictions_are_named_wherever_they_are_read(run: Run, content:
     with pytest.raises(DataError, match=damaged):
         run.predictions("test")
     with pytest.raises(DataError, match=damaged):
-        _others(run, "test")
+        _stored(run)
     assert path.read_bytes() == content
 
 

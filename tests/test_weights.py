@@ -408,7 +408,7 @@ def test_a_file_that_nobody_gives_out_must_be_brought(homes, monkeypatch):
     file.write_bytes(CONTENT)
     assert keep_weights("toy", file).path == find_weights("toy") == places.kept_path(toy())
     file.write_bytes(b"another")
-    with pytest.raises(DataError, match=r"elsewhere.bin has sha256 .*, so it is not .* --weights FILE"):
+    with pytest.raises(DataError, match=r"elsewhere.bin has sha256 .*, so it is not .* --transfer.weights FILE"):
         keep_weights("toy", file)
     with pytest.raises(DataError, match="cannot be read: No such file"):
         keep_weights("toy", homes / "none.pth")

@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, machine, command; and how many of its processor's threads work."""
+"""Where and with what a run was made: versions, machine, command; and which device computes, with how many threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tenfold.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("tenfold", "torch", "numpy", "pandas", "pillow", "simplejpeg", "pyarrow", "safetensors")
 
@@ -37,6 +42,30 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; auto is the first GPU, else Apple's mps, else the CPU."""
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"The device must be auto, cpu, cuda, cuda:1 or mps and present, not {name!r}.") from error
+    return device
+
+
+def exact_on(device: torch.device) -> AbstractContextManager[object]:
+    """Within it a GPU's convolutions are those of float32, not of TF32 with its 10 bits: as on the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return nullcontext()
+    manager: AbstractContextManager[object] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return manager
 
 
 @contextmanager

@@ -8,7 +8,8 @@ it where it is copied or moved; tenfold.evaluate.ledger writes both. What counts
   adding or removing images reset nothing.
 - What was shown, not evaluations. The same answers to the same images with the same labels say nothing new, so a model
   that is evaluated again, at another level, from a copy or from new files of the same name, is no further look. Another
-  threshold, top_k or positive class is where it shows other figures, and so is one image more.
+  threshold, top_k or positive class is where it shows other figures, and so is one image more, or figures of
+  unknown images or of pairs that had not been asked for. Asking for less of what was shown is none.
 - Numbers that a run brings along. Its own last line says how many looks there had been where it was; in another folder
   the count goes on from there.
 - What is not known cannot count: looks outside of Tenfold, looks in a folder after a run was taken out of it, images
@@ -42,7 +43,9 @@ class Looks(NamedTuple):
     """The looks that are known of at some images."""
 
     answers: frozenset[str]
-    """What each is known by: the hash of what it showed."""
+    """What each is known by: the hash of what it showed that was new."""
+    besides: frozenset[str]
+    """The hashes of what else they showed."""
     number: int
     """How many there were; more than `answers` where a run came from a folder that had seen more of them."""
 
@@ -78,16 +81,18 @@ def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
     """
     wanted = {text[:DIGITS] for text in hashes}
     answers: set[str] = set()
+    besides: set[str] = set()
     highest = 0
     for path in ledgers:
         try:
             for text, line in _lines(path):
                 if not wanted.isdisjoint(line["hashes"]):
                     answers.add(line.get("answers") or text)
+                    besides.update(line.get("besides", ()))
                     highest = max(highest, line.get("look", 0))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"The ledger of looks {path} is damaged: {error}.") from error
-    return Looks(frozenset(answers), max(len(answers), highest))
+    return Looks(frozenset(answers), frozenset(besides), max(len(answers), highest))
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

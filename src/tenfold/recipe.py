@@ -89,7 +89,7 @@ class ModelSettings:
     a head on a pretrained network's features, "finetuned" trains the pretrained network too. auto: `tenfold train`
     climbs, heads on the frozen network first, then fine-tuning, and keeps the better one (for small grey images, such
     as handwritten digits, it takes "residual"); whatever trains one model only, as `train_model` does, takes
-    "residual". Images with boxes want a detector, "faster-rcnn" (auto), "fast-rcnn" or "rcnn"."""
+    "residual". Images with boxes want a detector, "faster-rcnn" (auto), "fast-rcnn", "rcnn" or "torchvision"."""
     width: int = 32
     """Hidden units: channels of the first stage; each halving of the maps doubles them, up to 8 times."""
     layers: int = 0
@@ -113,7 +113,8 @@ class ModelSettings:
 class TransferSettings:
     backbone: str = "efficientnet-lite0"
     """The pretrained network of the models "frozen" and "finetuned": a name in tenfold.models.backbones.BACKBONES,
-    torchvision:NAME or timm:NAME."""
+    torchvision:NAME or timm:NAME; of "torchvision" one of its detectors. Several, with commas, or auto: the ladder
+    chooses; auto are those whose weights are here, free for every use, not of faces, at most ten times the work."""
     weights: str = ""
     """A file with its weights; empty: those that are published, which must be on this machine: tenfold weights."""
     init: str = ""
@@ -155,6 +156,9 @@ class DetectSettings:
     proposals: int = 0
     """Regions of an image that are looked at; 0: 300 of Faster R-CNN's own, 2,000 of those that Fast R-CNN and R-CNN
     are given."""
+    proposals_from: str = ""
+    """A file of proposals for Fast R-CNN and R-CNN, as `tenfold proposals --save` or another program writes it; empty:
+    Selective Search finds them."""
     regions: int = 128
     """Regions of an image that the loss is of, at most a quarter of them objects."""
     units: int = 256
@@ -180,7 +184,8 @@ class TrainSettings:
     epochs: int = 0
     """Passes over the training part; 0: chosen from its size."""
     minutes: float = 0.0
-    """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts."""
+    """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts. A
+    pretrained network is trained for no more epochs than without it."""
     batch_size: int = 0
     """Images a step; 0: chosen from the number of training images, at most 64."""
     lr: float = 0.0

@@ -23,9 +23,7 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,15 +34,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from tenfold.environment import choose_device
 from tenfold.errors import DataError, unknown
 from tenfold.estimate import from_json
 from tenfold.files import write_file
-from tenfold.images.content import read_bytes
-from tenfold.images.decode import decode_image
 from tenfold.images.preprocess import Preprocessing
 from tenfold.metrics.unknown import HeldOut
 from tenfold.models import find_model
 from tenfold.models.contract import Model, Prediction
+from tenfold.models.predictor import Canvas, Predictor, predict_files
+from tenfold.models.weights.places import file_hash
 from tenfold.recipe import Recipe, read_recipe
 from tenfold.tasks import TASKS, Task
 
@@ -52,9 +51,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tenfold.images.table import Table
+    from tenfold.proposals import ProposalFile
 
 FORMAT = 1
-_BATCH = 64
 _CARD = {
     "task": str,
     "architecture": str,
@@ -69,17 +68,17 @@ _FOUND = {"kind", "alarm", "says", "evidence", "next"}
 """What each entry of diagnosis.json holds."""
 
 
-_Canvas = tuple[NDArray[np.uint8], NDArray[np.float32]]  # pixels and the map to them, as `Preprocessing.prepare` gives
-_Seen = tuple[_Canvas, tuple[int, int]]  # and the image's own height and width
-
-
 class Run:
     """A run's folder, each file read when first needed. `load_run` opens one."""
 
-    def __init__(self, path: Path, table: Table | None = None) -> None:
+    def __init__(
+        self, path: Path, table: Table | None = None, device: str = "cpu", proposals: str | Path | None = None
+    ) -> None:
         """`table` saves reading it again; images in memory are only known through it."""
         self.path = path
         self._table = table
+        self._device = device
+        self._proposals = proposals
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -150,8 +149,13 @@ class Run:
         return calibration
 
     @cached_property
+    def device(self) -> torch.device:
+        """Where the model predicts."""
+        return choose_device(self._device)
+
+    @cached_property
     def model(self) -> Model:
-        """The trained model, in evaluation mode, on the CPU."""
+        """The trained model, in evaluation mode, on the run's device."""
         try:
             tensors = load_file(self.path / "model.safetensors")
         except (OSError, SafetensorError) as error:
@@ -162,7 +166,7 @@ class Run:
         except (KeyError, TypeError, RuntimeError) as error:
             raise _damaged(self.path / "model.safetensors", error) from error
         model.temperature = float(self.calibration.get("temperature", 1.0))
-        return model.eval().to(memory_format=torch.channels_last)
+        return model.eval().to(self.device).to(memory_format=torch.channels_last)
 
     @cached_property
     def table(self) -> Table:
@@ -235,58 +239,54 @@ class Run:
 
         A classification gives "probability" [K], calibrated, and "logits" [K] in the order of `classes`; a detection
         "boxes" float32 [D, 4], xyxy in pixels of the image, cut to it, "score" [D] and "label" [D], the surest first.
+
+        Raises UsageError where proposals come from a file that does not know these very arrays, by their hash.
         """
-        return [
-            result
-            for start in range(0, len(images), _BATCH)
-            for result in self._answer([self._prepare(image, "the image") for image in images[start : start + _BATCH]])
-        ]
+        return self.predictor.arrays(images)
 
     def predict_files(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Prediction | DataError]]:
-        """Predict image files, in order; for one that cannot be read its error comes instead."""
-        waiting = iter(paths)
-        with ThreadPoolExecutor(2, thread_name_prefix="tenfold-decode") as pool:
-            while group := list(islice(waiting, _BATCH)):
-                prepared = list(pool.map(self._try_file, group))
-                results = iter(self._answer([item for item in prepared if not isinstance(item, DataError)]))
-                for path, item in zip(group, prepared, strict=True):
-                    yield path, item if isinstance(item, DataError) else next(results)
+        """Predict image files, in order; for one that cannot be read, or lacks proposals, its error comes instead."""
+        return predict_files(paths, lambda: self.predictor)
 
-    def predict_canvases(self, images: Iterable[_Canvas]) -> Iterator[Prediction]:
-        """Predict what `preprocessing.prepare` gave: (pixels, affine) each; boxes may reach into what pads an image."""
-        waiting = iter(images)
-        while group := list(islice(waiting, _BATCH)):
-            yield from self._predict(group)
+    def predict_canvases(
+        self, images: Iterable[Canvas], boxes: Iterable[NDArray[np.float32]] | None = None
+    ) -> Iterator[Prediction]:
+        """Predict what `preprocessing.prepare` gave: (pixels, affine) each; boxes may reach into what pads an image.
 
-    def _answer(self, group: Sequence[_Seen]) -> list[Prediction]:
-        found, cut = (self._predict([canvas for canvas, _ in group]), self.task.cut) if group else ([], None)
-        return [cut(one, size) for one, (_, size) in zip(found, group, strict=True)] if cut else found
+        `boxes`, float32 [P, 4] in original pixels for each image, are needed where the run takes its proposals from a
+        file: those of `proposals`. Raises UsageError where they are not there, or the model must not be told any.
+        """
+        return self.predictor.canvases(images, boxes)
 
-    def _predict(self, group: Sequence[_Canvas]) -> list[Prediction]:
-        pixels = self.preprocessing.center(np.stack([pixels for pixels, _ in group]))
-        affine = self.preprocessing.center_affine(np.stack([affine for _, affine in group]))
-        images = self.preprocessing.normalize(torch.from_numpy(np.ascontiguousarray(pixels)))
-        return self.model.predict(images, torch.from_numpy(np.ascontiguousarray(affine)))
+    @cached_property
+    def proposals(self) -> ProposalFile | None:
+        """The file that a detector's proposals are looked up in; None: it needs none, or finds them itself."""
+        trained = self.card["settings"].get("proposals_from", "")
+        if not trained and self._proposals is None:
+            return None
+        from tenfold.proposals import choose_proposals
 
-    def _prepare(self, content: bytes | NDArray[np.uint8], name: str) -> _Seen:
-        image = decode_image(
-            content,
-            channels=self.preprocessing.channels,
-            background=self.preprocessing.background,
-            allow_truncated=self.recipe.data.allow_truncated,
-            name=name,
-        )
-        return self.preprocessing.prepare(image), (image.shape[0], image.shape[1])
+        return choose_proposals(self._proposals, trained, self.path)
 
-    def _try_file(self, path: Path) -> _Seen | DataError:
-        try:
-            return self._prepare(read_bytes(path), str(path))
-        except DataError as error:
-            return error
+    @property
+    def proposals_note(self) -> str:
+        """A sentence where the file that it was trained on, and that `proposals` are of, has changed; else empty."""
+        known, file = self.card["settings"].get("proposals_sha256", ""), self.proposals
+        if file is None or self._proposals is not None or not known or file_hash(file.path) == known:
+            return ""
+        return f"{file.path} has changed since {self.path} was trained: its boxes are others now."
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """What puts images before the model."""
+        find, truncated = self.proposals.of_image if self.proposals else None, self.recipe.data.allow_truncated
+        return Predictor(self.model, self.preprocessing, self.device, self.task.cut, truncated, find)
 
 
-def load_run(path: str | Path) -> Run:
+def load_run(path: str | Path, device: str = "cpu", proposals: str | Path | None = None) -> Run:
     """Open a run's folder. Raises DataError where it is none or its training has not ended.
+
+    `device`: auto (the first GPU there is), cpu, cuda, cuda:1, mps. `proposals`: a file of them, for other images.
 
     >>> import numpy, tenfold
     >>> run = tenfold.load_run("runs/digits")  # as the example of train_model left it
@@ -297,7 +297,7 @@ def load_run(path: str | Path) -> Run:
     folder = Path(path)
     if not (folder / "model.json").is_file():
         raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
-    run = Run(folder)
+    run = Run(folder, device=device, proposals=proposals)
     if not (folder / "model.safetensors").is_file():
         if (folder / "history.csv").is_file() and not (folder / "checkpoint").exists():
             again = shlex.join(["tenfold", "train", str(folder / "recipe.toml")])

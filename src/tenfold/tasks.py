@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tenfold.estimate import Estimate
     from tenfold.images.table import Table
+    from tenfold.metrics.detection import Part
     from tenfold.metrics.detection_matching import Detections, Objects
 
 
@@ -32,14 +33,18 @@ class Findings:
 
 
 class Scores(NamedTuple):
-    """How each of N images came out."""
+    """How each of N images came out; where they have boxes, each of N pairs of an image and a class that is in it."""
 
     loss: NDArray[np.float64]
-    """[N], without label smoothing or class weights."""
+    """[N], without label smoothing or class weights; of a pair the share of the objects that was missed."""
     truth: NDArray[np.int64]
     """[N], places in the classes."""
     predicted: NDArray[np.int64]
-    """[N], places in the classes."""
+    """[N], places in the classes; of a pair its own, or -1 where none of its objects was found."""
+    image: NDArray[np.int64]
+    """[N], places among the images."""
+    part: Part | None = None
+    """Which detection found which object, where they have boxes."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,8 @@ class Task:
     cut: Callable[[dict[str, NDArray[np.generic]], tuple[int, int]], dict[str, NDArray[np.generic]]] | None = None
     """One image's prediction and its height and width -> the prediction without what lies outside; None: nothing does.
     """
-    scores: Callable[[list[dict[str, NDArray[np.generic]]], dict[str, NDArray[np.generic]]], Scores] | None = None
-    """Predictions of N images and their targets -> how each came out, by which training is diagnosed; None: it is not.
-    """
+    scores: Callable[[list[dict[str, NDArray[np.generic]]], Table], Scores] | None = None
+    """Predictions of images and their Table -> how each came out, by which training is diagnosed; None: it is not."""
 
 
 def class_targets(table: Table) -> dict[str, NDArray[np.generic]]:
@@ -110,12 +114,12 @@ def class_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, .
     ]
 
 
-def class_scores(predictions: list[dict[str, NDArray[np.generic]]], targets: dict[str, NDArray[np.generic]]) -> Scores:
+def class_scores(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> Scores:
     """The logarithm of the probability that the right class was given, its sign turned, and both classes."""
     probability = np.stack([prediction["probability"] for prediction in predictions]).astype(np.float64)
-    truth = targets["label"].argmax(1)
-    chosen = probability[np.arange(len(truth)), truth]
-    return Scores(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)), truth, probability.argmax(1))
+    truth, images = table.labels(), np.arange(len(table))
+    chosen = probability[images, truth]
+    return Scores(-np.log(np.maximum(chosen, np.finfo(np.float64).tiny)), truth, probability.argmax(1), images)
 
 
 def class_calibration(
@@ -211,26 +215,45 @@ def box_calibration(predictions: list[dict[str, NDArray[np.generic]]], table: Ta
     then are: the one from which on F1 is highest, and steps for `tenfold.metrics.detection_scores.choose_score`.
     """
     from tenfold.estimate import units_of
-    from tenfold.metrics.detection import match_part
-    from tenfold.metrics.detection_matching import Detections
     from tenfold.metrics.detection_scores import best_f1, detection_units, fit_score_temperature, score_steps, tempered
 
-    objects, _ = table_objects(table)
+    part = _matched(predictions, table)
+    rows, right = part.judged()
+    if not len(rows):
+        return {}
+    found = part.detections
+    own = detection_units(found.image[rows], units_of(table.samples["group"].to_numpy(object), len(table)))
+    temperature = fit_score_temperature(found.score[rows], right, own)
+    scaled = tempered(found.score[rows], temperature)
+    best = best_f1(scaled, right, int((~part.objects.ignore).sum()))
+    steps = [list(step) for step in score_steps(scaled, right, own)]
+    return {"temperature": temperature, "score_steps": steps} | ({"score": best.score} if best else {})
+
+
+def box_scores(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> Scores:
+    """Pairs of an image and a class of which it holds an object that counts, found by detections of any score."""
+    from tenfold.metrics.detection import missed_boxes
+
+    part = _matched(predictions, table)
+    wanted, missed = ~part.objects.ignore, missed_boxes(part, 0.0)
+    pairs = part.objects.image * len(part.classes) + part.objects.label
+    pairs, own = np.unique(pairs[wanted], return_inverse=True)
+    loss = np.bincount(own, missed[wanted]) / np.bincount(own)
+    image, truth = np.divmod(pairs, len(part.classes))
+    return Scores(loss, truth, np.where(loss < 1, truth, -1), image, part)
+
+
+def _matched(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> Part:
+    """What a model's predictions of all images of a table found in them."""
+    from tenfold.metrics.detection import match_part
+    from tenfold.metrics.detection_matching import Detections
+
     counts = [len(prediction["score"]) for prediction in predictions]
     parts = ([prediction[name] for prediction in predictions] for name in ("boxes", "label", "score"))
     box, label, score = (np.concatenate(part) for part in parts)
     image = np.repeat(np.arange(len(counts)), counts)
     found = Detections(image, box.astype(np.float64), label.astype(np.int64), score.astype(np.float64))
-    part = match_part(objects, found, table.classes, len(table))
-    rows, right = part.judged()
-    if not len(rows):
-        return {}
-    own = detection_units(image[rows], units_of(table.samples["group"].to_numpy(object), len(table)))
-    temperature = fit_score_temperature(found.score[rows], right, own)
-    scaled = tempered(found.score[rows], temperature)
-    best = best_f1(scaled, right, int((~objects.ignore).sum()))
-    steps = [list(step) for step in score_steps(scaled, right, own)]
-    return {"temperature": temperature, "score_steps": steps} | ({"score": best.score} if best else {})
+    return match_part(table_objects(table)[0], found, table.classes, len(table))
 
 
 BOX_OPTIONS = ("level", "score")
@@ -311,6 +334,7 @@ TASKS: dict[str, Task] = {
         settle=box_calibration,
         settled=("score",),
         cut=cut_boxes,
+        scores=box_scores,
         blocks=("detection_classes", "detection_curves", "detection_errors", "detection_images"),
     ),
 }

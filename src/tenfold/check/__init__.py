@@ -18,6 +18,7 @@ box_findings.py  boxes of no area, outside the image, drawn twice or before EXIF
 leaks.py       copies and groups in two parts, two labels, two data sets
 labels.py      labels that are likely wrong, by confident learning
 price.py       what a leak was worth to a run
+price_boxes.py  the same of a detector
 repair.py      the listing without what is doubtful
 """
 

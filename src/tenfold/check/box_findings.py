@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.boxes import box_iou, sound_boxes
-from tenfold.check.findings import Evidence, Finding, are, count, share, singles
+from tenfold.check.findings import Evidence, Finding, Marked, are, count, marked_boxes, share, singles
 from tenfold.check.sets import Surveyed
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ Mask = NDArray[np.bool_]
 class _Boxes(NamedTuple):
     """The boxes of a table, and what is known of the images they are in."""
 
+    table: Table
     owners: NDArray[np.int64]
     """[B], places in the table."""
     corners: Corners
@@ -48,16 +49,10 @@ class _Boxes(NamedTuple):
     """[N], of the upright image; infinite where it cannot be read."""
     width: NDArray[np.float64]
 
-    def name(self, place: int) -> str:
-        """A box by its label and corners."""
-        return f"{self.labels[place]} {','.join(f'{value:g}' for value in self.corners[place].tolist())}"
-
     def sets(self, places: Iterable[int]) -> tuple[Evidence, ...]:
         """Evidence of boxes, an entry for each image."""
-        named: dict[int, list[str]] = {}
-        for place in places:
-            named.setdefault(int(self.owners[place]), []).append(self.name(place))
-        return singles(named, (_listed(words) for words in named.values()))
+        marked = marked_boxes(self.table, places)
+        return tuple(Evidence((row,), _listed(boxes), boxes=tuple(boxes)) for row, boxes in marked.items())
 
 
 def box_findings(data: Surveyed, copies: Sequence[Evidence]) -> list[Finding | None]:
@@ -67,10 +62,10 @@ def box_findings(data: Surveyed, copies: Sequence[Evidence]) -> list[Finding | N
         return []
     sizes = (np.where(data.survey.readable, facts[name], np.inf).astype(np.float64) for name in ("height", "width"))
     corners = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
-    boxes = _Boxes(table.boxes["sample"].to_numpy(np.int64), corners, table.boxes["label"].tolist(), *sizes)
-    turned = turned_images(boxes, table, facts["orientation"])
+    boxes = _Boxes(table, table.boxes["sample"].to_numpy(np.int64), corners, table.boxes["label"].tolist(), *sizes)
+    turned = turned_images(boxes, facts["orientation"])
     free = ~turned[boxes.owners]
-    found: list[Finding | None] = [_turned(boxes, np.flatnonzero(turned), table, facts["orientation"])]
+    found: list[Finding | None] = [_turned(boxes, np.flatnonzero(turned), facts["orientation"])]
     for kind, mask in (
         ("box_corners", swapped(corners)),
         ("box_empty", thin(corners)),
@@ -113,7 +108,7 @@ def doubles(owners: NDArray[np.int64], corners: Corners, labels: Sequence[str]) 
     return found
 
 
-def turned_images(boxes: _Boxes, table: Table, orientation: NDArray[np.int8]) -> Mask:
+def turned_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
     """Which images have boxes that fit the image as it is stored, but not as EXIF turns it: bool [N].
 
     The size that the annotations state tells, and where they state none, boxes that reach outside the upright image
@@ -123,6 +118,7 @@ def turned_images(boxes: _Boxes, table: Table, orientation: NDArray[np.int8]) ->
         excess(boxes.corners, height[boxes.owners], width[boxes.owners]) > MARGIN
         for height, width in ((boxes.height, boxes.width), (boxes.width, boxes.height))
     )
+    table = boxes.table
     outside, fits = np.zeros(len(table), bool), np.ones(len(table), bool)
     np.logical_or.at(outside, boxes.owners, upright)
     np.logical_and.at(fits, boxes.owners, ~stored)
@@ -183,22 +179,27 @@ def _of_boxes(kind: str, boxes: _Boxes, places: Sequence[int] | NDArray[np.int64
     )
 
 
-def _turned(boxes: _Boxes, rows: NDArray[np.int64], table: Table, orientation: NDArray[np.int8]) -> Finding | None:
+def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8]) -> Finding | None:
     if not len(rows):
         return None
-    words = [
-        f"EXIF orientation {orientation[row]}: upright {boxes.width[row]:g} x {boxes.height[row]:g} pixels"
+    marked = marked_boxes(boxes.table, np.flatnonzero(np.isin(boxes.owners, rows)))
+    sets = [
+        Evidence(
+            (row,),
+            f"EXIF orientation {orientation[row]}: upright {boxes.width[row]:g} x {boxes.height[row]:g} pixels",
+            boxes=tuple(marked[row]),
+        )
         for row in rows.tolist()
     ]
     return Finding(
         kind="box_rotated",
         needs_decision=True,
         images=len(rows),
-        evidence=f"The boxes of {count(len(rows), 'image')} of {len(table):,} fit the image as it is stored, not as "
-        "EXIF turns it.",
+        evidence=f"The boxes of {count(len(rows), 'image')} of {len(boxes.table):,} fit the image as it is stored, not "
+        "as EXIF turns it.",
         price="The boxes lie beside the things: training learns wrong places, and what is found right counts as wrong.",
         remedy="Remove the EXIF orientation from these files, which then fit their boxes, or draw the boxes anew.",
-        sets=singles(rows, words),
+        sets=tuple(sets),
     )
 
 
@@ -236,6 +237,7 @@ def _without(boxes: _Boxes, rows: NDArray[np.int64]) -> Finding | None:
     )
 
 
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
-    return "; ".join(words[:_LISTED]) + more
+def _listed(boxes: Sequence[Marked]) -> str:
+    """ "RBC 503,336,504,337; RBC 180,328,181,329 and 1 more"."""
+    more = f" and {len(boxes) - _LISTED} more" if len(boxes) > _LISTED else ""
+    return "; ".join(map(str, boxes[:_LISTED])) + more

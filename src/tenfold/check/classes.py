@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.check.findings import Evidence, Finding, count, share
+from tenfold.check.findings import ABREAST, Evidence, Finding, count, marked_boxes, share
 from tenfold.split.advice import FEWEST
 from tenfold.split.ties import strata
 
@@ -39,7 +39,7 @@ def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | No
     """Findings on the classes; `blocks` int64 [N] numbers what a split keeps together, from 0; -1 cannot be read."""
     classes = table.classes
     rows, held = strata(table)
-    small = _small(classes, rows, held, blocks)
+    small = _small(table, rows, held, blocks)
     if table.boxes is not None:
         return [None if classes else _no_boxes(len(table)), small, _names(table)]
     labels = table.labels()
@@ -79,9 +79,10 @@ def least_recall(images: int) -> float:
 
 
 def _small(
-    classes: Sequence[str], rows: NDArray[np.int64], labels: NDArray[np.int64], blocks: NDArray[np.int64]
+    table: Table, rows: NDArray[np.int64], labels: NDArray[np.int64], blocks: NDArray[np.int64]
 ) -> Finding | None:
     """From pairs of an image and a class that it holds, `rows` and `labels` int64 [M]."""
+    classes = table.classes
     members = [rows[labels == place] for place in range(len(classes))]
     separate = [len(np.unique(blocks[own[blocks[own] >= 0]])) for own in members]
     small = [place for place, number in enumerate(separate) if number < BELIEVED]
@@ -95,7 +96,9 @@ def _small(
         evidence=f"Of {count(len(small), 'class')} there are fewer than {BELIEVED} separate images: {_listed(words)}.",
         price=_price_of_few(classes, separate, small),
         remedy="Add images of it, join it with another class, or leave it out.",
-        sets=tuple(Evidence(tuple(members[place].tolist()), classes[place]) for place in small),
+        sets=tuple(
+            _holding(table, tuple(members[place].tolist()), [classes[place]], classes[place]) for place in small
+        ),
     )
 
 
@@ -153,8 +156,20 @@ def _names(table: Table) -> Finding | None:
         price="If they are one class, the model is made to tell apart what is the same, and every such image may count "
         "as a mistake.",
         remedy="Rename one to the other if they are the same; keep them if they are not.",
-        sets=tuple(Evidence(rows, text) for rows, text in zip(firsts, words, strict=True)),
+        sets=tuple(_holding(table, rows, names, text) for rows, names, text in zip(firsts, pairs, words, strict=True)),
     )
+
+
+def _holding(table: Table, rows: tuple[int, ...], names: Sequence[str], words: str) -> Evidence:
+    """Evidence of images that are, or hold, something of these classes; what they hold of them is in question.
+
+    A class may be in thousands of images of one video, so boxes are named of the first ABREAST alone.
+    """
+    if table.boxes is None:
+        return Evidence(rows, words)
+    own = (table.boxes["sample"].isin(rows[:ABREAST]) & table.boxes["label"].isin(names)).to_numpy(bool)
+    marked = marked_boxes(table, np.flatnonzero(own))
+    return Evidence(rows, words, boxes=tuple(box for boxes in marked.values() for box in boxes))
 
 
 def plain_name(name: str) -> str:

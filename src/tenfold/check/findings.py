@@ -56,6 +56,9 @@ KEPT = ("two_labels", "leak", "copies", "bursts")
 
 UNTOLD = Together(0, 0, 0)
 
+ABREAST = 6
+"""Images of one set that are shown, and whose boxes in question are named."""
+
 
 class Sample(NamedTuple):
     """An image that a finding names."""
@@ -70,6 +73,22 @@ class Sample(NamedTuple):
     """Its file, absolute, and after a # its row where the file holds several."""
 
 
+class Marked(NamedTuple):
+    """A box in question, as its file has it."""
+
+    row: int
+    """Place of its image in the table that was checked."""
+    label: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    def __str__(self) -> str:
+        """ "RBC 503,336,504,337"."""
+        return f"{self.label} {self.x1:g},{self.y1:g},{self.x2:g},{self.y2:g}"
+
+
 class Evidence(NamedTuple):
     """Images that belong together: one doubtful image, or all copies of one."""
 
@@ -79,6 +98,8 @@ class Evidence(NamedTuple):
     """What is amiss with these."""
     others: tuple[int, ...] = ()
     """Places in the table that it was checked against."""
+    boxes: tuple[Marked, ...] = ()
+    """The boxes that it is about, of the first ABREAST of these images; none where it is about whole images."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +188,8 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values. Each set has the paths of its images beside their rows; `samples` and `others` say more of them.
+        Its `boxes` are those in question, xyxy in pixels of the upright image, each with its row and label; of a set of
+        many images those of the first 6 alone.
 
         `together` counts what tenfold split keeps together: images, the sets that these are in, and images alone.
         """
@@ -188,6 +211,7 @@ class Findings:
                 "words": item.words,
                 "others": item.others,
                 "other_paths": [self.others[row].path for row in item.others],
+                "boxes": [box._asdict() for box in item.boxes],
             }
             for item in finding.sets
         ]
@@ -243,6 +267,16 @@ def singles(rows: Iterable[int], words: Iterable[str]) -> tuple[Evidence, ...]:
     return tuple(Evidence((int(row),), text) for row, text in zip(rows, words, strict=True))
 
 
+def marked_boxes(table: Table, places: Iterable[int]) -> dict[int, list[Marked]]:
+    """The boxes at these places among a table's boxes, by the row of their image."""
+    assert table.boxes is not None
+    found: dict[int, list[Marked]] = {}
+    columns = ["sample", "label", "x1", "y1", "x2", "y2"]
+    for row, label, *corners in table.boxes[columns].iloc[list(places)].itertuples(index=False, name=None):
+        found.setdefault(int(row), []).append(Marked(int(row), str(label), *map(float, corners)))
+    return found
+
+
 def count(number: int, what: str) -> str:
     """ "1 image", "1,200 images"."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith(('s', 'x')) else 's'}"
@@ -271,5 +305,11 @@ def _samples(table: Table, rows: Sequence[int]) -> dict[int, Sample]:
 def _finding(*, title: str, sets: list[dict[str, Any]], kind: str, **values: Any) -> Finding:
     if title != TITLES[kind]:
         raise ValueError(f"{kind} is not {title!r}")
-    evidence = tuple(Evidence(tuple(item["rows"]), item["words"], tuple(item["others"])) for item in sets)
-    return Finding(kind=kind, sets=evidence, **values)
+    return Finding(kind=kind, sets=tuple(_evidence(**item) for item in sets), **values)
+
+
+def _evidence(
+    *, rows: list[int], words: str, others: list[int], boxes: Sequence[dict[str, Any]] = (), **_: Any
+) -> Evidence:
+    """One set of `to_json`; an older file does not say which boxes are in question."""
+    return Evidence(tuple(rows), words, tuple(others), tuple(Marked(**box) for box in boxes))

@@ -22,7 +22,7 @@ OTHERS = 2
 """Fewest separate images, copies and rows of shots counted once, that a class has beside such a row: one for each of
 the two other parts."""
 
-_PRICED = "--price RUN says by how much (of a classifier)"
+_PRICED = "--price RUN says by how much"
 _HALF_KNOWN = "They show one thing in one light; in two parts the second is half known, which flatters the result"
 
 
@@ -137,7 +137,7 @@ def _copies(sets: Sequence[Evidence]) -> Finding | None:
         images=number,
         evidence=f"{count(number, 'image')} {are(number)} copies or near copies of one another, in "
         f"{count(len(sets), 'set')}.",
-        price=f"The data hold {number - len(sets):,} images fewer than it seems; in two parts they would leak.",
+        price=f"The data hold {count(number - len(sets), 'image')} fewer than it seems; in two parts they would leak.",
         remedy="Nothing to do: tenfold split and train keep each set in one part; --fix writes a group for each.",
         sets=tuple(sets),
     )

@@ -58,9 +58,9 @@ def check(
         Other data; images that are in both are found.
     price
         Evaluate this run's test part (validation, where it has none) with and without the images that leaked into
-        it. Each of the two is a look at the test part, and counted as one.
+        it, by accuracy, or of a detector by AP50. Each of the two is a look at the test part, and counted as one.
     run
-        A run on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
+        A classifier on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
     fix
         Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group;
         it is then checked itself, to say what is left to decide. Of files that stand already only one that --fix wrote
@@ -128,16 +128,18 @@ def _left_in(listing: Path, reader: str) -> tuple[Finding, ...]:
 def _priced(path: Path | None) -> Run | None:
     if path is None:  # and then PyTorch, which a run needs, is not imported
         return None
-    return _classifier(path, "--price")
+    from tenfold.run import load_run
+
+    return load_run(path)
 
 
-def _classifier(path: Path, option: str) -> Run:
+def _classifier(path: Path) -> Run:
     """The run at a path; UsageError where it is a detector."""
     from tenfold.run import load_run
 
     run = load_run(path)
     if run.task.name == "detection":
-        raise UsageError(f"{option} counts answers to whole images, and {path} is a detector; leave it out.")
+        raise UsageError(f"--run counts answers to whole images, and {path} is a detector; leave it out.")
     return run
 
 
@@ -146,11 +148,11 @@ def _runs(path: Path | None) -> list[Run]:
     if path is None:
         return []
     if (path / "model.json").exists():
-        return [_classifier(path, "--run")]
+        return [_classifier(path)]
     folds = sorted(card.parent for card in path.glob("*-fold*/model.json"))
     if not folds:
         raise DataError(f"{path} is neither a run nor a folder of folds; give what `tenfold train` wrote.")
-    return [_classifier(fold, "--run") for fold in folds]
+    return [_classifier(fold) for fold in folds]
 
 
 def _parts(data: str, split: Path | None, run: Run | None) -> Callable[[Table], list[str | None]] | None:
@@ -177,10 +179,14 @@ def _worth(run: Run, findings: Findings) -> LeakPrice | None:
         raise UsageError(f"--price needs a run with a test or a validation part, and {run.path} has neither.")
     leaked = leaked_hashes(findings, part)
     known = labelled_leaks(run, leaked, part)
+    kind = "annotated" if run.task.name == "detection" else "labelled"
     if not known.any():
-        say(f"No price: no labelled {part} image of {run.path} is leaked, so nothing flatters it. None was looked at.")
+        say(f"No price: no {kind} {part} image of {run.path} is leaked, so nothing flatters it. None was looked at.")
     elif known.all():
-        say(f"No price: all labelled {part} images of {run.path} are leaked, so none is left. None was looked at.")
+        say(
+            f"No price: all {kind} {part} images of {run.path} that can be read are leaked, so none is left. "
+            "None was looked at."
+        )
     return price_leak(run, leaked, part)
 
 

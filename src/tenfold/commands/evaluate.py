@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.commands.options import Share, Whole, refuse_foreign
 from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
@@ -26,6 +26,10 @@ def evaluate(
     level: Share = 0.95,
     top_k: Whole | None = None,
     score: float | None = None,
+    unknown: str | None = None,
+    pairs: bool = False,
+    proposals: Path | None = None,
+    device: str = "cpu",
     json: bool = False,
 ) -> int:
     """Measure a run on one part of its images, with an interval for each figure.
@@ -37,12 +41,20 @@ def evaluate(
     the validation part. Images without a label are predicted and counted, and are in
     no figure.
 
+    With --unknown, images of other classes say how many of them are given a class
+    all the same, and how many of the part's are refused, at the thresholds that
+    held-out classes choose (tenfold predict --false-accept). With --pairs, every two
+    images of the part say how well the network's features tell whether they are of
+    one class. Of the test part both are shown with the figures as one look, and
+    later as a further one; the figures alone, later, are none.
+
     For example:
 
         tenfold evaluate runs/flowers-1
         tenfold evaluate runs/flowers-1 --part test
         tenfold evaluate runs/smears-1 --part test --positive sick --threshold 0.3
         tenfold evaluate runs/cells-1 --part test --score 0.5
+        tenfold evaluate runs/faces-1 --part test --unknown strangers --pairs
 
     Parameters
     ----------
@@ -62,23 +74,52 @@ def evaluate(
         Of a detector: the score, 0 to 1, from which on detections count in precision, recall, the confusion matrix and
         the kinds of mistakes; by default the one with the best F1 on the validation part. Average precision looks at
         all.
+    unknown
+        Of a classifier: images of none of its classes, a folder or whatever else can be trained on, better with a
+        folder for each class: intervals are by class. What is of a class of the run, or among its own images, is left
+        out and named.
+    pairs
+        Of a frozen or fine-tuned network: also compare every two images of the part, and give the false non-match rate
+        (FNMR) at a false match rate (FMR) of 1 % and 0.1 %.
+    proposals
+        Of a detector that was trained on proposals from a file (--detect.proposals-from): another file of them, where
+        that one has none of these images or lies elsewhere.
+    device
+        cpu, cuda, cuda:1, mps, or auto for the first GPU there is: where the model looks at the images. Their last
+        digits differ, so the same images on another device are a further look at the test part.
     json
         Print one JSON object.
     """
+    from tenfold.commands.evaluate_open_set import read_unknown, show_pairs, show_unknown
     from tenfold.evaluate import evaluate_run
     from tenfold.report import write_card
     from tenfold.report.headline import say_looks
     from tenfold.run import load_run
 
-    opened = load_run(run)
-    refuse_foreign(opened, {"--positive": positive, "--threshold": threshold, "--top-k": top_k}, {"--score": score})
+    opened = load_run(run, device, proposals)
+    if note := opened.proposals_note:
+        say(note)
+    foreign = {"--positive": positive, "--threshold": threshold, "--top-k": top_k, "--unknown": unknown}
+    refuse_foreign(opened, foreign | {"--pairs": pairs or None}, {"--score": score})
     asked = {"positive": positive, "threshold": threshold, "top_k": top_k, "score": score}
     options = {name: value for name, value in asked.items() if value is not None}
+    strangers = None if unknown is None else read_unknown(unknown)
+    for note in strangers.notes if strangers else ():
+        say(note)
     with waiting(f"Evaluating {run} on its {part} part"):
-        evaluation = evaluate_run(opened, part, level=level, **options)
+        evaluation = evaluate_run(opened, part, unknown=strangers, pairs=pairs, speed=True, level=level, **options)
         write_card(opened)
-    for reason in evaluation.unreadable.values():
+    besides = evaluation.details.get("open_set", {})
+    unreadable = [*evaluation.unreadable.values(), *besides.get("unreadable", ())]
+    for reason in unreadable:
         say(f"left out: {reason}")
+    for sentence in besides.get("left_out", ()):
+        say(sentence)
+    if lost := evaluation.details.get("no_boxes"):
+        say(f"{lost} proposals of these images are no box in their image, and were left out.")
+    speed = evaluation.details.get("speed")
+    if speed is None:
+        say(f"How long a prediction takes is left out: {evaluation.details['no_speed']}")
     if json:
         show_json({"run": run, **evaluation.to_json()})
     else:
@@ -87,10 +128,26 @@ def evaluate(
             _show_boxes(evaluation, opened.calibration.get("score"), chosen=score is None)
         else:
             _show_classes(evaluation)
+        if besides:
+            show_unknown(besides)
+        if pairs:
+            show_pairs(evaluation.details["pairs"])
+        if speed:
+            print(_say_speed(speed, opened.task.name))
         if evaluation.look:
             print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))
         next_command("tenfold", "report", run)
-    return 1 if evaluation.unreadable else 0
+    return 1 if unreadable else 0
+
+
+def _say_speed(speed: dict[str, Any], task: str) -> str:
+    """The median seconds of each stage, in a sentence."""
+    from tenfold.report.speed import stage_words
+
+    each = ((stage_words(name, task)[0].lower(), found["median"]) for name, found in speed["stages"].items())
+    stages = ", ".join(f"{name} {seconds:.3g}" for name, seconds in each)
+    total, count = speed["total"]["median"], speed["images"]
+    return f"Seconds an image, one after another: {total:.3g}, of which {stages} (medians of {count} images).\n"
 
 
 def _show_classes(evaluation: Evaluation) -> None:

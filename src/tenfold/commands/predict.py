@@ -20,7 +20,7 @@ Format = Literal["table", "csv", "json", "coco", "yolo"]
 _OPTIONS = (
     *("--top-k", "--max-error", "--false-accept"),
     *("--score", "--precision", "--draw", "--out", "--ids"),
-    *("--format", "--json"),
+    *("--proposals", "--format", "--device", "--json"),
 )
 
 
@@ -38,6 +38,8 @@ def predict(
     format: Format = "table",
     out: Path | None = None,
     ids: Path | None = None,
+    proposals: Path | None = None,
+    device: str = "auto",
     json: bool = False,
 ) -> int:
     """Tell what is in images: the class and its probability, or the objects and their boxes.
@@ -91,6 +93,11 @@ def predict(
     ids
         With --format coco: a COCO json whose ids of images and categories, by their names, are taken. By default an
         image's id is its name, as a number where all are numbers, and categories count from 1.
+    proposals
+        Of a detector that was trained on proposals from a file (--detect.proposals-from): a file with those of these
+        images, as tenfold proposals IMAGES --save FILE writes it.
+    device
+        auto, cpu, cuda, cuda:1 or mps: where the model looks at the images.
     json
         The same as --format json.
     """
@@ -100,7 +107,9 @@ def predict(
     from tenfold.images.readers import find_images
     from tenfold.run import load_run
 
-    model = load_run(run)
+    model = load_run(run, device, proposals)
+    if note := model.proposals_note:
+        say(note)
     own = {"--top-k": top_k, "--max-error": max_error, "--false-accept": false_accept}
     others: dict[str, object] = {"--score": score, "--precision": precision, "--draw": draw, "--out": out, "--ids": ids}
     others["--format"] = form if form in ("coco", "yolo") else None
@@ -112,6 +121,8 @@ def predict(
         say(note)
     if not paths:
         raise DataError(f"There are no images in {', '.join(images)}.")
+    if model.proposals is not None:
+        model.proposals.refuse_lacking(paths)
     failed: dict[str, str] = {}
     if model.task.name == "detection":
         from tenfold.commands.predict_boxes import Asked, show_boxes

@@ -14,7 +14,9 @@ from tenfold.errors import UsageError
 from tenfold.estimate import Estimate, to_json
 
 if TYPE_CHECKING:
-    from tenfold.proposals import Coverage, Proposed
+    from tenfold.images.table import Table
+    from tenfold.proposals import Coverage, Proposed, Proposer
+    from tenfold.run import Run
 
 RESULT = "proposals.json"
 
@@ -26,6 +28,7 @@ def proposals(
     method: str = "selective-search",
     version: str = "fast",
     count: Whole = 2000,
+    save: Path | None = None,
     out: Path | None = None,
     reader: str = "auto",
     json: bool = False,
@@ -36,25 +39,31 @@ def proposals(
     with boxes it gives the recall at an IoU of 0.5, 0.7 and 0.8, the average
     recall over all IoUs from 0.5 and MABO (mean average best overlap), for fewer
     and more boxes, each class and each size, with intervals over images. The
-    proposals are cached, for all that use them.
+    proposals are cached, for all that use them; --save writes them into a file, which
+    a training takes as --detect.proposals-from.
 
     For example:
 
         tenfold proposals cells
         tenfold proposals cells --version quality --out cells-proposals
         tenfold proposals cells --method windows --count 1000
+        tenfold proposals cells --method runs/cells-1 --save cells-rpn.parquet
 
     Parameters
     ----------
     data
-        Images with boxes (Pascal VOC, COCO or YOLO), or, with --out, any images.
+        Images with boxes (Pascal VOC, COCO or YOLO), or, with --save or --out, any images.
     method
-        selective-search, windows (sliding windows) or random (boxes anywhere). The latter two look at nothing but the
-        image's size: what any method must beat.
+        selective-search, windows (sliding windows), random (boxes anywhere), or the folder of a Faster R-CNN's run,
+        whose region proposal network is taken. Windows and random boxes look at nothing but the image's size: what any
+        method must beat.
     version
         Of Selective Search: single, fast or quality, with ever more boxes and time.
     count
-        Boxes of an image at most, the likeliest ones.
+        Boxes of an image at most, the likeliest ones. A region proposal network gives 1,000 at most.
+    save
+        Write the boxes into this file, .parquet or .csv, a new one or one of earlier proposals: a row a box with the
+        image's path from the file's folder on and the hash of its content, the likeliest first.
     out
         Write the boxes (proposals.parquet), the figures (proposals.json) and a page with the best box of each object
         (proposals.html) into this folder: a new or empty one, or one of earlier proposals.
@@ -63,39 +72,88 @@ def proposals(
     json
         Print one JSON object.
     """
-    from tenfold.images.readers import read_table
-    from tenfold.proposals import cover_objects, make_proposer, propose_table
+    from tenfold.proposals import cover_objects, propose_table, write_proposals
 
-    proposer = make_proposer(method, version, count)
-    if out is not None:
-        _refuse_other(out)
-    table = read_table(data, reader)
+    proposer, run = _proposer(method, version, count)
+    _refuse_other(save, out)
+    table = _read(data, reader)
     for note in table.notes:
         say(note)
-    if table.boxes is None and out is None:
-        raise UsageError(f"{data} has no boxes to measure proposals by; give --out to write proposals all the same.")
+    if table.boxes is None and out is None and save is None:
+        raise UsageError(
+            f"{data} has no boxes to measure proposals by; give --save or --out to write proposals all the same."
+        )
     with watched(f"Proposing boxes in {data}") as progress:
-        proposed = propose_table(table, proposer, watch=progress)
+        proposed = propose_table(table, proposer, workers=1 if run else 0, watch=progress)
     for reason in proposed.unreadable:
         say(f"left out: {reason}")
+    if run is not None and (taught := _taught(run, proposed)):
+        say(f"{taught} of these images are those that {run.path} learned from: it finds more in them than in others.")
     coverage = None if table.boxes is None else cover_objects(proposed.table, proposed.boxes, count)
-    name = f"{method} ({version})" if method == "selective-search" else method
+    name = f"{method} ({version})" if method == "selective-search" else f"RPN of {method}" if run else method
     result = _result(data, name, count, proposed, coverage)
     if out is not None:
         _write(out, data, name, count, proposed, coverage, result)
         result["out"] = out
+    if save is not None:
+        write_proposals(save, proposed, count)
+        result["save"] = save
     if json:
         show_json(result)
         return 0
     _show(result, coverage)
-    if out is None:
+    if save is not None and coverage is not None:
+        trained = ("tenfold", "train", data, "--model", "fast-rcnn", "--detect.proposals-from", save)
+        next_command(*trained, when="to train on these")
+    elif save is not None:
+        next_command("tenfold", "predict", "RUN", data, "--proposals", save, when="where a run was trained on such")
+    elif out is None:
         next_command("tenfold", "proposals", data, "--out", "proposals", when="to see what is not covered")
     return 0
 
 
-def _refuse_other(folder: Path) -> None:
-    """Raise a UsageError unless a folder is new, empty or that of earlier proposals."""
-    if folder.exists() and not (folder / RESULT).exists() and (not folder.is_dir() or any(folder.iterdir())):
+def _read(data: str, reader: str) -> Table:
+    """The images; of a folder that nobody has annotated every one in it and below, whatever its classes."""
+    from tenfold.images.readers import READERS, read_images, read_table
+
+    path = Path(data).expanduser()
+    found = next((name for name, own in READERS.items() if own.recognizes(path)), "")
+    return read_images(data) if reader == "auto" and found == "folder" else read_table(data, reader)
+
+
+def _proposer(method: str, version: str, count: int) -> tuple[Proposer, Run | None]:
+    """The way to propose boxes, and the run whose network does it, if one does."""
+    from tenfold.errors import unknown
+    from tenfold.proposals import METHODS, make_proposer
+
+    if method not in METHODS and not Path(method).exists():
+        raise unknown("--method, where it is not the folder of a faster-rcnn's run,", method, METHODS)
+    if method in METHODS:
+        return make_proposer(method, version, count), None
+    from tenfold.detect.trained import trained_proposer
+    from tenfold.run import load_run
+
+    run = load_run(method, "auto")
+    return trained_proposer(run), run
+
+
+def _taught(run: Run, proposed: Proposed) -> int:
+    """How many of the images are in the run's training part."""
+    seen = run.table.part("train").samples["hash"]
+    return int(proposed.table.samples["hash"].isin(seen).sum())
+
+
+def _refuse_other(file: Path | None, folder: Path | None) -> None:
+    """Raise UsageError unless what is to be written is new or empty, or holds earlier proposals."""
+    from tenfold.proposals.files import SUFFIXES, is_proposals
+
+    if file is not None and file.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--save must be a file that ends in {' or '.join(SUFFIXES)}, not {file}.")
+    if file is not None and file.exists() and not is_proposals(file):
+        raise UsageError(f"--save must be a new file, or one of proposals, and {file} is something else.")
+    if folder is None or not folder.exists() or (folder / RESULT).exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
         raise UsageError(f"--out must be a new or empty folder, or one of proposals, and {folder} is something else.")
 
 
@@ -122,7 +180,7 @@ def _write(
     result: dict[str, Any],
 ) -> None:
     from tenfold.files import write_file
-    from tenfold.proposals.files import write_proposals
+    from tenfold.proposals import write_proposals
     from tenfold.report.proposals_page import proposals_page
 
     write_proposals(out / "proposals.parquet", proposed, count)
@@ -143,8 +201,9 @@ def _show(result: dict[str, Any], coverage: Coverage | None) -> None:
         f"{result['method']}: {boxes['mean']:,.0f} boxes an image ({boxes['least']:,} to {boxes['most']:,}) in "
         f"{result['images']:,} images."
     )
-    if "out" in result:
-        print(f"Written: {result['out']}")
+    for name in ("save", "out"):
+        if name in result:
+            print(f"Written: {result[name]}")
 
 
 def _show_groups(first: str, groups: Sequence[tuple[object, dict[str, Estimate]]], title: str) -> None:

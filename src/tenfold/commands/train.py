@@ -168,6 +168,10 @@ def read_checked(source: str, settings: dict[str, Any], of_classes: str = "") ->
         from tenfold.models.frozen import named_backbone
 
         named_backbone(dataclasses.asdict(recipe.transfer))  # refused before images are looked at
+    if recipe.model.name not in ("auto", "frozen"):
+        from tenfold.models.frozen import refuse_open
+
+        refuse_open(recipe.transfer.backbone)
     data = recipe.data
     if not data.path:
         raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")

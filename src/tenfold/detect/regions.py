@@ -23,12 +23,21 @@ from numpy.typing import NDArray
 from tenfold.boxes import box_iou, sound_boxes
 from tenfold.draws import draw_keys, hash_numbers, uniforms
 from tenfold.errors import UsageError
+from tenfold.images.content import hashed
 from tenfold.images.table import Table, make_samples
 from tenfold.models.detection.rcnn import square_side
-from tenfold.proposals import Proposed, make_proposer, propose_table
+from tenfold.proposals import Proposed, make_proposer, propose_table, read_proposals
 from tenfold.recipe import Recipe, TransferSettings
 from tenfold.run import Run
-from tenfold.train import Progress, Report, no_report, refuse_taken, train_model
+from tenfold.train import (
+    Progress,
+    Report,
+    choose_settings,
+    no_report,
+    prepare_images,
+    refuse_taken,
+    train_model,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,18 +80,24 @@ def train_rcnn(
 def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Report = no_report) -> Run:
     """Fine-tune the recipe's backbone on regions of the table's training part, and leave a run in the folder `out`.
 
-    The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Raises
-    what `propose_table` and `train_model` raise.
+    The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Images
+    are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. Raises what
+    `propose_table` and `train_model` raise.
     """
 
     def watch(done: int, of: int) -> None:
         progress(Progress("prepare", f"proposals of images, {done} of {of}", step=done, steps=of))
 
-    truncated = recipe.data.allow_truncated
-    proposed = propose_table(table.without("test"), make_proposer(), allow_truncated=truncated, watch=watch)
+    table = hashed(table.without("test"), unreadable=recipe.data.unreadable)
+    seen = prepare_images(table, choose_settings(recipe, table), progress).table
+    if file := recipe.detect.proposals_from:
+        proposed = Proposed(seen, read_proposals(file).of_table(seen, watch).boxes)
+    else:
+        truncated = recipe.data.allow_truncated
+        proposed = propose_table(seen, make_proposer(), allow_truncated=truncated, watch=watch)
     regions = region_table(proposed, recipe.train.seed)
     squares = {"size": square_side(recipe.detect.crop), "fit": "squash", "margin": 1.0}
-    own = recipe.change(model={"name": "finetuned"}, image=squares)
+    own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""})
     return train_model(regions, own, out, task="classification", progress=progress)
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 import html
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tenfold.errors import UsageError, unknown
-from tenfold.estimate import Estimate, from_json, to_json
+from tenfold.errors import DataError, UsageError
+from tenfold.errors import unknown as none_of
+from tenfold.estimate import Estimate, from_json, level_of_each, to_json
 from tenfold.evaluate.ledger import locked, record_look
+from tenfold.evaluate.open_set import check_beyond, class_answers, compare_part, find_strangers
+from tenfold.evaluate.speed import measure_speed
 from tenfold.files import write_file
 from tenfold.images.prepared import PreparedTable, prepare_table, sample_size
-from tenfold.looks import DIGITS, image_hashes, ledger_path
+from tenfold.looks import DIGITS, for_looks, image_hashes, ledger_path
+from tenfold.metrics.pairs import pair_details
+from tenfold.metrics.unknown import open_set_details
 from tenfold.run import Run, read_frame, write_json
 
 if TYPE_CHECKING:
@@ -23,11 +30,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tenfold.images.table import Table
+    from tenfold.proposals import Given
     from tenfold.tasks import Findings
 
 PARTS = ("validation", "test")
 
+Measure = Callable[[float, bool], Any]
+"""(level of each interval, whether it is an exact one) -> a detail of the evaluation."""
+
 _SAME = 12  # digits after the point to which two figures are the same
+_ASKED_FOR = ("open_set", "pairs", "speed")  # details that not every evaluation has
+_SHOWN = ("dir", "refused", "fnmr", "fmr")  # what rows of details say of the part itself
 
 
 @dataclass(frozen=True)
@@ -81,14 +94,31 @@ class Evaluation:
         return f"<p>{self.basis}</p><table>{head}{rows}</table>"
 
 
-def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluation:
+def evaluate_run(
+    run: Run,
+    part: str = "validation",
+    *,
+    unknown: Table | None = None,
+    pairs: bool = False,
+    speed: bool = False,
+    **options: Any,
+) -> Evaluation:
     """Predict one part of the run's table and say what that is worth.
+
+    With `unknown`, images of none of the run's classes, labelled by what they are or not, the detail "open_set" says
+    how many of them are given a class, and how many of the part's are named or refused, at thresholds (see
+    tenfold.metrics.unknown); what of them the run knows is left out and named there. With `pairs` the detail "pairs"
+    says how well features tell whether two images of the part are of one class (tenfold.metrics.pairs). With `speed`
+    the detail "speed" says how long each stage of a prediction takes here (tenfold.evaluate.speed), or where an image
+    cannot be read any more "no_speed" says so. Of a run with proposals from a file the detail "no_boxes" is how many
+    rows of it, of these images, are no box.
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
     and `top_k`, a detection `level` and `score`. Writes predictions.parquet and evaluation.json into the run; a look at
     the test part goes into the ledger before its figures are shown or written, and from the second look on the
-    intervals are such that those of all looks hold together (see tenfold.looks). Images without a label are predicted,
-    and are in no figure. Raises UsageError for an unknown part, one without images or labels, an unknown option or
+    intervals are such that those of all looks hold together (see tenfold.looks). Where the answers are the same as
+    before, what evaluation.json has of unknown images, pairs and speed stays. Images without a label are predicted, and
+    are in no figure. Raises UsageError for an unknown part, one without images or labels, an unknown option or
     an impossible value of one, DataError where the images cannot be read or the look cannot be noted.
 
     >>> import tenfold
@@ -100,23 +130,30 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     0.9
     """
     if part not in PARTS:
-        raise unknown("part", part, PARTS)
+        raise none_of("part", part, PARTS)
     rows = np.flatnonzero(run.table.samples["part"] == part)
     if not len(rows):
         raise UsageError(f"{run.path} has no {part} part; split the data with a {part} share above 0.")
+    check_beyond(run, unknown=unknown is not None, pairs=pairs)
     truncated = run.recipe.data.allow_truncated
     prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
-    predictions = _predict(run, prepared)
+    given = run.proposals.of_table(prepared.table) if run.proposals else None
+    predictions = _predict(run, prepared, given)
     options = {name: run.calibration[name] for name in run.task.settled if name in run.calibration} | options
-    first = findings = run.task.findings(predictions, prepared.table, options)
+    first = run.task.findings(predictions, prepared.table, options)
+    besides, level = _besides(run, prepared, predictions, unknown, pairs), options.get("level", 0.95)
+    besides |= _speed(run, prepared.table) if speed else {}
+    besides |= _settled("no_boxes", given.left_out) if given else {}
+    first = findings = _with_details(first, besides, level, looks=1)
     answered = _part_rows(part, predictions, prepared.table, rows[prepared.rows])
-    _others(run, part)  # a damaged file is refused before it costs a look
+    _stored(run)  # a damaged file is refused before it costs a look
     look = 0
     if part == "test":
-        shown = _fingerprint(answered, first)
-        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), shown)
+        shown = _fingerprints(answered, first)
+        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), *shown)
     if look > 1:
         findings = run.task.findings(predictions, prepared.table, options, looks=look)
+        findings = _with_details(findings, besides, level, looks=look)
     evaluation = Evaluation(
         part,
         len(prepared.table) - findings.unlabeled,
@@ -131,14 +168,52 @@ def evaluate_run(run: Run, part: str = "validation", **options: Any) -> Evaluati
     return evaluation
 
 
-def _predict(run: Run, prepared: PreparedTable) -> pd.DataFrame:
+def _besides(
+    run: Run, prepared: PreparedTable, predictions: pd.DataFrame, unknown: Table | None, pairs: bool
+) -> dict[str, Measure]:
+    """What is measured besides the task's figures, and is made anew for each number of looks: by name."""
+    found: dict[str, Measure] = {}
+    if unknown is not None:
+        strangers = find_strangers(run, unknown)
+        others = prepare_table(strangers.table, run.preprocessing, allow_truncated=run.recipe.data.allow_truncated)
+        known = predictions[prepared.table.labels()[predictions["sample"].to_numpy()] >= 0]
+        own = class_answers(known, prepared.table, run.classes)
+        theirs = class_answers(_predict(run, others), others.table, run.classes)
+        lost = {"left_out": [*strangers.left_out], "unreadable": [*strangers.unreadable, *others.unreadable.values()]}
+        measure = partial(open_set_details, own, theirs, run.unknown)
+        found["open_set"] = lambda level, exact: measure(level, exact) | lost
+    if pairs:
+        found["pairs"] = partial(pair_details, compare_part(run, prepared))
+    return found
+
+
+def _settled(name: str, detail: Any) -> dict[str, Measure]:
+    """A detail that is the same whatever the level of the intervals."""
+    return {name: lambda level, exact: detail}
+
+
+def _speed(run: Run, table: Table) -> dict[str, Measure]:
+    """How long a prediction takes, or why that is not known: images that moved away may lie in the cache still."""
+    try:
+        return _settled("speed", measure_speed(run, table))
+    except DataError as error:
+        return _settled("no_speed", str(error))
+
+
+def _with_details(findings: Findings, besides: dict[str, Measure], level: float, looks: int) -> Findings:
+    each = level_of_each(level, looks)
+    own = {name: measure(each, looks > 1) for name, measure in besides.items()}
+    return replace(findings, details=findings.details | own)
+
+
+def _predict(run: Run, prepared: PreparedTable, given: Given | None = None) -> pd.DataFrame:
     """A row a sample (its place in the prepared table) and instance, with what the task tabulates."""
     import pandas as pd
 
     images = (prepared.canvases.image(row) for row in range(len(prepared.table)))
     rows = []
     cut = run.task.cut if run.preprocessing.fit == "pad" else None  # else the network saw nothing but the image
-    for sample, found in enumerate(run.predict_canvases(images)):
+    for sample, found in enumerate(run.predict_canvases(images, given.boxes if given else None)):
         prediction = cut(found, sample_size(prepared.table, sample)) if cut else found
         for instance, values in enumerate(run.task.tabulate(prediction, run.classes)):
             rows.append({"sample": sample, "instance": instance, **values})
@@ -155,12 +230,10 @@ def _part_rows(part: str, predictions: pd.DataFrame, table: Table, rows: NDArray
     return pd.concat([predictions.assign(part=part, sample=rows[sample]), seen], axis=1)
 
 
-def _others(run: Run, part: str) -> tuple[list[pd.DataFrame], dict[str, Any]]:
-    """The predictions and evaluations that the run holds of the other parts."""
+def _stored(run: Run) -> tuple[pd.DataFrame | None, dict[str, Any]]:
+    """The predictions and evaluations that the run holds."""
     path = run.path / "predictions.parquet"
-    stored = read_frame(path, "part") if path.exists() else None
-    frames = [] if stored is None else [stored[stored["part"] != part]]
-    return frames, {name: found for name, found in run.evaluations.items() if name != part}
+    return read_frame(path, "part") if path.exists() else None, run.evaluations
 
 
 def _store(run: Run, answered: pd.DataFrame, evaluation: Evaluation) -> None:
@@ -168,23 +241,56 @@ def _store(run: Run, answered: pd.DataFrame, evaluation: Evaluation) -> None:
     import pandas as pd
 
     with locked(run.path / "evaluation.lock"):  # another process may be writing what it found on the other part
-        frames, evaluations = _others(run, evaluation.part)
-        stored = pd.concat([*frames, answered], ignore_index=True)
-        write_file(run.path / "predictions.parquet", lambda aside: stored.to_parquet(aside, index=False))
-        write_json(run.path / "evaluation.json", evaluations | {evaluation.part: evaluation.to_json()})
+        stored, evaluations = _stored(run)
+        part, frames = evaluation.part, [answered]
+        if stored is not None:
+            frames = [stored[stored["part"] != part], answered]
+            before = stored[stored["part"] == part].reset_index(drop=True).reindex(columns=answered.columns)
+            if part in evaluations and _telling(before) == _telling(answered):
+                evaluation = _with_earlier(evaluation, evaluations[part])
+        frame = pd.concat(frames, ignore_index=True)
+        write_file(run.path / "predictions.parquet", lambda aside: frame.to_parquet(aside, index=False))
+        write_json(run.path / "evaluation.json", evaluations | {part: evaluation.to_json()})
 
 
-def _fingerprint(answered: pd.DataFrame, shown: Findings) -> str:
-    """A hash of what a look shows: the answer to each image and what would have been right, the figures, the confusion.
+def _with_earlier(evaluation: Evaluation, earlier: dict[str, Any]) -> Evaluation:
+    """With what was asked for earlier alone, of the same answers; its intervals allow for the looks since."""
+    details = from_json(earlier["details"])
+    own = {name: details[name] for name in _ASKED_FOR if name in details}
+    return replace(evaluation, details=_widened(own, max(earlier["look"], 1), evaluation.look) | evaluation.details)
 
-    Neither where the images lie is in it, nor the level of the intervals, nor whether an option was left out or given
-    as it is anyway.
-    """
+
+def _widened(value: Any, before: int, looks: int) -> Any:
+    """Nested dicts and lists, each Estimate in them as `for_looks` has it."""
+    if isinstance(value, dict):
+        return {name: _widened(item, before, looks) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_widened(item, before, looks) for item in value]
+    return for_looks(value, before, looks) if isinstance(value, Estimate) else value
+
+
+def _telling(answered: pd.DataFrame) -> str:
+    """The answer to each image and what would have been right, wherever the images lie, as JSON."""
     telling = answered.drop(columns=["part", "sample", "source", "row"])
     ordered = telling.sort_values([name for name in ("hash", "instance", "label") if name in telling])
+    return str(ordered.to_json(orient="split", double_precision=15))
+
+
+def _fingerprints(answered: pd.DataFrame, shown: Findings) -> list[str]:
+    """A hash of what a look shows: the answer to each image and what would have been right, the figures, the confusion;
+    and one of each detail that was asked for besides.
+
+    Neither where the images lie is in them, nor the level of the intervals, nor whether an option was left out or given
+    as it is anyway.
+    """
     said: dict[str, Any] = {name: round(figure.value, _SAME) for name, figure in shown.figures.items()}
-    content = json.dumps([said, shown.details.get("confusion")]) + ordered.to_json(orient="split", double_precision=15)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+    told, parts = _telling(answered), [[said, shown.details.get("confusion")]]
+    for name in ("open_set", "pairs"):
+        if found := shown.details.get(name):
+            rows = [[round(row[kind].value, _SAME) for kind in _SHOWN if kind in row] for row in found["rows"]]
+            parts.append([name, rows])
+    contents = [(json.dumps(part) + told).encode("utf-8", "surrogatepass") for part in parts]
+    return [hashlib.sha256(content).hexdigest()[:DIGITS] for content in contents]
 
 
 def _width(findings: Findings) -> float:

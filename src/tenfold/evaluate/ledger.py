@@ -24,13 +24,13 @@ PATIENCE = 30.0
 _TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsError
 
 
-def record_look(path: Path, run: Path, hashes: list[str], answers: str = "") -> int:
+def record_look(path: Path, run: Path, hashes: list[str], answers: str = "", *besides: str) -> int:
     """Note a look at these images; gives how many different ones there were, this one among them.
 
-    `answers` is a hash of what was shown: a look with the same answers is no further one. Without it the look is a
-    further one always. What the project's ledger, `path`, or that of the run lacks of this is on the disk when this
-    returns. Several processes may call this at once: each gets its own number. Raises DataError where a ledger is
-    damaged or cannot be written.
+    `answers` is a hash of what was shown, and `besides` are those of what was shown with it: where all of it was shown
+    before, the look is no further one. Without `answers` it is a further one always. What the project's ledger, `path`,
+    or that of the run lacks of this is on the disk when this returns. Several processes may call this at once: each
+    gets its own number. Raises DataError where a ledger is damaged or cannot be written.
     """
     own = run / LEDGER
     ledgers = [path, own] if run.is_dir() else [path]
@@ -40,20 +40,24 @@ def record_look(path: Path, run: Path, hashes: list[str], answers: str = "") -> 
                 _cut_torn_line(ledger)
             here, brought = looks_at(path, hashes), looks_in([own], hashes)
             known = here.answers | brought.answers
-            look = max(here.number, brought.number, len(known)) + (answers not in known)
+            shown = [answers, *besides]
+            new = [text for text in shown if text not in known | here.besides | brought.besides]
+            name = (new or shown)[0]
+            look = max(here.number, brought.number, len(known)) + bool(new)
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "run": run.name,
                 "look": look,
                 "images": len(hashes),
-                "answers": answers,
+                "answers": name,
+                "besides": [text for text in shown if text != name],
                 "hashes": sorted({text[:DIGITS] for text in hashes}),
             }
             # A name that is no Unicode has lone surrogates; as \udcxx they are legal JSON.
             text = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
             for ledger in ledgers:
                 noted = looks_in([ledger], hashes)
-                if noted.number < look or answers not in noted.answers:
+                if noted.number < look or not noted.answers | noted.besides >= {*shown}:
                     _append(ledger, text)
     except OSError as error:
         raise DataError(

@@ -322,7 +322,7 @@ def _answer(run: Run, prepared: PreparedTable, feed: Augment, seed: int) -> NDAr
         rows = np.append(rows, rows[-1])  # the one after the batch, which nothing is mixed with
         canvases, affine = prepared.canvases.take(rows)
         images, _, moved = feed(Drawn(canvases, {}, keys[rows], affine), 0)
-        answers += [prediction["probability"] for prediction in run.model.predict(images, moved)]
+        answers += [prediction["probability"] for prediction in run.model.predict(images.to(run.device), moved)]
     return np.stack(answers).astype(np.float64)
 
 

@@ -7,6 +7,7 @@
     abstention.py      from which confidence on few answers are wrong
     open_set.py        who is it, or none of these; are two the same: rates at a threshold
     unknown.py         from which score on an image is of a known class
+    pairs.py           whether features tell that two images are of one class
     answers.py         what a classifier answered on N images, checked once, and its resamples
     intervals.py       how each kind of metric gets its interval
     paired.py          two models on the same images: tests and intervals

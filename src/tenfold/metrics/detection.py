@@ -5,6 +5,7 @@
     detection_estimates.py  the figures with their intervals; two detectors on the same images
     detection_errors.py     kinds of mistakes and what mending each would gain; the confusion matrix
     detection_scores.py     scores: thresholds and reliability
+    detection_ap50.py       AP50 alone: of two looks, and with and without some images
 
 Shapes: N images, K classes, G objects, D detections.
 """

@@ -116,12 +116,16 @@ def compared(scores: NDArray[np.floating[Any]], identity: NDArray[np.int64]) -> 
 
 
 def identification_figures(
-    search: Search, people: NDArray[Any], threshold: float | NDArray[np.float64], level: float = 0.95
+    search: Search,
+    people: NDArray[Any],
+    threshold: float | NDArray[np.float64],
+    level: float = 0.95,
+    exact: bool = False,
 ) -> dict[str, Estimate]:
     """{"dir", "far", "rank_1"}: see the top of this file; without mated probes only "far", without strangers not that.
 
     `people` [N] holds the identity of every probe, strangers included: intervals are by it. `threshold` is one number,
-    or one a probe, float64 [N].
+    or one a probe, float64 [N]; `exact` as in `units_of`.
     """
     accepted = search.best >= threshold
     columns = {
@@ -131,43 +135,49 @@ def identification_figures(
     }
     names = people.astype(object)
     return {
-        name: share(hit[rows].astype(np.float64), units_of(names[rows], int(rows.sum())), level)
+        name: share(hit[rows].astype(np.float64), units_of(names[rows], int(rows.sum()), exact), level)
         for name, (rows, hit) in columns.items()
         if rows.any()
     }
 
 
 def verification_figures(
-    comparisons: Comparisons, threshold: float | NDArray[np.float64], level: float = 0.95
+    comparisons: Comparisons, threshold: float | NDArray[np.float64], level: float = 0.95, exact: bool = False
 ) -> dict[str, Estimate]:
     """{"fnmr", "fmr"}: see the top of this file; one of them alone where there are no comparisons of the other kind.
 
-    `threshold` is one number, or one a comparison, float64 [P].
+    `threshold` is one number, or one a comparison, float64 [P]; `exact` as in `units_of`.
     """
     accepted = comparisons.score >= threshold
     genuine = comparisons.first == comparisons.second
     figures = {}
     if genuine.any():
         missed = (~accepted[genuine]).astype(np.float64)
-        figures["fnmr"] = share(missed, units_of(comparisons.first[genuine].astype(object), len(missed)), level)
+        units = units_of(comparisons.first[genuine].astype(object), len(missed), exact)
+        figures["fnmr"] = share(missed, units, level)
     if not genuine.all():
         others = comparisons.impostors
-        figures["fmr"] = pair_share(accepted[~genuine].astype(np.float64), others.first, others.second, level)
+        figures["fmr"] = pair_share(accepted[~genuine].astype(np.float64), others.first, others.second, level, exact)
     return figures
 
 
 def pair_share(
-    hits: NDArray[np.float64], first: NDArray[np.int64], second: NDArray[np.int64], level: float = 0.95
+    hits: NDArray[np.float64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    level: float = 0.95,
+    exact: bool = False,
 ) -> Estimate:
     """The proportion of ones among P > 0 comparisons of two identities each, zeros and ones float64 [P]."""
     names, index = np.unique(np.concatenate([first, second]), return_inverse=True)
     if len(names) < COUNTED_BY:
-        return share(hits, units_of(first.astype(object), len(hits)), level)
-    units = Units(index.astype(np.int64), len(names), True, f"over {len(names)} identities")
+        return share(hits, units_of(first.astype(object), len(hits), exact), level)
+    units = Units(index.astype(np.int64), len(names), True, f"over {len(names)} identities", exact)
     mean, variance, df = _pair_moments(hits, units)
     value, effective = float(hits.mean()), mean * (1 - mean) / variance
     low, high = trials_interval(value * effective, effective, units, level, df)
-    return Estimate(value, low, high, level, len(hits), f"Wilson {units.words}, two a comparison")
+    name = "Clopper-Pearson" if exact else "Wilson"
+    return Estimate(value, low, high, level, len(hits), f"{name} {units.words}, two a comparison")
 
 
 def threshold_at(scores: NDArray[np.floating[Any]], rate: float) -> float:

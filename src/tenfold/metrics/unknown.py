@@ -8,6 +8,8 @@ Images of one class are alike, and what is drawn are classes: so intervals are b
 of unknown images that may be accepted is that at which the interval of this share ends there (`sure_threshold`). A few
 classes say little about what else there is, and support no small share, however many images they have.
 
+Where images of other classes are at hand, `open_set_details` says what such thresholds are worth on them.
+
 Arrays and NumPy only, as `tenfold predict` must start fast.
 
 Shapes: N images, K classes.
@@ -17,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.estimate import Estimate, to_json
+from tenfold.estimate import Estimate, to_json, units_of
+from tenfold.metrics.intervals import share
 from tenfold.metrics.open_set import (
     Search,
     identification_figures,
@@ -30,6 +33,7 @@ from tenfold.metrics.open_set import (
     sure_threshold,
     threshold_at,
 )
+from tenfold.metrics.ranking import ranked, roc_curve
 
 RATES = (0.1, 0.01)
 """Shares of unknown images at which a run's report says how many known ones are still named."""
@@ -115,3 +119,74 @@ class HeldOut:
         if (found.right & ~found.known).any():
             raise ValueError("it has images of unknown classes that were named rightly")
         return found
+
+
+class Answered(NamedTuple):
+    """What a classifier answered to N > 0 images, all of classes that it knows, or none of them."""
+
+    score: NDArray[np.float64]
+    """float64 [N]: see `known_score`."""
+    right: NDArray[np.bool_]
+    """bool [N]: whether it gave the image's class; False where it does not know that."""
+    units: NDArray[np.object_]
+    """object [N]: equal for images that are alike, by which intervals are; None for one that stands alone."""
+
+
+def open_set_details(
+    known: Answered, strangers: Answered, held: HeldOut | None, level: float = 0.95, exact: bool = False
+) -> dict[str, Any]:
+    """What a classifier makes of strangers, images of classes that it does not know, beside images that it knows.
+
+    {"known", "strangers": how many images, "supported": `HeldOut.supported`, "rows", "curve"}. A row is a threshold:
+
+    "of"         what chose it: "held_out" and "strangers" keep their share on the images that were held out, or on
+                 these strangers themselves, as benchmarks do; "predict" is what `tenfold predict --false-accept` takes,
+                 and is there where the held-out classes support the share
+    "rate"       that share, one of RATES
+    "threshold"  scores at or above it are accepted
+    "dir"        of the known images those that are accepted and named rightly; "far": of strangers those accepted;
+                 "refused": of the known images those that are not accepted; Estimates at `level`, `exact` as in
+                 `units_of`, of the threshold as it stands
+
+    "curve" is {"far", "dir"}: what all thresholds give on these images, from the highest on. Without `held` only the
+    rows of "strangers" are there, and "supported" is None.
+    """
+    search = Search(
+        np.concatenate([known.score, strangers.score]),
+        np.concatenate([known.right, strangers.right]),
+        np.arange(len(known.score) + len(strangers.score)) < len(known.score),
+    )
+    units = np.concatenate([known.units, strangers.units])
+    own = units_of(known.units, len(known.score), exact)
+    rows = []
+    for of, rate, threshold in _thresholds(held, strangers.score):
+        figures = identification_figures(search, units, threshold, level, exact)
+        refused = share((known.score < threshold).astype(np.float64), own, level)
+        figures = {"dir": figures["dir"], "far": figures["far"], "refused": refused}
+        rows.append({"of": of, "rate": rate, "threshold": threshold, **figures})
+    return {
+        "known": len(known.score),
+        "strangers": len(strangers.score),
+        "supported": held.supported() if held else None,
+        "rows": rows,
+        "curve": _curve(known, strangers),
+    }
+
+
+def _thresholds(held: HeldOut | None, strangers: NDArray[np.float64]) -> list[tuple[str, float, float]]:
+    """(what chose it, share, threshold)."""
+    found = []
+    if held is not None:
+        found += [("held_out", rate, threshold_at(held.strangers, rate)) for rate in RATES]
+        found += [("predict", rate, held.threshold(rate)) for rate in RATES if rate >= held.supported()]
+    return found + [("strangers", rate, threshold_at(strangers, rate)) for rate in RATES]
+
+
+def _curve(known: Answered, strangers: Answered) -> dict[str, list[float]]:
+    """The ROC curve of what is named rightly against strangers, its height the share that is named rightly at all."""
+    best = float(known.right.mean())
+    if not best:
+        return {"far": [0.0, 1.0], "dir": [0.0, 0.0]}
+    score = np.concatenate([known.score[known.right], strangers.score])
+    curve = roc_curve(ranked(np.arange(len(score)) < known.right.sum(), score))
+    return {"far": curve["fpr"], "dir": [round(best * height, 6) for height in curve["tpr"]]}

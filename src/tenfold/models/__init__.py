@@ -11,8 +11,9 @@ heads/         what is fitted to features at once
 views.py       the squares of an image that a frozen network sees
 frozen.py      a frozen backbone with a head
 finetuned.py   a backbone that learns too, with new layers on it
-detection/     R-CNN, Fast and Faster R-CNN, which find objects in boxes
+detection/     R-CNN, Fast and Faster R-CNN and torchvision's detectors, which find objects in boxes
 cost.py        parameters and multiply-adds
+predictor.py   from images to predictions, some at a time
 
 To add a model: write a file here with a subclass of `Model` (or `Classifier`) and add its line to MODELS.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 from tenfold.errors import unknown
 from tenfold.models.contract import Model
 from tenfold.models.detection import RCNN, FasterRCNN, FastRCNN
+from tenfold.models.detection.torchvision_detector import TorchvisionDetector
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.plain import PlainNetwork
@@ -35,6 +37,7 @@ MODELS: dict[str, type[Model]] = {
     "faster-rcnn": FasterRCNN,
     "fast-rcnn": FastRCNN,
     "rcnn": RCNN,
+    "torchvision": TorchvisionDetector,
 }
 
 

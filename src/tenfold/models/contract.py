@@ -168,10 +168,11 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: Tensor, affine: Tensor) -> list[Prediction]:
-        """`outputs`, then `decode`, in evaluation mode."""
+        """`outputs` on the device of the images, then `decode` on the CPU, where `affine` is; in evaluation mode."""
         was = self.training
         self.eval()
         try:
-            return self.decode(self.outputs(images), affine)
+            found = {name: value.cpu() for name, value in self.outputs(images).items()}
+            return self.decode(found, affine)
         finally:
             self.train(was)

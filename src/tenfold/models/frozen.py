@@ -36,6 +36,8 @@ from tenfold.recipe import TransferSettings
 
 KNOWN = "features"
 """Name of a batch's features float32 [N, V, D] among its targets, where they were computed before."""
+AUTO = "auto"
+"""What a recipe names instead of backbones to have the ladder climbed on all that are at hand."""
 
 
 class FrozenClassifier(Classifier):
@@ -114,14 +116,31 @@ class FrozenClassifier(Classifier):
         self.head = head.to(self.head.center.device)
 
 
+def leaves_open(backbone: str) -> bool:
+    """Whether a recipe's transfer.backbone leaves it to the ladder which network is taken: "auto", or names, names."""
+    return backbone == AUTO or "," in backbone
+
+
+def refuse_open(backbone: str) -> None:
+    """Raise UsageError where a recipe's transfer.backbone leaves open which network is taken."""
+    if leaves_open(backbone):
+        raise UsageError(
+            f"transfer.backbone must name one network here, not {backbone!r}: only the ladder chooses among several, "
+            "which tenfold train climbs without --model, or with --model frozen and the head left open, and never for "
+            "--folds."
+        )
+
+
 def named_backbone(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
     """The backbone that a recipe's [transfer] names, with its weights, and whose they are.
 
     That of the earlier run "init", or else "backbone", with the file "weights" or the published ones. Raises what
-    `take_backbone` and `make_backbone` raise, and UsageError where a run comes with another backbone or with weights.
+    `take_backbone` and `make_backbone` raise, and UsageError where a run comes with another backbone or with weights,
+    or where several backbones are left open, among which only the ladder chooses.
     """
     init, name, weights = settings.get("init", ""), settings["backbone"], settings["weights"]
     if not init:
+        refuse_open(name)
         return make_backbone(name, Path(weights) if weights else None)
     backbone, origin = take_backbone(Path(init))
     if weights or name not in (TransferSettings().backbone, backbone.name):

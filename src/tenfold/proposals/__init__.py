@@ -15,7 +15,7 @@ Boxes are float32 [P, 4], xyxy pixels of the upright image, where pixel 0 reache
 so that a box around one pixel has an area of 1, and the box of a whole image is (0, 0, W, H).
 """
 
-from tenfold.proposals.files import read_proposals, write_proposals
+from tenfold.proposals.files import Given, ProposalFile, choose_proposals, read_proposals, write_proposals
 from tenfold.proposals.recall import Coverage, cover_objects
 from tenfold.proposals.selective_search import VERSIONS, SelectiveSearch, selective_search
 from tenfold.proposals.stored import (
@@ -33,9 +33,12 @@ __all__ = [
     "METHODS",
     "VERSIONS",
     "Coverage",
+    "Given",
+    "ProposalFile",
     "Proposed",
     "Proposer",
     "SelectiveSearch",
+    "choose_proposals",
     "cover_objects",
     "make_proposer",
     "propose_pixels",

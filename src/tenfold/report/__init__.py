@@ -5,9 +5,12 @@
     figures.py     what each figure is called and how it is written
     diagnosis.py   what the training said about itself
     training.py    the curves of training
+    open_set.py    what it makes of images of other classes, and of pairs of images
+    speed.py       how long a prediction takes, stage by stage
     findings.py    what a check found of the images before training
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
+    boxed.py       boxes over a picture of the page, those in question in a color of warning
     drawn.py       boxes drawn on a picture
     page.py        the sections in their order, into report.html.j2 and report.css
     card.py        the model card, README.md, in the words of card.md.j2

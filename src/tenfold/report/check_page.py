@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tenfold.check.findings import Evidence, Finding, Findings, Sample, are, count
+from tenfold.check.findings import ABREAST, Evidence, Finding, Findings, Marked, Sample, are, count
 from tenfold.report.context import render_file, stylesheet
-from tenfold.report.thumbnails import Thumbnail, Thumbnails
+from tenfold.report.thumbnails import Boxed, Thumbnail, Thumbnails
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 SHOWN = 24
 """Sets of images that the page shows of one finding."""
 
-ABREAST = 6
-"""Images that it shows of one set."""
 
-Look = Callable[[int], Thumbnail]
-"""Place in the table that was checked -> the image there."""
+class Look(Protocol):
+    """How an image is shown."""
+
+    def __call__(self, row: int, marked: Sequence[Marked], *, upright: bool) -> Thumbnail:
+        """Place in the table that was checked, and its boxes in question -> the image there.
+
+        Not `upright`: as the file has it, before EXIF turns it.
+        """
 
 
 class Picture(NamedTuple):
@@ -27,13 +31,15 @@ class Picture(NamedTuple):
 
     thumbnail: Thumbnail
     sample: Sample
-    other: bool
-    """Whether it is of the data that were checked against."""
+    note: str = ""
+    """What is special about it."""
 
     @property
     def about(self) -> list[str]:
-        """Its label and part, where they are known, and where it lies if not in the data."""
-        return [*filter(None, (self.sample.label, self.sample.part)), *(["other data"] if self.other else [])]
+        """Its label and part, where they are known, its number of boxes, and what is special about it."""
+        drawing = self.thumbnail.drawing
+        boxes = count(drawing.boxes, "box") if drawing else ""
+        return [*filter(None, (self.sample.label, self.sample.part, boxes, self.note))]
 
 
 class Shown(NamedTuple):
@@ -44,11 +50,15 @@ class Shown(NamedTuple):
     more: int
     """Images that are not shown."""
 
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a box in question is drawn."""
+        return any(picture.thumbnail.drawing and picture.thumbnail.drawing.marks for picture in self.pictures)
+
 
 def check_page(name: str, findings: Findings, table: Table, other: Table | None = None, price: str = "") -> str:
     """The page on the data called `name`; `price` is the sentence on what a leak was worth to a run."""
-    here = Thumbnails(table).__getitem__
-    there = None if other is None else Thumbnails(other).__getitem__
+    here, there = look_at(table), None if other is None else look_at(other)
     return render_file(
         "check_page.html.j2",
         css=stylesheet(),
@@ -58,6 +68,18 @@ def check_page(name: str, findings: Findings, table: Table, other: Table | None 
         findings=[(finding, shown_sets(finding, findings, here, there, SHOWN)) for finding in findings.found],
         limit=SHOWN,
     )
+
+
+def look_at(table: Table, thumbnails: Thumbnails | None = None) -> Look:
+    """How the images of a table are shown: with their boxes, if it has any. `thumbnails` may hold some already."""
+    if table.boxes is not None:
+        return Boxed(table)
+    made = thumbnails or Thumbnails(table)
+
+    def whole(row: int, marked: Sequence[Marked], *, upright: bool) -> Thumbnail:
+        return made[row]
+
+    return whole
 
 
 def headline(findings: Findings) -> str:
@@ -71,11 +93,19 @@ def headline(findings: Findings) -> str:
 
 def shown_sets(finding: Finding, findings: Findings, here: Look, there: Look | None, limit: int) -> list[Shown]:
     """The first sets of a finding with their pictures."""
-    return [_shown(item, findings, here, there) for item in finding.sets[:limit]]
+    as_stored = finding.kind == "box_rotated"
+    return [_shown(item, findings, here, there, as_stored=as_stored) for item in finding.sets[:limit]]
 
 
-def _shown(item: Evidence, findings: Findings, here: Look, there: Look | None) -> Shown:
-    pictures = [Picture(here(row), findings.samples[row], False) for row in item.rows[:ABREAST]]
+def _shown(item: Evidence, findings: Findings, here: Look, there: Look | None, *, as_stored: bool) -> Shown:
+    """A set with its pictures; `as_stored`: each beside what it is before EXIF turns it."""
+    rows, others = item.rows[:ABREAST], item.others[:ABREAST] if there else ()
+    pictures = []
+    for row in rows:
+        sample, marked = findings.samples[row], [box for box in item.boxes if box.row == row]
+        pictures.append(Picture(here(row, marked, upright=True), sample))
+        if as_stored:
+            pictures.append(Picture(here(row, marked, upright=False), sample, "as it is stored"))
     if there is not None:
-        pictures += [Picture(there(row), findings.others[row], True) for row in item.others[:ABREAST]]
-    return Shown(pictures, item.words, len(item.rows) + len(item.others) - len(pictures))
+        pictures += [Picture(there(row, (), upright=True), findings.others[row], "other data") for row in others]
+    return Shown(pictures, item.words, len(item.rows) + len(item.others) - len(rows) - len(others))

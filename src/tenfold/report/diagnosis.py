@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tenfold.estimate import Estimate, from_json
@@ -37,7 +38,7 @@ DIAGNOSIS = """
 def diagnosis(run: Run) -> Section | None:
     """The section on the diagnosis; None for a run that has none."""
     found = [
-        {**one, "evidence": [(figure_label(name), _write(name, value)) for name, value in one["evidence"].items()]}
+        {**one, "evidence": [(_label(name), _write(name, value)) for name, value in one["evidence"].items()]}
         for one in from_json(run.diagnosis)
     ]
     if not found:
@@ -45,9 +46,15 @@ def diagnosis(run: Run) -> Section | None:
     return Section("Diagnosis", render(DIAGNOSIS, found=found, alarms=any(one["alarm"] for one in found)))
 
 
+def _label(name: str) -> str:
+    """ "Validation AP50 change", "Validation accuracy: RBC_big" with the class as it is called."""
+    figure, colon, label = name.partition(": ")
+    return re.sub("ap50", "AP50", figure_label(figure), flags=re.IGNORECASE) + colon + label
+
+
 def _write(name: str, value: Any) -> str:
     """ "84.2 % (80.9 to 87.0, 95 % Wilson over images, n = 276)"; a plain number where there is no interval."""
-    scale, unit = (100, PERCENT) if "accuracy" in name else (1, "")
+    scale, unit = (100, PERCENT) if "accuracy" in name.partition(": ")[0] else (1, "")
     if not isinstance(value, Estimate):
         return f"{scale * value:.3g}{unit}"
     numbers = [_digits(scale * number, scale) for number in (value.value, value.low, value.high)]

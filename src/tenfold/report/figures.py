@@ -39,6 +39,7 @@ WORDINGS = {
     "recall": Wording("Recall", True, "of the images of this class, those that were found"),
     "dir": Wording("Detected and identified", True, "of the images of those enrolled, those named rightly (DIR)"),
     "far": Wording("False alarms", True, "of strangers' images, those given a name (FAR)"),
+    "refused": Wording("Refused", True, "of the images of those enrolled, those given no name"),
     "rank_1": Wording("Rank 1", True, "of the images of those enrolled, those whose own identity is the most alike"),
     "fnmr": Wording("False non-matches", True, "comparisons of one identity that are not accepted (FNMR)"),
     "fmr": Wording("False matches", True, "comparisons of two identities that are accepted (FMR)"),

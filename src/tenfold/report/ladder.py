@@ -43,9 +43,9 @@ LADDER = """
 {% endfor %}
 <p class="note">Of the training images alone, each answered by heads that were fitted without it: {{ folds }} folds\
 {% if repeats > 1 %}, dealt {{ repeats }} times{% endif %}. A rung's figures allow for the choice of its strength; the \
-choice compares each at its best strength, so it may call another the lowest. The last line allows for the choice \
-among all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) \
-does.</p>
+choice compares each at its best strength, so it may call another the lowest. {% if several %}Of two networks the one \
+of fewer multiply-adds for an image is the cheaper. {% endif %}The last line allows for the choice among all of \
+them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) does.</p>
 {% if tuned %}
 <h3>What fine-tuning changed</h3>
 <p>Taken: {{ tuned.reason }}</p>
@@ -82,8 +82,9 @@ def ladder(run: Run) -> Section | None:
     resume = f"tenfold train --resume {shlex.quote(str(run.path))}" if tuned and not decided else ""
     values = {"tuned": decided, "resume": resume, "note": CHOSEN_BY_VALIDATION, "write_difference": write_difference}
     took = write_seconds(decided["seconds"]) if decided else ""
-    title = "How the model was chosen" if decided else "How the head was chosen"
-    return Section(title, render(LADDER, **found, **values, took=took))
+    several = len({rung["settings"]["backbone"] for rung in found["rungs"]}) > 1
+    title = "How the model was chosen" if decided or several else "How the head was chosen"
+    return Section(title, render(LADDER, **found, **values, took=took, several=several))
 
 
 def write_difference(name: str, difference: Estimate) -> str:

@@ -19,7 +19,9 @@ from tenfold.report.figures import figure_label, write_level
 from tenfold.report.findings import findings
 from tenfold.report.headline import headline
 from tenfold.report.ladder import ladder
+from tenfold.report.open_set import open_set, pairs
 from tenfold.report.policy_sheet import fed
+from tenfold.report.speed import speed
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
 from tenfold.report.unknown import unknown
@@ -42,6 +44,8 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     sections |= {"training": training(run)} | ({"fed": seen} if seen else {})
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}
+        besides = {"open_set": open_set(context), "pairs": pairs(context), "speed": speed(context)}
+        sections |= {name: section for name, section in besides.items() if section}
     sections |= {"check": checked} if checked else {}
     environment = dict(run.environment)
     return render_file(

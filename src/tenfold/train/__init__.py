@@ -22,13 +22,13 @@ progress.py    what whoever watches is told
 """
 
 from tenfold.train.choose import (
-    choose_device,
     choose_mixing,
     choose_settings,
     is_small_and_grey,
     refuse_other_task,
     start_preprocessing,
 )
+from tenfold.train.data import prepare_images
 from tenfold.train.folds import refuse_boxes, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
@@ -39,13 +39,13 @@ __all__ = [
     "PRECISIONS",
     "Progress",
     "Report",
-    "choose_device",
     "choose_mixing",
     "choose_settings",
     "convolution_speed",
     "is_small_and_grey",
     "measure_epoch",
     "no_report",
+    "prepare_images",
     "refuse_boxes",
     "refuse_other_task",
     "refuse_taken",

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tenfold.environment import choose_device, exact_on
 from tenfold.images.prepared import PreparedTable, sample_size
 from tenfold.images.table import Table, stack_tables
 from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
 from tenfold.run import Run, read_card, write_json
 from tenfold.tasks import Task
-from tenfold.train.choose import choose_device
 from tenfold.train.data import prepare_images, rows_loader
 from tenfold.train.progress import no_report
 
@@ -88,7 +88,7 @@ def _outputs(model: Model, recipe: Recipe, prepared: PreparedTable, task: Task, 
     rows = np.flatnonzero(prepared.table.samples["part"] == _PART)
     found: dict[str, list[torch.Tensor]] = {}
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), exact_on(device):
         for batch in rows_loader(recipe, prepared, task, rows).batches():
             for name, value in model.batch_outputs(batch.to(device)).items():
                 found.setdefault(name, []).append(value.float().cpu())
@@ -102,7 +102,7 @@ def _predictions(
     rows = np.flatnonzero(prepared.table.samples["part"] == _PART)
     found: list[Prediction] = []
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), exact_on(device):
         for batch in rows_loader(recipe, prepared, task, rows).batches():
             moved = batch.to(device)
             outputs = {name: value.cpu() for name, value in model.batch_outputs(moved).items()}

@@ -18,6 +18,7 @@ from tenfold.augment.chosen import chosen_policy
 from tenfold.augment.device import ops_on_cpu
 from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.draws import hash_numbers
+from tenfold.environment import choose_device
 from tenfold.errors import DataError
 from tenfold.images.batch import Batch
 from tenfold.images.loader import Augment, Loader, balanced, shuffled
@@ -26,7 +27,7 @@ from tenfold.images.table import Table
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
-from tenfold.train.choose import choose_device, start_preprocessing
+from tenfold.train.choose import start_preprocessing
 from tenfold.train.progress import Progress, Report
 
 _PLAIN, _USUAL_SIZE = 64, 224
@@ -78,7 +79,7 @@ def with_foreknown(prepared: PreparedTable, model: Model, recipe: Recipe, progre
         progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
 
     found = wanted.find(prepared, start_preprocessing(recipe), watch)
-    took = f"{time.monotonic() - began:.0f} s, kept in the cache"
+    took = f"{time.monotonic() - began:.0f} s"
     progress(Progress("note", f"{wanted.name}: up to {found.shape[1]} an image, of {len(found)} images ({took})"))
     known = prepared.known | {wanted.name: found}
     return replace(prepared, known=known, boxes=(*prepared.boxes, wanted.name))

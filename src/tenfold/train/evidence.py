@@ -2,9 +2,11 @@
 
 The training figures of history.csv are means over an epoch in which the weights changed, of images that were cropped,
 mixed and smoothed, with dropout: they cannot be set against those of the validation part. So after the last epoch the
-same weights look at both parts alike. Of the training part a sample is enough. That costs less than an epoch.
+same weights look at both parts alike. Of the training part a sample is enough, and of a detector, which takes long for
+an image, a small one. In all that is up to three looks at the validation part, for three epochs' weights, two at the
+sample, and one at a few images of each class.
 
-Shapes: N images, K classes.
+Shapes: N images, or pairs of an image and a class that is in it (see tenfold.tasks.Scores), K classes.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,17 +24,25 @@ from numpy.typing import NDArray
 from tenfold.draws import epoch_order, hash_numbers
 from tenfold.environment import torch_threads
 from tenfold.estimate import Estimate, Units, units_of
-from tenfold.images.prepared import PreparedTable
+from tenfold.images.prepared import PreparedTable, sample_size
+from tenfold.images.table import Table
 from tenfold.metrics.intervals import share
 from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
-from tenfold.tasks import Task
+from tenfold.split.ties import strata
+from tenfold.tasks import Task, table_objects
 from tenfold.train.data import rows_loader
+
+if TYPE_CHECKING:
+    from tenfold.metrics.detection import Part
 
 FEWEST_SAMPLED, MOST_SAMPLED = 200, 1000
 """Training images that are looked at: as many as there are validation images, within these bounds."""
+FEWEST_WITH_BOXES, MOST_WITH_BOXES = 20, 100
+"""The same of a detector, but that the fewest hold an object, where so many do, even if the sample grows by them."""
 OF_EACH = 5
-"""Training images of every class that are looked at, so that small classes are."""
+"""Training images of every class that are looked at, so that small classes are; of a detector MOST_WITH_BOXES in all,
+or one of each class where there are more classes than that."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,12 @@ class Outcome:
     truth: NDArray[np.int64]
     """[N], places in the classes."""
     predicted: NDArray[np.int64]
-    """[N], places in the classes."""
+    """[N], places in the classes; -1 where no object of the class was found."""
     units: Units
+    part: Part | None = None
+    """Which detection found which object, of a detector."""
+    images: Units | None = None
+    """The units of the images, of a detector."""
 
     @property
     def hits(self) -> NDArray[np.float64]:
@@ -55,6 +71,19 @@ class Outcome:
     def accuracy(self) -> Estimate:
         """The share of hits."""
         return share(self.hits, self.units, 0.95)
+
+    @cached_property
+    def ap50(self) -> Estimate:
+        """AP at an IoU of 0.5, of a detector that looked at images with an object at least."""
+        from tenfold.metrics.detection_ap50 import ap50
+
+        assert self.part is not None
+        assert self.images is not None
+        return ap50(self.part.matches, self.images)
+
+
+NOTHING = Outcome(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64), Units(np.empty(0, np.int64), 0, False, ""))
+"""Nothing was looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +102,23 @@ class Facts:
     recipe: Recipe
     classes: tuple[str, ...]
     images: NDArray[np.int64]
-    """int64 [K], the training images of each class."""
+    """int64 [K], the training images of each class, or with an object of it."""
     last: Measured
     """With the last weights."""
     kept: Measured
     """With those that the run keeps, of the epoch with the lowest validation loss."""
     each: Outcome
-    """Up to OF_EACH training images of every class, with the kept weights."""
+    """Up to OF_EACH training images of every class, with the kept weights; see there."""
     earlier: tuple[int, Outcome] | None = None
     """An epoch about four fifths through the training, and what its weights made of the validation part."""
 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Looks at a run's images with whatever weights its model has at the time."""
+    """Looks at a run's images with whatever weights its model has at the time.
+
+    A detector that is fitted at once, as R-CNN, is not looked at: it has no curve, and its fit is mostly such a look.
+    """
 
     model: Model
     recipe: Recipe
@@ -101,25 +133,36 @@ class Examiner:
     def measure(self, epoch: int) -> Measured:
         """Both parts, with the weights of this epoch, which the model holds."""
         validation = self._rows("validation")
-        count = min(max(len(validation), FEWEST_SAMPLED), MOST_SAMPLED)
-        training = self._outcome(self._shuffled()[:count])
-        return Measured(epoch, training, self.validation())
+        fewest, most = (FEWEST_WITH_BOXES, MOST_WITH_BOXES) if self.task.boxes else (FEWEST_SAMPLED, MOST_SAMPLED)
+        count = min(max(len(validation), fewest), most)
+        rows = self._shuffled()
+        sample = rows[:count]
+        if self.task.boxes:  # AP50 is of nothing where all is background
+            objects, _ = table_objects(self.prepared.table)
+            holding = rows[np.isin(rows, objects.image[~objects.ignore])]
+            sample = np.union1d(sample, holding[:fewest])
+        return Measured(epoch, self._outcome(sample), self.validation())
 
     def validation(self) -> Outcome | None:
-        """The validation part alone; None where it is empty."""
-        rows = self._rows("validation")
-        return self._outcome(rows) if len(rows) else None
+        """The validation part alone; None where there is nothing in it."""
+        seen = self._outcome(self._rows("validation"))
+        return seen if len(seen.truth) else None
 
     def each_class(self) -> Outcome:
-        """Up to OF_EACH training images of every class."""
-        rows = self._shuffled()
-        labels = self.prepared.table.labels()[rows]
-        return self._outcome(np.concatenate([rows[labels == label][:OF_EACH] for label in np.unique(labels)]))
+        """Up to OF_EACH training images of every class: the first of each, then the second of each, and so on."""
+        rows, classes = self._shuffled(), self.prepared.table.classes
+        owners, labels = strata(self.prepared.table.take(rows))
+        own = [owners[labels == label] for label in range(len(classes))]
+        turns = [image for turn in range(OF_EACH) for images in own for image in images[turn : turn + 1].tolist()]
+        most = max(MOST_WITH_BOXES, len(classes)) if self.task.boxes else None
+        first = list(dict.fromkeys(turns))[:most]
+        return self._outcome(rows[np.array(sorted(first), np.int64)])
 
     def counts(self) -> NDArray[np.int64]:
-        """The training images of each class: int64 [K]."""
+        """The training images of each class, or with an object of it: int64 [K]."""
         table = self.prepared.table
-        return np.bincount(table.labels()[self._rows("train")], minlength=len(table.classes))
+        _, labels = strata(table.take(self._rows("train")))
+        return np.bincount(labels, minlength=len(table.classes) + 1)[:-1]
 
     def _rows(self, part: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.prepared.table.samples["part"] == part)
@@ -132,6 +175,8 @@ class Examiner:
 
     def _outcome(self, rows: NDArray[np.int64]) -> Outcome:
         assert self.task.scores is not None
+        if not len(rows) or (self.task.boxes and not self.model.steps()):
+            return NOTHING
         predictions: list[Prediction] = []
         loader = rows_loader(self.recipe, self.prepared, self.task, rows)
         was = self.model.training
@@ -142,6 +187,17 @@ class Examiner:
                 with self.context():
                     predictions += self.model.decode(self.model.batch_outputs(moved), moved.affine)
         self.model.train(was)
-        targets = {name: value.numpy() for name, value in loader.targets.items()}
-        groups = self.prepared.table.samples["group"].to_numpy(object)[rows]
-        return Outcome(*self.task.scores(predictions, targets), units_of(groups, len(rows)))
+        table = self.prepared.table.take(rows)
+        scores = self.task.scores(self._cut(predictions, table), table)
+        if not len(scores.image):
+            return NOTHING
+        images = units_of(table.samples["group"].to_numpy(object), len(rows))
+        units = images.take(scores.image)
+        return Outcome(scores.loss, scores.truth, scores.predicted, units, scores.part, scores.part and images)
+
+    def _cut(self, predictions: list[Prediction], table: Table) -> list[Prediction]:
+        """The predictions without what lies in the padding of an image."""
+        cut = self.task.cut
+        if cut is None or self.recipe.image.fit != "pad":
+            return predictions
+        return [cut(prediction, sample_size(table, row)) for row, prediction in enumerate(predictions)]

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from tenfold.environment import choose_device
 from tenfold.errors import UsageError
 from tenfold.images.table import Table
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run
 from tenfold.split import fold_tables
 from tenfold.train.calibrate import calibrate_folds
-from tenfold.train.choose import choose_device
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import join_ranks
 from tenfold.train.start import resume_training, train_model

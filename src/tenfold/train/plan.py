@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.environment import choose_device
 from tenfold.errors import UsageError
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
-from tenfold.train.choose import choose_device, fresh_model, make_card, shrink_images
+from tenfold.train.choose import fresh_model, make_card, shrink_images
 from tenfold.train.data import noise_batch, training_loader
 from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
 from tenfold.train.progress import Progress, Report, several
@@ -67,7 +68,9 @@ class Plan:
         fitting = self._epochs_left()
         epochs = min(settings.epochs or fitting, fitting)
         self.recipe = self.recipe.change(train={"epochs": epochs})
-        self.progress(Progress("measure", f"about {several(epochs, 'epoch')} fit into {limit}"))
+        fits = f"about {several(epochs, 'epoch')} fit into {limit}"
+        text = fits if epochs == fitting else f"{several(epochs, 'epoch')}, which take less than {limit}"
+        self.progress(Progress("measure", text))
 
     def settle_rate(self, model: Model, prepared: PreparedTable) -> None:
         """Find the learning rate by a range test, where the recipe asks for it."""

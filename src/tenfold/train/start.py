@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tenfold.environment import describe_environment, torch_threads
+from tenfold.environment import choose_device, describe_environment, torch_threads
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
 from tenfold.images.batch import Batch
@@ -37,7 +37,6 @@ from tenfold.tasks import TASKS, Task
 from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, checkpoint_file, load_checkpoint
 from tenfold.train.choose import (
-    choose_device,
     choose_mixing,
     choose_settings,
     fresh_model,
@@ -111,6 +110,7 @@ def train_model(
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
     ranks = join_ranks(choose_device(recipe.train.device))
     given, recipe = recipe, choose_settings(recipe, table.part("train"))
+    most = recipe.train.epochs if recipe.train.minutes else 0
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
     scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
     plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0 and scale_is_free)
@@ -133,7 +133,7 @@ def train_model(
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
         _begin(folder, table, environment, card, recipe, {"findings.json": findings, "ladder.json": ladder})
-    state = State(epochs=recipe.train.epochs, most=given.train.epochs if recipe.train.minutes else 0)
+    state = State(epochs=recipe.train.epochs, most=most)
     state.threads = 0 if given.train.threads else recipe.train.threads
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
@@ -225,7 +225,9 @@ def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
         model.load_pretrained()
     prepared = with_foreknown(prepared, model, recipe, progress)
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
-    _run_loop(folder, recipe, model, prepared, task, ranks, State(epochs=recipe.train.epochs), progress)
+    limited = recipe.train.minutes and "transfer" in find_model(recipe.model.name).sections
+    state = State(epochs=recipe.train.epochs, most=recipe.train.epochs if limited else 0)
+    _run_loop(folder, recipe, model, prepared, task, ranks, state, progress)
     return Run(folder)
 
 

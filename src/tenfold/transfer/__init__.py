@@ -4,8 +4,9 @@ engines.py   the quickest way to run a backbone on this machine
 features.py  frozen features of a Table's images, from the cache
 choice.py    which of several candidates to take, and how each image is judged by a choice made without it
 rungs.py     what each way to answer gave, and what the choice is worth
+at_hand.py   which pretrained networks are tried: those that are named, or all that are on this machine
 ladder.py    the rungs, climbed until the time is over
-settle.py    from a recipe to the recipe with the head that the ladder chose
+settle.py    from a recipe to the recipe with the network and the head that the ladder chose
 verdict.py   what fine-tuning changed, and which of two runs to take
 best.py      the frozen ladder, then fine-tuning: the better run stays
 unknown.py   what a run's head makes of classes that were held out

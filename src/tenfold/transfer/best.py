@@ -28,6 +28,7 @@ from tenfold.evaluate import evaluate_run
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.table import Table
+from tenfold.models.frozen import refuse_open
 from tenfold.models.weights import find_weights
 from tenfold.recipe import Recipe, TransferSettings, recipe_dict, recipe_from
 from tenfold.run import Run, resume_command, write_json
@@ -68,12 +69,12 @@ def train_best(
 ) -> Run:
     """Train what a recipe that names no model allows, the cheapest first, and leave the best as one run in `out`.
 
-    The head of a frozen network is chosen by the ladder, from the training part alone; then the network is fine-tuned,
-    in what is left of `train.minutes`, and taken where that is better on the validation part, as `judge` says. What is
-    left out is named. Small grey images, and any where the built-in network's weights are not here and the recipe's
-    [transfer] asks for nothing, get the residual network from scratch instead, and `progress` hears why. `climbed` is
-    called with the ladder when it ends; `findings` are as `train_model` takes them. What was stopped goes on with
-    `resume_best`.
+    The head of a frozen network, and the network where several are named or "auto", is chosen by the ladder, from the
+    training part alone; then that network is fine-tuned, in what is left of `train.minutes`, and taken where that is
+    better on the validation part, as `judge` says. What is left out is named. Small grey images, and any where the
+    built-in network's weights are not here and the recipe's [transfer] asks for nothing, get the residual network from
+    scratch instead, and `progress` hears why. `climbed` is called with the ladder when it ends; `findings` are as
+    `train_model` takes them. What was stopped goes on with `resume_best`.
 
     Raises UsageError where several processes train together, where the recipe settles what the ladder is to choose, and
     where `settle_head` and `train_model` do; DataError likewise.
@@ -95,7 +96,9 @@ def train_best(
         ladder = replace(ladder, left_out=(*ladder.left_out, hopeless))
     climbed(ladder)
     left = max((deadline - time.monotonic()) / 60, 1e-9) if recipe.train.minutes else 0.0
-    open_still = {"finetuning": _not_decided(recipe.change(model={"name": "finetuned"}, train={"minutes": left}))}
+    backbone = settled.recipe.transfer.backbone
+    tuned = recipe.change(model={"name": "finetuned"}, transfer={"backbone": backbone}, train={"minutes": left})
+    open_still = {"finetuning": _not_decided(tuned)}
     run = train_model(
         table,
         settled.recipe,
@@ -134,8 +137,10 @@ def is_undecided(out: str | Path) -> bool:
 def name_one(table: Table, recipe: Recipe) -> tuple[Recipe, str]:
     """The recipe with its model named, for what needs one fixed procedure, and why that one, a sentence.
 
-    The model is the frozen network with one kind of head, and the residual one where `train_best` takes that.
+    The model is the frozen network with one kind of head, and the residual one where `train_best` takes that. Raises
+    UsageError where the recipe leaves several networks open.
     """
+    refuse_open(recipe.transfer.backbone)
     if reason := why_scratch(table, recipe):
         return recipe.change(model={"name": "residual"}), f"Model: residual, from scratch. {reason}"
     head = recipe.transfer.head if recipe.transfer.head != "auto" else "logistic"

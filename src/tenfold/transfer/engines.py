@@ -14,13 +14,14 @@ import io
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from tenfold.environment import exact_on
 
 if TYPE_CHECKING:
     from tenfold.models.backbones import Backbone
@@ -75,7 +76,7 @@ def torch_engine(backbone: Backbone, device: torch.device, memory: torch.memory_
     backbone.eval().to(device)
 
     def look(images: Tensor) -> Tensor:
-        with torch.inference_mode(), _exact(device):
+        with torch.inference_mode(), exact_on(device):
             return backbone.features(images.to(device).contiguous(memory_format=memory)).float().cpu()
 
     order = "channels last" if memory == torch.channels_last else "channels first"
@@ -132,13 +133,6 @@ def _exported(backbone: Backbone, images: Tensor) -> bytes:
             opset_version=17,
         )
     return graph.getvalue()
-
-
-def _exact(device: torch.device) -> AbstractContextManager[object]:
-    if device.type != "cuda":
-        return nullcontext()
-    manager: AbstractContextManager[object] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    return manager
 
 
 def _seconds(engine: Engine, images: Tensor) -> float:

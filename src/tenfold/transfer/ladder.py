@@ -12,24 +12,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tenfold.errors import DataError, UsageError
 from tenfold.estimate import units_of
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable, prepare_table
 from tenfold.images.table import Table
-from tenfold.models.contract import Model
-from tenfold.models.cost import count_cost
 from tenfold.models.heads import HEADS, held_out_answers
 from tenfold.split import fold_tables
 from tenfold.split.ties import bonds, grouped, join
 from tenfold.tasks import TASKS
 from tenfold.train import Progress
+from tenfold.transfer.at_hand import multiply_adds
 from tenfold.transfer.features import Extractor, Watch, table_features
 from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
 
@@ -54,6 +53,11 @@ class Eye:
     extractor: Extractor
     settings: dict[str, Any]
     """What a recipe's [transfer] says of it: "backbone", "weights", "init", "views", "crop", "spread"."""
+
+    @cached_property
+    def cost(self) -> int:
+        """Multiply-adds of one image, all views."""
+        return multiply_adds(self.extractor.backbone, self.extractor.side) * len(self.extractor.views)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def climb_table(
     device: str = "cpu",
     progress: Tell = tell_nobody,
 ) -> Ladder:
-    """Climb the ladder on the training part of a table, over these backbones in this order.
+    """Climb the ladder on the training part of a table, over these backbones, the cheapest first.
 
     `minutes` 0: no limit; else what would not end in time is left out and named. Images that cannot be read take no
     part. Raises UsageError without a backbone, a training part or labels, or with fewer than two separate images or
@@ -91,6 +95,7 @@ def climb_table(
     table = grouped(hashed(table.part("train")))
     if not eyes:
         raise UsageError("The ladder needs at least one backbone, and none is given.")
+    eyes = sorted(eyes, key=lambda eye: eye.cost)
     if not len(table):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS["classification"].targets(table)  # refuses what cannot be learnt from
@@ -106,8 +111,7 @@ def climb_table(
 
         views = len(eye.extractor.views)
         words = f"{eye.extractor.backbone.name}, {views} view{'s' if views > 1 else ''}"
-        cost = count_cost(_Seen(eye.extractor), eye.extractor.side).multiply_adds * views
-        return Source(words, eye.settings, cost, features)
+        return Source(words, eye.settings, eye.cost, features)
 
     folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)
     units = units_of(table.samples["group"].to_numpy(object), len(table))
@@ -253,14 +257,3 @@ def _prepared(table: Table, extractor: Extractor, workers: int, progress: Tell) 
     return prepare_table(
         table, extractor.preprocessing, allow_truncated=extractor.allow_truncated, workers=workers, watch=watch
     )
-
-
-class _Seen(Model):
-    """A backbone as the model that its cost is counted of."""
-
-    def __init__(self, extractor: Extractor) -> None:
-        super().__init__(len(extractor.preprocessing.mean), (), {})
-        self.backbone = extractor.backbone
-
-    def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        return {"features": self.backbone.features(images)}

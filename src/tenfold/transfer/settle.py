@@ -1,20 +1,22 @@
-"""From a table and a recipe with a frozen network to the recipe with its head settled, by the ladder."""
+"""From a table and a recipe with frozen networks to the recipe with one of them and its head settled, by the ladder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.environment import choose_device
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
 from tenfold.models.frozen import KNOWN, named_backbone
 from tenfold.models.views import find_views
 from tenfold.recipe import Recipe
-from tenfold.train import Report, choose_device, choose_settings, no_report, start_preprocessing
+from tenfold.train import Progress, Report, choose_settings, no_report, start_preprocessing
+from tenfold.transfer.at_hand import wanted_networks
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import LADDER, Eye, climb_table
 from tenfold.transfer.rungs import Ladder
@@ -27,7 +29,7 @@ class Settled(NamedTuple):
     """What the ladder has settled."""
 
     recipe: Recipe
-    """With the head that it chose."""
+    """With the backbone and the head that it chose."""
     ladder: Ladder
     known: Callable[[PreparedTable], dict[str, NDArray[np.generic]]]
     """As `train_model` takes it: the features of prepared images, from the cache where they are there."""
@@ -38,37 +40,41 @@ class Settled(NamedTuple):
 def settle_head(
     table: Table, recipe: Recipe, *, heads: Sequence[str] = LADDER, progress: Report = no_report
 ) -> Settled:
-    """Climb the ladder of these heads on the training part.
+    """Climb the ladder of these heads on the training part, over the backbone that the recipe names or over several.
 
-    The validation and the test part are left alone. `train.minutes` limits the ladder too. Raises DataError where the
-    backbone's weights are not here, and what `climb_table` raises.
+    The validation and the test part are left alone. `train.minutes` limits the ladder too. Raises what
+    `wanted_networks` and `climb_table` raise, and DataError where a named backbone's weights are not here.
     """
-    wanted = recipe.transfer
-    backbone, origin = named_backbone(asdict(wanted))
-    chosen = choose_settings(recipe, table.part("train"))
-    extractor = Extractor(
-        backbone,
-        origin.sha256,
-        start_preprocessing(chosen),
-        find_views(wanted.views),
-        wanted.crop,
-        recipe.data.allow_truncated,
-    )
+    training, wanted = table.part("train"), wanted_networks(recipe.transfer)
+    if len(wanted.names) > 1:
+        progress(Progress("note", f"Networks to choose from: {', '.join(wanted.names)}"))
+    named = [choose_settings(recipe.change(transfer={"backbone": name}), training) for name in wanted.names]
+    eyes = [_eye(chosen) for chosen in named]
     device = choose_device(recipe.train.device).type
-    eye = Eye(extractor, {name: value for name, value in asdict(wanted).items() if name in SOURCE})
     ladder = climb_table(
         table,
-        [eye],
+        eyes,
         heads=heads,
         minutes=recipe.train.minutes,
         seed=recipe.train.seed,
-        workers=chosen.train.workers,
+        workers=named[0].train.workers,
         device=device,
         progress=progress,
     )
-    best = {name: value for name, value in ladder.best.settings.items() if name not in SOURCE}
+    ladder = replace(ladder, left_out=(*wanted.left_out, *ladder.left_out))
+    best = ladder.best.settings
+    [taken] = [eye.extractor for eye in eyes if eye.settings["backbone"] == best["backbone"]]
 
     def known(prepared: PreparedTable) -> dict[str, NDArray[np.generic]]:
-        return {KNOWN: table_features(prepared, extractor, device=device)}
+        return {KNOWN: table_features(prepared, taken, device=device)}
 
-    return Settled(recipe.change(transfer=best), ladder, known, bool(backbone.stages()))
+    return Settled(recipe.change(transfer=best), ladder, known, bool(taken.backbone.stages()))
+
+
+def _eye(chosen: Recipe) -> Eye:
+    """The backbone of a recipe of which everything is chosen but the head."""
+    look = chosen.transfer
+    backbone, origin = named_backbone(asdict(look))
+    preprocessing, truncated = start_preprocessing(chosen), chosen.data.allow_truncated
+    extractor = Extractor(backbone, origin.sha256, preprocessing, find_views(look.views), look.crop, truncated)
+    return Eye(extractor, {name: getattr(look, name) for name in SOURCE})

@@ -13,7 +13,7 @@ from torch import nn
 from tenfold.errors import UsageError
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone, group_layers, layer_names, of_imagenet
-from tenfold.models.weights.published import no_such_network
+from tenfold.models.weights.published import DETECTORS, no_such_network
 from tenfold.models.weights.read import Tensors
 
 _RESIDUAL = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -44,6 +44,8 @@ class TorchvisionNetwork(Backbone):
         import torchvision.models as library
 
         network = name.partition(":")[2]
+        if network in DETECTORS:
+            raise UsageError(f"The backbone {name} is a whole detector, which only --model torchvision takes.")
         known = library.list_models(module=library)
         if network not in known:
             raise no_such_network("torchvision", network, known)

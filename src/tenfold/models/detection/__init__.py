@@ -14,6 +14,7 @@ region_fits.py  what is fitted to features of regions at once: linear SVMs, box 
 faster_rcnn.py  Faster R-CNN
 fast_rcnn.py    Fast R-CNN
 rcnn.py         R-CNN
+torchvision_detector.py  torchvision's own detectors
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from tenfold.models.contract import Losses
 from tenfold.models.detection.detector import Detector, image_size
 from tenfold.models.detection.kernels import Pool
 from tenfold.models.detection.matching import FAST_RULE, read_truths
-from tenfold.models.detection.outside import KNOWN, Propose, selective_proposals, selective_proposer
+from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.roi import Lesson, detections, list_regions, region_losses
 from tenfold.models.detection.sampling import evaluation_generator
 
@@ -32,10 +32,11 @@ _POSITIVE_SHARE, _BETA = 0.25, 1.0  # section 2.3
 
 
 class FastRCNN(Detector):
-    """Settings: those of Detector.
+    """Settings: those of Detector, "proposals_from" of [detect] and that file's "proposals_sha256".
 
     Proposals are part of what it sees. They come with the batch; else from `proposer`, if one is handed in; else from
-    Selective Search, where `preprocessing` says how the input can be seen as pixels again.
+    Selective Search, where `preprocessing` says how the input can be seen as pixels again. Where "proposals_from" names
+    a file they come with the batch or from `proposer` only.
     """
 
     usual_pool: ClassVar[Pool] = "pool"
@@ -44,8 +45,13 @@ class FastRCNN(Detector):
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
         self.proposals = settings["proposals"] or _PROPOSALS
-        self.foreknown = selective_proposals(self.proposals)
+        self.file = file_proposals(settings, self.proposals)
+        self.foreknown = self.file.foreknown if self.file else selective_proposals(self.proposals)
         self.lesson = Lesson(FAST_RULE, settings["regions"], _POSITIVE_SHARE, _BETA)
+
+    def describe(self) -> str:
+        """Where its proposals come from, if that is a file."""
+        return self.file.describe() if self.file else ""
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """As `detections` has them: "boxes" [N, D, 4] xyxy in input pixels, "score" [N, D], "label" [N, D]."""
@@ -66,6 +72,8 @@ class FastRCNN(Detector):
         """The proposals of images [N, C, H, W], as KNOWN has them. Raises UsageError where nobody can make them."""
         if self.proposer is not None:
             return self.proposer(images)
+        if self.file is not None:
+            raise self.file.missing("Fast R-CNN")
         if self.preprocessing is None:
             raise UsageError(
                 f"Fast R-CNN needs proposals for its images: hand in its `proposer`, or a batch with {KNOWN!r}."

@@ -38,7 +38,7 @@ from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
 from tenfold.models.detection.detector import decode_detections, image_size
 from tenfold.models.detection.kernels import cut_squares
 from tenfold.models.detection.matching import read_truths
-from tenfold.models.detection.outside import KNOWN, Propose, selective_proposals, selective_proposer
+from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
 from tenfold.models.detection.roi import Limits, best_boxes, list_regions
 from tenfold.models.frozen import load_backbone, pretrained_backbone
@@ -68,8 +68,8 @@ class Seen(NamedTuple):
 
 
 class RCNN(Model):
-    """Settings: "backbone", "weights", "init" of [transfer]; "proposals", "regions", "crop", "finetune", "score",
-    "overlap", "detections" of [detect].
+    """Settings: "backbone", "weights", "init" of [transfer]; "proposals", "proposals_from", "regions", "crop",
+    "finetune", "score", "overlap", "detections" of [detect]; "proposals_sha256" of the file of proposals.
 
     Proposals come from where Fast R-CNN has them.
     """
@@ -89,7 +89,8 @@ class RCNN(Model):
         self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
         self.side = square_side(settings["crop"])
         self.proposals = settings["proposals"] or _PROPOSALS
-        self.foreknown = selective_proposals(self.proposals)
+        self.file = file_proposals(settings, self.proposals)
+        self.foreknown = self.file.foreknown if self.file else selective_proposals(self.proposals)
         grids = self.backbone.channels[-2:][0] * _PLACES**2
         self.svms = nn.Linear(self.backbone.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
@@ -103,6 +104,10 @@ class RCNN(Model):
     def load_pretrained(self) -> dict[str, Any]:
         """Load the backbone's weights, as `load_backbone` does."""
         return load_backbone(self.backbone, self.settings)
+
+    def describe(self) -> str:
+        """Where its proposals come from, if that is a file."""
+        return self.file.describe() if self.file else ""
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """As `best_boxes` has them: "boxes" [N, D', 4] xyxy in input pixels, "score" [N, D'], "label" [N, D'].
@@ -143,6 +148,8 @@ class RCNN(Model):
         """The proposals of images [N, C, H, W], as KNOWN has them. Raises UsageError where nobody can make them."""
         if self.proposer is not None:
             return self.proposer(images)
+        if self.file is not None:
+            raise self.file.missing("R-CNN")
         if self.preprocessing is None:
             raise UsageError(
                 f"R-CNN needs proposals for its images: hand in its `proposer`, or a batch with {KNOWN!r}."

@@ -19,7 +19,7 @@ from tenfold.errors import DataError
 from tenfold.files import write_file
 from tenfold.images.cache import cache_folder
 from tenfold.models.weights.packages import need_package
-from tenfold.models.weights.published import Published, published_files
+from tenfold.models.weights.published import DETECTORS, PUBLISHED, Published, published_files
 
 
 class Found(NamedTuple):
@@ -38,6 +38,16 @@ def weights_folder() -> Path:
 def kept_path(published: Published) -> Path:
     """Where the own cache keeps that file."""
     return weights_folder() / published.backbone.replace(":", "--") / published.file
+
+
+def known_networks() -> list[str]:
+    """The networks that are looked for where none is named: those in PUBLISHED, and torchvision's in the own cache.
+
+    Whether their weights are here says `find_published`. torchvision's detectors are none of them.
+    """
+    kept = [folder.name.removeprefix("torchvision--") for folder in weights_folder().glob("torchvision--*")]
+    others = [f"torchvision:{network}" for network in sorted(kept) if network not in DETECTORS]
+    return list(dict.fromkeys([*(published.backbone for published in PUBLISHED), *others]))
 
 
 def find_weights(name: str) -> Path:
@@ -70,7 +80,7 @@ def look_for(published: Published, damaged: list[str] | None = None) -> Found | 
 def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = ()) -> str:
     """One sentence: that weights are not here, which files hold them, and the commands that bring them."""
     if not files:
-        return f"No weights are published for the backbone {name}; give a file: --weights FILE"
+        return f"No weights are published for the backbone {name}; give a file: --transfer.weights FILE"
     spoiled = f" ({', '.join(damaged)} is damaged: its hash is another)" if damaged else ""
     wanted = ", or ".join(file.where() for file in files)
     fetch = f"fetch them with: tenfold weights fetch {name}" if any(f.url or f.repository for f in files) else ""
@@ -97,7 +107,7 @@ def keep_weights(name: str, file: Path) -> Found:
     wanted = ", or ".join(published.where() for published in files) or "none, as no weights of it are published"
     raise DataError(
         f"{file} has sha256 {sha256}, so it is not the file that {name} is published in: {wanted}; to use it all the "
-        "same give it where you train: --weights FILE"
+        "same give it where you train: --transfer.weights FILE"
     )
 
 

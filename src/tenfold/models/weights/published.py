@@ -87,7 +87,21 @@ class Published:
         return f"{', '.join([self.file, *filter(None, facts)])}, {place}"
 
 
+DETECTORS = (
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "retinanet_resnet50_fpn",
+    "retinanet_resnet50_fpn_v2",
+    "fcos_resnet50_fpn",
+    "ssd300_vgg16",
+    "ssdlite320_mobilenet_v3_large",
+)
+"""torchvision's names of its detectors, whose weights are published as torchvision:NAME."""
+
 _IMAGENET = "trained on ImageNet, whose images were given out for research"
+_COCO = "trained on COCO, whose photos are Flickr's, each under a licence of its own"
 _TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights"
 
 
@@ -202,7 +216,7 @@ def no_such_network(library: str, network: str, names: list[str]) -> UsageError:
 
 def _of_torchvision(name: str, network: str) -> Published:
     models = need_package("torchvision", f"The backbone {name}").models
-    known = models.list_models(module=models)
+    known = [*models.list_models(module=models), *DETECTORS]
     if network not in known:
         raise no_such_network("torchvision", network, known)
     weights = models.get_model_weights(network).DEFAULT
@@ -215,7 +229,7 @@ def _of_torchvision(name: str, network: str) -> Published:
         megabytes=weights.meta.get("_file_size", 0) * 2**20 / 1e6,
         licence=licence,
         source=f"torchvision's {weights}",
-        note=licence_note(licence) or _IMAGENET,
+        note=licence_note(licence) or (_COCO if network in DETECTORS else _IMAGENET),
         url=weights.url,
     )
 

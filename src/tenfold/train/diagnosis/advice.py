@@ -6,16 +6,16 @@ import numpy as np
 
 from tenfold.augment.chosen import chosen_policy
 from tenfold.estimate import Estimate
+from tenfold.models import find_model
 from tenfold.recipe import Recipe
 from tenfold.split.advice import advised_share
-from tenfold.train.diagnosis.case import FAR
+from tenfold.train.diagnosis.case import FAR, usual_rate
 from tenfold.train.evidence import Facts
-from tenfold.train.optimizer import LEARNING_RATES
 
 
 def calm(recipe: Recipe) -> str:
     """Against steps that are too large."""
-    train, usual = recipe.train, LEARNING_RATES[recipe.train.optimizer]
+    train, usual = recipe.train, usual_rate(recipe)
     rate = usual if train.lr >= FAR * usual else train.lr / 10
     options = [f"--lr {rate:.1g}"]
     options += ["--train.clip 1"] if train.clip == 0 else []
@@ -27,15 +27,17 @@ def calm(recipe: Recipe) -> str:
 
 def hurry(recipe: Recipe) -> str:
     """Against steps that are too small."""
-    rate = LEARNING_RATES[recipe.train.optimizer]
-    return f"Train again with --lr {rate:g}, or let a range test choose: --train.find-lr."
+    return f"Train again with --lr {usual_rate(recipe):g}, or let a range test choose: --train.find-lr."
 
 
 def go_on(recipe: Recipe) -> str:
-    """Twice the time that there was."""
-    train = recipe.train
-    longer = f"--minutes {2 * train.minutes:g}" if train.minutes else f"--epochs {2 * train.epochs}"
-    return f"Train again with {longer}."
+    """Twice the time that there was; a time limit alone leaves a pretrained network at its usual epochs."""
+    train, options = recipe.train, []
+    if train.minutes:
+        options.append(f"--minutes {2 * train.minutes:g}")
+    if not train.minutes or "transfer" in find_model(recipe.model.name).sections:
+        options.append(f"--epochs {2 * train.epochs}")
+    return f"Train again with {' '.join(options)}."
 
 
 def loosen(recipe: Recipe, *, longer: bool) -> str:
@@ -113,6 +115,45 @@ LOOK_FOR_LEAKS = (
     "Look for copies of training images in the validation part, and for what sets both apart: tenfold check DATA."
 )
 """For a validation part that is better known than the training part, both as they are."""
+
+
+LOOK_AT_BOXES = "tenfold check DATA --page check.html shows what is doubtful about the boxes."
+"""For boxes that may be wrong."""
+
+
+def enlarge(recipe: Recipe) -> str:
+    """For a detector that does not find what it has learned from: time first, then larger images."""
+    size = 32 * round(1.5 * recipe.image.size / 32)
+    return f"{go_on(recipe)} If that changes little, with larger images: --size {size}. {LOOK_AT_BOXES}"
+
+
+def tighten_boxes(recipe: Recipe) -> str:
+    """For a detector that knows its training images by heart."""
+    stronger = {"none": "light", "light": "standard", "standard": "strong"}.get(chosen_policy(recipe.augment).name, "")
+    typed = f" Without them, try --policy {stronger}." if stronger else ""
+    return f"More training images help most.{typed} {LOOK_AT_BOXES}"
+
+
+def annotate(names: list[str]) -> str:
+    """For classes of which no object is found."""
+    several = "these classes" if len(names) > 1 else f"the class {names[0]}"
+    return f"Look at the boxes of {several}, and add images with such objects. {LOOK_AT_BOXES}"
+
+
+def narrow_boxes(apart: Estimate) -> str:
+    """What is left to do for a detector that has converged; nothing where both parts are known nearly as well."""
+    if apart.low < 0.03:
+        return ""
+    return (
+        f"What is left is mostly the gap between both parts, an AP50 of {apart.value:.2f} ({apart.low:.2f} to "
+        f"{apart.high:.2f}): more images or stronger augmentation narrow it."
+    )
+
+
+HOLD_BACK = (
+    "Add images, or hold back more of them: remove the written split, and tenfold split DATA advises a share of them."
+)
+"""For a validation part that says too little of a detector."""
 
 
 def harder(recipe: Recipe) -> str:

@@ -5,11 +5,14 @@ Shapes: N images, K classes, E epochs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tenfold.estimate import Estimate, to_json
+from tenfold.models import find_model
+from tenfold.recipe import Recipe
 from tenfold.train.diagnosis.curves import Curve, blind_loss, read_curve
 from tenfold.train.evidence import Facts
 from tenfold.train.optimizer import LEARNING_RATES
@@ -32,6 +35,7 @@ Kind = Literal[
 FAR = 3.0
 """A learning rate so many times the usual one, or a share so small of it, is far from it."""
 _ROOM = 0.15  # of the blind loss: training images, as they are, that are better known leave nothing to learn
+_UNKNOWN = 0.01  # AP50 on training images: a detector with less knows nothing of them
 MATERIAL = 0.05
 """A change of the loss by so large a share of it matters."""
 
@@ -44,7 +48,7 @@ class Diagnosis:
     says: str
     """One to three sentences."""
     evidence: dict[str, Estimate | float] = field(default_factory=dict)
-    """Numbers by name; "accuracy" in a name says that it is a share."""
+    """Numbers by name; "accuracy" in a name says that it is a share. A class that it is of follows after ": "."""
     next: str = ""
     """What to do or type; empty where nothing is to be done."""
     alarm: bool = True
@@ -75,9 +79,14 @@ class Case:
         return self.facts.recipe.train.lr
 
     @property
+    def finds_boxes(self) -> bool:
+        """Whether it is the training of a detector."""
+        return self.facts.last.training.part is not None
+
+    @cached_property
     def usual_rate(self) -> float:
-        """What the recipe's optimizer has by default."""
-        return LEARNING_RATES[self.facts.recipe.train.optimizer]
+        """What the recipe's model has by default with its optimizer."""
+        return usual_rate(self.facts.recipe)
 
     @property
     def is_far(self) -> bool:
@@ -86,20 +95,37 @@ class Case:
 
     @cached_property
     def blind(self) -> float:
-        """The training loss of a network that looks at no image."""
+        """The training loss of a network that looks at no image; of a detector, where none is known, its first one."""
+        if self.finds_boxes:
+            return self.curve.first if self.curve else math.nan
         train = self.facts.recipe.train
         return blind_loss(self.facts.images, train.label_smoothing, balanced=train.balance in ("weights", "sampling"))
 
+    @property
+    def blind_words(self) -> str:
+        """Whose loss `blind` is."""
+        return "its first epoch" if self.finds_boxes else "looking at no image at all"
+
+    @property
+    def figure(self) -> str:
+        """What the parts are measured by: "accuracy" or "ap50"."""
+        return "ap50" if self.finds_boxes else "accuracy"
+
     @cached_property
     def training(self) -> Estimate:
-        """Accuracy of the last weights on training images as they are."""
-        return self.facts.last.training.accuracy
+        """Accuracy, or AP50, of the last weights on training images as they are."""
+        found: Estimate = getattr(self.facts.last.training, self.figure)
+        return found
 
     @cached_property
     def validation(self) -> Estimate | None:
-        """Accuracy of the last weights on the validation part."""
-        seen = self.facts.last.validation
-        return seen.accuracy if seen else None
+        """Accuracy, or AP50, of the last weights on the validation part."""
+        return getattr(self.facts.last.validation, self.figure) if self.facts.last.validation else None
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether the last weights know their own training images no better than by chance."""
+        return self.training.value < _UNKNOWN if self.finds_boxes else self.skill(self.training.low) <= 0
 
     @cached_property
     def base(self) -> float:
@@ -113,6 +139,8 @@ class Case:
     @property
     def has_room(self) -> bool:
         """Whether there is something left to learn on the training images themselves."""
+        if self.finds_boxes:
+            return self.curve is not None and self.curve.last > _ROOM * self.blind
         return float(self.facts.last.training.loss.mean()) > _ROOM * self.blind
 
     @cached_property
@@ -130,6 +158,11 @@ class Case:
     def rate_words(self) -> str:
         """Both in words."""
         return f"a learning rate of {self.rate:.2g} (the usual one here is {self.usual_rate:g})"
+
+
+def usual_rate(recipe: Recipe) -> float:
+    """The peak learning rate that a recipe's model has by default with its optimizer."""
+    return LEARNING_RATES[recipe.train.optimizer] * find_model(recipe.model.name).usual.rate
 
 
 def percent(share: Estimate) -> str:

@@ -89,7 +89,7 @@ def never_learned(case: Case) -> list[Diagnosis]:
     evidence: dict[str, Estimate | float] = {}
     for place, name in zip(lost[:5], names, strict=False):
         part, seen = _seen(facts, place)[-1]
-        evidence[f"{part}_accuracy_of_{name}"] = Estimate(0.0, *wilson(0, seen), 0.95, seen, "Wilson over images")
+        evidence[f"{part}_accuracy: {name}"] = Estimate(0.0, *wilson(0, seen), 0.95, seen, "Wilson over images")
     says = f"Not one image was recognized of {listed}{more}. If they were as easy as the others, some would have been."
     return [Diagnosis("class never learned", says, evidence, feed(facts.recipe, names))]
 

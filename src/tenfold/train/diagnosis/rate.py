@@ -7,8 +7,7 @@ import numpy as np
 from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
 from tenfold.train.diagnosis.advice import calm, hurry
-from tenfold.train.diagnosis.case import FAR, Case, Diagnosis
-from tenfold.train.optimizer import LEARNING_RATES
+from tenfold.train.diagnosis.case import FAR, Case, Diagnosis, usual_rate
 
 _ABOVE = 1.5  # of the blind loss: no training ends there that has not run away
 _ROSE = 0.4  # of the blind loss: a rise of the training loss that chance does not make
@@ -25,7 +24,7 @@ def strayed(case: Case) -> list[Diagnosis]:
 
 def say_diverged(recipe: Recipe, what: str) -> str:
     """`what` was seen, a loss that is no number, and why, and what to do; for the loop, which ends there."""
-    usual = LEARNING_RATES[recipe.train.optimizer]
+    usual = usual_rate(recipe)
     peak = f"the run's peak learning rate is {recipe.train.lr:.3g} (the usual one here is {usual:g})"
     return f"{what}: the training has diverged, and needs a lower --lr; {peak}. {calm(recipe)}"
 
@@ -41,13 +40,13 @@ def _diverged(case: Case) -> Diagnosis | None:
     if not climbed or curve.last <= _ABOVE * case.blind or len(curve.loss) < 2:
         return None
     evidence: dict[str, Estimate | float] = {"training_loss_first": curve.first, "training_loss_last": curve.last}
-    ended = f"The training loss ended at {curve.last:.3g}, above the {case.blind:.3g} of looking at no image at all"
+    ended = f"The training loss ended at {curve.last:.3g}, above the {case.blind:.3g} of {case.blind_words}"
     return _ran_away(case, ended, evidence)
 
 
 def _ran_away(case: Case, ended: str, evidence: dict[str, Estimate | float]) -> Diagnosis:
     says = f"{ended}: with {case.rate_words} the training ran away and did not come back."
-    evidence = {**evidence, "loss_without_looking": case.blind, **case.rates}
+    evidence = {**evidence, **({} if case.finds_boxes else {"loss_without_looking": case.blind}), **case.rates}
     return Diagnosis("diverged", says, evidence, calm(case.facts.recipe))
 
 
@@ -65,7 +64,7 @@ def _too_high(case: Case) -> Diagnosis | None:
             f"With {case.rate_words} the training loss did not fall while the rate was high: {curve.first:.3g} in "
             f"epoch 1, {curve.middle:.3g} in epoch {curve.middle_epoch}."
         )
-    elif case.is_far and case.skill(case.training.low) <= 0:
+    elif case.is_far and case.knows_nothing:
         says = f"With {case.rate_words} the network knows its own training images no better than by chance."
     else:
         return None
@@ -73,7 +72,7 @@ def _too_high(case: Case) -> Diagnosis | None:
         "training_loss_before": float(curve.loss[low]),
         "training_loss_highest": float(curve.loss[high]),
         "training_loss_last": curve.last,
-        "training_accuracy": case.training,
+        f"training_{case.figure}": case.training,
         **case.rates,
     }
     return Diagnosis("learning rate too high", says, evidence, calm(case.facts.recipe))
@@ -101,7 +100,7 @@ def _too_low(case: Case) -> Diagnosis | None:
         "training_loss_first": curve.first,
         "training_loss_middle": curve.middle,
         "training_loss_last": curve.last,
-        "training_accuracy": case.training,
+        f"training_{case.figure}": case.training,
         **case.rates,
     }
     return Diagnosis("learning rate too low", says, evidence, hurry(case.facts.recipe))

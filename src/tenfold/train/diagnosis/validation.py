@@ -83,7 +83,7 @@ def still_improving(case: Case) -> list[Diagnosis]:
     facts, last = case.facts, case.facts.last
     if last.validation is None or facts.kept.epoch != last.epoch:
         return []
-    found = _fell_at_the_end(case) or _not_bent(case)
+    found = _fell_at_the_end(case) or not_bent(case)
     if found is None:
         return []
     says = (
@@ -105,7 +105,7 @@ def _fell_at_the_end(case: Case) -> tuple[str, dict[str, Estimate | float]] | No
     return says, {"validation_loss_change": fall}
 
 
-def _not_bent(case: Case) -> tuple[str, dict[str, Estimate | float]] | None:
+def not_bent(case: Case) -> tuple[str, dict[str, Estimate | float]] | None:
     """The training loss had not flattened by the learning rate spent: the last fifth of a short training hides that."""
     curve = case.curve
     if curve is None or len(curve.loss) <= 3 or not case.has_room:

@@ -1,0 +1,132 @@
+"""How long each stage of a prediction takes, one image after another, as whoever waits for one answer has it.
+
+    read       from the image's file to the network's input: decoded, resized, normalized
+    proposals  what comes before the network's first layer, in a detector that finds regions outside of its network
+    network    from its first layer to its last one
+    answer     what follows: boxes less what overlaps a better one, probabilities
+
+The stages are told apart by hooks on the layers, which are there only while somebody measures. On a GPU its own clock
+tells the time, at which it comes to the work rather than gets it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tenfold.environment import processor_name
+from tenfold.images.prepared import read_sample
+
+if TYPE_CHECKING:
+    from tenfold.images.table import Table
+    from tenfold.run import Run
+
+IMAGES = 20
+"""Images that are measured, at most."""
+SECONDS = 10.0
+"""After so long none is begun any more."""
+STAGES = ("read", "proposals", "network", "answer")
+
+
+def measure_speed(run: Run, table: Table) -> dict[str, Any]:
+    """The seconds that an image takes in each stage, over some images of a table, after one to warm up.
+
+    {"stages": {stage: {"median", "least", "most"}}, with those of STAGES that there are, and "total" of the same form;
+    "images": n, "device", "threads": PyTorch's, "proposals_from": the file that they are looked up in, or empty}.
+    Raises DataError where an image cannot be read.
+    """
+    rows = np.unique(np.linspace(0, len(table) - 1, IMAGES).astype(int)).tolist()
+    clock, began = _Clock(run.device), time.monotonic()
+    times: list[dict[str, float]] = []
+    with clock.watching(run.model):
+        _one(run, table, rows[0], clock)
+        for row in rows:
+            if not times or time.monotonic() - began < SECONDS:
+                times.append(_one(run, table, row, clock))
+    stages = {name: _spread([each[name] for each in times]) for name in STAGES if name in times[0]}
+    return {
+        "stages": stages,
+        "total": _spread([sum(each.values()) for each in times]),
+        "images": len(times),
+        "device": _device_name(run.device),
+        "threads": torch.get_num_threads(),
+        "proposals_from": str(run.proposals.path) if run.proposals else "",
+    }
+
+
+def _one(run: Run, table: Table, row: int, clock: _Clock) -> dict[str, float]:
+    """Stage -> seconds of one image."""
+    boxes = run.proposals.of_table(table.take([row])).boxes if run.proposals else None
+    made, truncated = run.preprocessing, run.recipe.data.allow_truncated
+    began = clock.moment()
+    inputs = run.predictor.inputs([made.prepare(read_sample(table, row, made, truncated))], boxes)
+    ready = clock.moment()
+    clock.forget()
+    run.predictor.look(inputs)
+    done = clock.moment()
+    first, last = clock.first or ready, clock.last or done  # of a model without layers all is the network's
+    found = {"read": clock.seconds(began, ready), "answer": clock.seconds(last, done)}
+    if run.model.foreknown is None or run.proposals is not None:
+        return found | {"network": clock.seconds(ready, last)}
+    return found | {"proposals": clock.seconds(ready, first), "network": clock.seconds(first, last)}
+
+
+class _Clock:
+    """Moments on a device, those of a model's first and last layer among them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.first: Any = None
+        """When the first layer began since `forget`; None: none has."""
+        self.last: Any = None
+        """When the last one ended."""
+
+    def moment(self) -> Any:
+        if self.device.type == "cpu":
+            return time.perf_counter()
+        event = torch.get_device_module(self.device).Event(enable_timing=True)
+        with torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext():
+            event.record()
+        return event
+
+    def seconds(self, one: Any, other: Any) -> float:
+        """Between two moments."""
+        if self.device.type == "cpu":
+            return float(other - one)
+        other.synchronize()
+        return float(one.elapsed_time(other)) / 1000
+
+    def forget(self) -> None:
+        self.first = self.last = None
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Note the layers of a model: those of its modules that have no others in them."""
+        layers = [layer for layer in model.modules() if not list(layer.children())]
+        hooks = [layer.register_forward_pre_hook(self._begins) for layer in layers]
+        hooks += [layer.register_forward_hook(self._ends) for layer in layers]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _begins(self, layer: nn.Module, inputs: object) -> None:
+        self.first = self.first or self.moment()
+
+    def _ends(self, layer: nn.Module, inputs: object, output: object) -> None:
+        self.last = self.moment()
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {"median": float(np.median(seconds)), "least": min(seconds), "most": max(seconds)}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}, {processor_name()}"
