@@ -29,8 +29,8 @@ the Xeon below found best, each peer in the precision that is faster for it here
              (80.2 and 81.6)
 
     With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more than each of fastai's three: 63 s to
-    390 s is 0.163; wanted was 0.167. The third seed of each at 12 minutes was not run. Two sessions on two machines of
-    this kind made it, an epoch of fastai taking 22 to 24 s on both; on a third of the same name it took 33 to 36 s.
+    390 s is 0.163; wanted was 0.167. The third seed of each at 12 minutes was not run. Two machines of this kind made
+    it, an epoch of fastai taking 22 to 24 s on both; on a third of the same name it took 33 to 36 s.
     What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results it is gone
     on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled
     its time less well than the code does since (13 epochs in a minute, 15 since).
