@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS[:2])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=15.0, help="of each training")
-    parser.add_argument("--epochs", type=int, default=0, help="at most; 0: as many as fit")
+    parser.add_argument("--epochs", type=int, default=0, help="at most; 0: the usual number, as far as it fits")
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / "results.jsonl"
