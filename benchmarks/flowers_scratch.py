@@ -21,16 +21,17 @@ Last figures of the curve, 27 November 2026, 2 cores of an AMD EPYC with AVX-512
 2.8.12, Keras 3.15.1 on TensorFlow 2.21.0, nothing else training beside it; test part, 550 images, in the recipes that
 the Xeon below found best, each peer in the precision that is faster for it here (fastai bfloat16, Keras float32):
 
-    seconds and test accuracy, median (least to most), n = 3, at 12 minutes n = 2
+    seconds and test accuracy, median (least to most), n = 3
     Tenfold  58 s 82.4 % (80.9 to 82.5); 63 s 84.7 % (84.2 to 85.1); 176 s 87.8 % (87.5 to 87.8); 358 s 89.8 %
-             (89.8 to 91.1); 717 s 91.3 % (90.9 and 91.6); bfloat16, without the check
-    fastai   55 s 67.1 % (65.8 to 69.3); 208 s 76.2 % (75.3 to 76.2); 390 s 81.8 % (81.5 to 82.7); 742 s 85.1 % (both)
-    Keras    45 s 24.4 % (one epoch, all); 163 s 71.5 % (70.2 to 72.2); 346 s 76.5 % (76.2 to 77.1); 634 s 80.9 %
-             (80.2 and 81.6)
+             (89.8 to 91.1); 718 s 90.9 % (90.2 to 91.6); bfloat16, without the check
+    fastai   55 s 67.1 % (65.8 to 69.3); 208 s 76.2 % (75.3 to 76.2); 390 s 81.8 % (81.5 to 82.7); 747 s 85.1 %
+             (84.4 to 85.1)
+    Keras    45 s 24.4 % (one epoch, all); 163 s 71.5 % (70.2 to 72.2); 346 s 76.5 % (76.2 to 77.1); 642 s 81.1 %
+             (80.2 to 81.6)
 
     With a sixth of the time that fastai took (--minutes 1.08) Tenfold has more than each of fastai's three: 63 s to
-    390 s is 0.163; wanted was 0.167. The third seed of each at 12 minutes was not run. Two machines of this kind made
-    it, an epoch of fastai taking 22 to 24 s on both; on a third of the same name it took 33 to 36 s.
+    390 s is 0.163; wanted was 0.167. Three machines of this kind made it, an epoch of fastai taking 22 to 24 s on each;
+    on a fourth of the same name it took 33 to 36 s.
     What there is lies in benchmarks/results/flowers_scratch_epyc.jsonl; put as results.jsonl into --results it is gone
     on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled
     its time less well than the code does since (13 epochs in a minute, 15 since).
