@@ -2,9 +2,16 @@
 
     python benchmarks/decode.py        about 30 s; torchvision and opencv-python-headless if they are to be compared
 
-2026-11-24, Intel Xeon with AMX (virtual, 2 cores, nothing else running), images/s, median of 81 repeats (quartiles):
+2026-11-27, AMD EPYC with AVX-512 (virtual, 2 cores, nothing else running), images/s, median of 81 repeats (quartiles):
 
                   one thread           two threads             ours / theirs, 1 and 2   two threads / one
+    tenfold      1597 (1574 to 1615)   3038 (2957 to 3087)                              1.89
+    torchvision  1555 (1542 to 1569)   2919 (2847 to 2996)     1.03, 1.03               1.88
+    Pillow        736 (731 to 744)     1425 (1389 to 1444)     2.17, 2.13               1.94
+    SHA-256, which holds no lock, as a control of the machine                           2.01
+
+2026-11-24, Intel Xeon with AMX (virtual, 2 cores, nothing else running), likewise:
+
     tenfold       913 (901 to 920)     1672 (1571 to 1713)                              1.83
     torchvision   834 (825 to 840)     1555 (1510 to 1589)     1.09, 1.07               1.87
     Pillow        501 (496 to 507)      987 (944 to 1006)      1.82, 1.70               1.94

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 from fault_files import damage
 from fault_stage import (
     Stage,
@@ -30,6 +33,7 @@ from tenfold.evaluate import ledger
 from tenfold.images.cache import cache_entries, clear_cache
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
+from tenfold.looks import ledger_path
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 from tenfold.split import split_table
@@ -43,15 +47,19 @@ if __name__ == "__main__":
     import fault_processes
     fault_processes.train(sys.argv[1])
 """
-READY = """
+READY = f"""
 import sys
-import tenfold.commands.evaluate, tenfold.commands.train, tenfold.evaluate, tenfold.report, tenfold.train
+import tenfold.commands.evaluate, tenfold.commands.train, tenfold.evaluate, tenfold.report, tenfold.transfer.best
 from tenfold.__main__ import main
+from tenfold.train import loop
+loop.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}
 print("ready", flush=True)
 sys.stdin.readline()
 sys.exit(main(sys.argv[1:]))
 """
 """A command that has imported what takes seconds, and begins when a line comes."""
+Begin = Callable[[], AbstractContextManager[subprocess.Popen[str]]]
+"""Starts a process of a case, on clean ground."""
 
 
 def job() -> tuple[Table, Recipe]:
@@ -80,30 +88,52 @@ def long_run(root: Path) -> tuple[bytes, float]:
     return (root / "long" / "model.safetensors").read_bytes(), life
 
 
+def strike(begin: Begin, draw: np.random.Generator, life: float) -> int:
+    """Kill a process at a moment drawn evenly from its life; how often that was drawn.
+
+    One that has ended by itself before is no kill: then another is begun, and the moment drawn anew.
+    """
+    for drawn in count(1):
+        with begin() as child:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(draw.uniform(0, life))
+            child.kill()
+            code = child.wait()
+        if code == -signal.SIGKILL:
+            return drawn
+        check(code == 0, f"it ended by itself, with exit code {code}")
+    raise AssertionError
+
+
+def said(where: str, drawn: int) -> str:
+    """Where it was when it died, and how many moments were drawn if more than one."""
+    return f"{where}; drawn {drawn} times" if drawn > 1 else where
+
+
 def kill(stage: Stage, number: int) -> str:
     """Start the job, kill it after some seconds, go on; gives where it was when it died."""
     expected, life = long_run(stage.root)
     folder = stage.root / f"killed-{number}"
-    seconds = float(stage.draw(number).uniform(0, life))
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
-    time.sleep(seconds)
-    ended = child.poll() is not None
-    child.kill()
-    child.wait()
+
+    @contextmanager
+    def begin() -> Iterator[subprocess.Popen[str]]:
+        shutil.rmtree(folder, ignore_errors=True)
+        yield subprocess.Popen([sys.executable, "-c", KILLED, str(folder)], text=True)
+
+    drawn = strike(begin, stage.draw(number), life)
     check_whole(folder)
     if not (folder / "recipe.toml").exists():
-        shutil.rmtree(folder, ignore_errors=True)
         train(str(folder))
         where = "before the run's folder was whole"
     else:
         where = "before the first step"
         if (folder / "model.safetensors").exists():
-            where = "after the end" if ended else "after the model was written"
+            where = "after the model was written"
         elif (folder / "checkpoint" / "state.safetensors").exists():
             where = "with a checkpoint"
         resume_training(folder)
     check((folder / "model.safetensors").read_bytes() == expected, f"other bits, killed {where}")
-    return where
+    return said(where, drawn)
 
 
 @contextmanager
@@ -173,16 +203,21 @@ def evaluated(stage: Stage) -> tuple[str, float]:
 
 def kill_evaluation(stage: Stage, number: int) -> str:
     expected, life = evaluated(stage)
-    seconds = float(stage.draw(number).uniform(0, life))
     run = stage.ended()
     before = contents(run)
-    with waiting_commands(["evaluate", run, "--part", "test"]) as [child]:
-        start(child)
-        time.sleep(seconds)
-        child.kill()
+
+    @contextmanager
+    def begin() -> Iterator[subprocess.Popen[str]]:
+        shutil.rmtree(run.parent)
+        shutil.copytree(stage.undisturbed, run)
+        with waiting_commands(["evaluate", run, "--part", "test"]) as [child]:
+            start(child)
+            yield child
+
+    drawn = strike(begin, stage.draw(number), life)
     written = [name for name, content in contents(run.parent).items() if before.get(name[4:]) != content]
     check_kept(before, run, "predictions.parquet", "evaluation.json", "README.md")
-    for lock in (run.parent / "ledger.lock", run / "evaluation.lock"):
+    for lock in (ledger_path(run).with_suffix(".lock"), run / "evaluation.lock"):
         if lock.exists():
             with patch.object(ledger, "PATIENCE", 0.1):
                 refused(command("evaluate", run, "--part", "test"), "one was killed: remove that file")
@@ -191,4 +226,4 @@ def kill_evaluation(stage: Stage, number: int) -> str:
     done(command("evaluate", run, "--part", "test"))
     check(figures(run) == expected, "other figures, or another look")
     check_whole(run.parent)
-    return f"{len(written)} files were new"
+    return said(f"{len(written)} files were new", drawn)

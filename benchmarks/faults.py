@@ -8,6 +8,7 @@ fill up or can only be read are tmpfs in a mount namespace of the process's own;
 their cases are skipped and said so. All but the kills take about four minutes.
 
     kills            a training killed (SIGKILL) at a moment drawn evenly from its whole life, then resumed
+    kills-best       `tenfold train` without --model killed so: the ladder, the frozen network, fine-tuning, the choice
     full-disk        the disk is full just before a file of the run is written, cases spread over all of its files
     full-cache       the disk of the decoded cache is full, or too small from the start
     full-report      the disk is full while a run is evaluated, or its report written
@@ -21,10 +22,11 @@ their cases are skipped and said so. All but the kills take about four minutes.
     killed-evaluate  an evaluation killed at a moment drawn from its life
 
 Last figures, 24 November 2026, 2 cores of an Intel Xeon with AMX. Kills: 50 of 50 with the same bits; 19 died with a
-checkpoint, 10 before the first step, 9 before the run's folder was whole, 3 after the model was written, 9 had ended.
-All others 172 of 172, none skipped: full-disk 16 of 16, full-cache 4 of 4, full-report 7 of 7, full-output 4 of 4,
-read-only 9 of 9, vanished 9 of 9, builders 6 of 6, damaged-cache 80 of 80, clock 6 of 6, torn 19 of 19, killed-evaluate
-12 of 12. A kill may leave a file with a dot in front beside the whole one; no command reads such files.
+checkpoint, 10 before the first step, 9 before the run's folder was whole, 3 after the model was written, 9 had ended
+and were no kills (since then the moment is drawn again where a process has ended before). All others 172 of 172, none
+skipped: full-disk 16 of 16, full-cache 4 of 4, full-report 7 of 7, full-output 4 of 4, read-only 9 of 9, vanished 9 of
+9, builders 6 of 6, damaged-cache 80 of 80, clock 6 of 6, torn 19 of 19, killed-evaluate 12 of 12; kills-best, which is
+newer, has not been run. A kill may leave a file with a dot in front beside the whole one; no command reads such files.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fault_disks
+from fault_best import kill_best
 from fault_disks import full_cache, full_disk, full_output, full_report, read_only
 from fault_files import clock, damaged_cache, torn, vanished
 from fault_processes import builders, kill, kill_evaluation
@@ -48,6 +51,7 @@ from tenfold.environment import processor_name
 
 FAULTS: dict[str, tuple[Callable[[Stage, int], str], int]] = {
     "kills": (kill, 50),
+    "kills-best": (kill_best, 20),
     "full-disk": (full_disk, fault_disks.CASES),
     "full-cache": (full_cache, 4),
     "full-report": (full_report, 7),
@@ -61,6 +65,8 @@ FAULTS: dict[str, tuple[Callable[[Stage, int], str], int]] = {
     "killed-evaluate": (kill_evaluation, 12),
 }
 """What provokes a case, and how many cases there are."""
+KILLS = ("kills", "kills-best")
+"""Those of which --kills says how many."""
 
 
 def provoke(stage: Stage, name: str, number: int) -> dict[str, object]:
@@ -81,9 +87,12 @@ def summary(name: str, cases: list[dict[str, object]]) -> str:
     line = f"{name}: {ends['good']} of {len(cases) - ends['skipped']}"
     if ends["skipped"]:
         line += f", {ends['skipped']} skipped: {next(case['words'] for case in cases if case['end'] == 'skipped')}"
-    if name == "kills":
+    if name in KILLS:
+        killed = [str(case["words"]).split("; drawn ") for case in cases if case["end"] == "good"]
         line += " with the same bits; killed "
-        line += ", ".join(f"{n} {where}" for where, n in Counter(str(case["words"]) for case in cases).items())
+        line += ", ".join(f"{n} {where}" for where, n in Counter(where for where, *_ in killed).items())
+        again = sum(int(drawn.split()[0]) - 1 for _, *more in killed for drawn in more)
+        line += f"; drawn again, as it had ended before: {again}"
     return line
 
 
@@ -91,7 +100,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--log", type=Path)
-    parser.add_argument("--kills", type=int, default=FAULTS["kills"][1])
+    usual = ", ".join(f"{name} {FAULTS[name][1]}" for name in KILLS)
+    parser.add_argument("--kills", type=int, help=f"cases of each of {' and '.join(KILLS)} (without it: {usual})")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     enter_namespace()
@@ -105,7 +115,8 @@ def main() -> int:
         assert stage.undisturbed
         for name in options.only:
             cases = [case for case in known if case["fault"] == name]
-            for number in range(len(cases), options.kills if name == "kills" else FAULTS[name][1]):
+            wanted = options.kills if name in KILLS and options.kills is not None else FAULTS[name][1]
+            for number in range(len(cases), wanted):
                 cases.append(provoke(stage, name, number))
                 if options.log:
                     with options.log.open("a") as log:

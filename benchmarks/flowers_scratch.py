@@ -36,6 +36,11 @@ the Xeon below found best, each peer in the precision that is faster for it here
     on from, on such a machine and with the split of the command above. Tenfold's seed 0 at 1, 3 and 6 minutes filled
     its time less well than the code does since (13 epochs in a minute, 15 since).
 
+    same    on such a machine, 5 epochs at 96 px, batch 64, n = 3 in turns, all in bfloat16, the faster one for each:
+            Tenfold 37.9 s (36.6 to 39.5), fastai 59.2 s (52.6 to 59.9), Keras 60.4 s (59.2 to 61.2). Tenfold over the
+            faster peer of the same seed: 0.67 (0.61 to 0.72); wanted at most 0.90. In float32, n = 1: fastai 81.3 s,
+            Keras 61.7 s.
+
 Before, 24 November 2026, 2 cores of an Intel Xeon with AMX, the same versions, nothing else running:
 
     same    5 epochs at 96 px, batch 64, n = 3 in turns, each contender in the precision that is faster for it, which

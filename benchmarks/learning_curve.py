@@ -2,6 +2,7 @@
 
     python benchmarks/learning_curve.py --out curve --stages digits
     python benchmarks/learning_curve.py --out curve --stages flowers --data ../shared/data/flowers [--minutes 1]
+    python benchmarks/learning_curve.py --out curve --stages flowers --data ../shared/data/flowers --model frozen
     python benchmarks/learning_curve.py --out curve --stages show
 
 Every training is a line of curve/results.jsonl. No training is begun that would not end within --seconds (of the length
@@ -22,12 +23,14 @@ benchmark, judging by the same ones, cannot show, and for the few blocks of writ
 wider. How often bands hold the truth of any images is simulated in tests/test_learning_curve.py: accuracies in 97 to
 100 % of cases, gains in 87 to 100 %; without that allowance it was down to 72 and 54 %.
 
-A case is a split (digits) or a choice of three of the five classes (flowers). As `tenfold curve` does, an eighth, a
-quarter, a half and all of half of the training images are trained on, with each seed, and a curve is fitted to the
-accuracies on the validation part; it says which accuracy all training images would give, and by how much that exceeds
-that of the half. Then these are trained on, with the same seeds, and judged by the same validation images. The band is
-one for the expected accuracy, while what comes out has chance of its own: that of the seeds, and of the images that are
-drawn. A prediction that nothing changes stands beside it as the least that a curve must beat.
+A case is a split (digits) or a choice of three of the five classes (flowers), for each --model: the residual network,
+trained for --minutes, or what `tenfold curve` trains on photos where no model is named, one head on the frozen built-in
+network (in seconds, and with as many seeds as the command has). As `tenfold curve` does, an eighth, a quarter, a half
+and all of half of the training images are trained on, with each seed, and a curve is fitted to the accuracies on the
+validation part; it says which accuracy all training images would give, and by how much that exceeds that of the half.
+Then these are trained on, with the same seeds, and judged by the same validation images. The band is one for the
+expected accuracy, while what comes out has chance of its own: that of the seeds, and of the images that are drawn. A
+prediction that nothing changes stands beside it as the least that a curve must beat.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.environment import processor_name
+from tenfold.errors import UsageError
 from tenfold.estimate import Estimate
 from tenfold.evaluate import evaluate_run, fit_learning_curve
 from tenfold.evaluate.learning_curve import Point, images_worth
@@ -56,12 +60,14 @@ from tenfold.split import limit_table, split_table
 from tenfold.train.folds import train_or_resume
 from tenfold.train.progress import no_report
 from tenfold.train.subsets import SHARES, share_tables
+from tenfold.transfer.best import name_one
 
 Line = dict[str, Any]
 ALL = 2.0
 """The share of all training images, as SHARES are of the half."""
 DIGITS, PER_CLASS = 12, 60
-SEEDS = {"digits": 2, "flowers": 1}
+SEEDS = {"digits": 2, "flowers residual": 1, "flowers frozen": 2}
+"""Of each stage and, where there are several, model."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Case:
     """One table to be predicted."""
 
     stage: str
+    """A key in SEEDS."""
     name: str
     table: Table
     recipe: Recipe
@@ -92,7 +99,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of results.jsonl")
     parser.add_argument("--stages", nargs="+", choices=("digits", "flowers", "show"), default=["digits", "show"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/flowers"))
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each training of flowers")
+    parser.add_argument("--model", choices=("residual", "frozen"), default="residual", help="of flowers")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each training of the residual network")
     parser.add_argument("--seconds", type=float, default=130.0, help="when no more training is begun")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -114,7 +122,7 @@ def train(options: argparse.Namespace) -> bool:
                 return False
             start = time.monotonic()
             folder = options.out / "runs" / f"{case.name}-{share:g}-{seed}".replace(" ", "-").replace(",", "")
-            line = {"stage": case.stage, "case": case.name, "share": share} | measure(case.recipe, part, seed, folder)
+            line = {"stage": case.stage, "case": case.name, **measure(case.recipe, part, share, seed, folder)}
             longest = max(longest, time.monotonic() - start)
             with (options.out / "results.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -136,19 +144,29 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             yield Case("digits", f"digits, split {seed}", parted, recipe)
     if "flowers" in options.stages:
         table = hashed(read_table(options.data))
-        recipe = Recipe().change(train={"minutes": options.minutes})
         for names in combinations(table.classes, 3):
             kept = table.take(np.flatnonzero(table.samples["label"].isin(names)))
             parted = split_table(replace(kept, classes=names), validation=0.25, test=0.0, seed=0)
-            yield Case("flowers", " ".join(names), parted, recipe)
+            recipe = Recipe().change(model={"name": "residual"}, train={"minutes": options.minutes})
+            if options.model == "frozen":
+                recipe = frozen_recipe(parted)
+            yield Case(f"flowers {options.model}", f"{' '.join(names)}, {options.model}", parted, recipe)
 
 
-def measure(recipe: Recipe, table: Table, seed: int, folder: Path) -> Line:
+def frozen_recipe(table: Table) -> Recipe:
+    """What `tenfold curve` trains on photos where no model is named."""
+    recipe, sentence = name_one(table, Recipe())
+    if recipe.model.name != "frozen":
+        raise UsageError(f"--model frozen needs the built-in network, and the command would not take it. {sentence}")
+    return recipe
+
+
+def measure(recipe: Recipe, table: Table, share: float, seed: int, folder: Path) -> Line:
     """One training, judged on the validation part."""
     run = train_or_resume(table, recipe.change(train={"seed": seed}), folder, "classification", no_report)
     accuracy = evaluate_run(run, "validation").figures["accuracy"]
     images, hits = len(table.part("train")), round(accuracy.value * accuracy.n)
-    return asdict(Point(images, hits, accuracy.n, seed, min(images_worth(accuracy), float(accuracy.n))))
+    return asdict(Point(images, hits, accuracy.n, seed, min(images_worth(accuracy), float(accuracy.n)), share))
 
 
 def read(folder: Path) -> list[Line]:
@@ -158,7 +176,7 @@ def read(folder: Path) -> list[Line]:
 
 def judge(lines: list[Line]) -> dict[str, Any]:
     """Of one case what was predicted from the half, and what came."""
-    points = [Point(line["images"], line["hits"], line["n"], line["seed"], line["worth"]) for line in lines]
+    points = [Point(**{name: line[name] for name in vars(Point(1, 1, 1, 0))}) for line in lines]
     half = [point for point, line in zip(points, lines, strict=True) if line["share"] != ALL]
     most = [point for point, line in zip(points, lines, strict=True) if line["share"] == ALL]
     curve = fit_learning_curve(half)
@@ -176,7 +194,7 @@ def judge(lines: list[Line]) -> dict[str, Any]:
 
 def show(lines: list[Line]) -> None:
     print(processor_name())
-    for stage in ("digits", "flowers"):
+    for stage in SEEDS:
         named: dict[str, list[Line]] = {}
         for line in lines:
             if line["stage"] == stage:
@@ -188,7 +206,7 @@ def show(lines: list[Line]) -> None:
         print(f"{stage}: predicted (band) and reached accuracy with all training images, per cent; gain in points")
         for name, found in whole.items():
             print(
-                f"    {name:24} {percent(found['accuracy'])} {100 * found['reached']:.1f}   "
+                f"    {name:32} {percent(found['accuracy'])} {100 * found['reached']:.1f}   "
                 f"{percent(found['gain'])} {100 * found['gained']:+.1f}   images {found['images']}, n = {found['n']}"
             )
         summarize(list(whole.values()))

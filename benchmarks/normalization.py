@@ -9,7 +9,7 @@
               normalization and with none (the internal covariate shift of Ioffe and Szegedy 2015,
               https://arxiv.org/abs/1502.03167; that its removal is why batch normalization helps is disputed by
               Santurkar et al. 2018, https://arxiv.org/abs/1805.11604)
-    show      the tables, and the picture results/normalization.png
+    show      the tables, those of docs/normalization.md among them, and the picture results/normalization.png
 
 All trainings of a data set see the same number of images, so that a batch of 2 makes 16 times the steps of one of 32.
 "Steps to target" is the first validation at the target accuracy. What is done is skipped: stop and start at will.
@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -181,7 +182,37 @@ def show(options: argparse.Namespace) -> None:
                 f"{max(values):.3f}) at {best:g}; good: {', '.join(f'{rate:g}' for rate in good)}; steps to "
                 f"{TARGETS[data]:.0%}: {median(steps) if steps else 'never'} (n = {len(steps)})"
             )
+        print("\nMedian validation accuracy in per cent, by the peak learning rate:\n")
+        print(page_table(entries, data, percent))
+        print(f"\nMedian steps to {TARGETS[data]:.0%}; never: half of the seeds or more do not get there:\n")
+        print(page_table(entries, data, steps_to_target))
     draw(entries, options.results)
+
+
+def page_table(entries: list[Entry], data: str, cell: Callable[[list[Entry]], str]) -> str:
+    """A table in Markdown, a row for each batch size and norm, a column for each rate, as in docs/normalization.md."""
+    lines = [
+        f"| batch size | normalization | {' | '.join(f'{rate:g}' for rate in RATES)} |",
+        "|---|---|" + "---|" * len(RATES),
+    ]
+    for size, norm in product(SIZES, NORMS):
+        cells = [[entry for entry in entries if _key(entry)[:4] == (data, norm, size, rate)] for rate in RATES]
+        if any(cells):
+            lines.append(f"| {size} | {norm} | {' | '.join(cell(found) if found else '' for found in cells)} |")
+    return "\n".join(lines)
+
+
+def percent(entries: list[Entry]) -> str:
+    """The median accuracy; a training that diverged counts as 0."""
+    return f"{100 * median(entry['accuracy'] or 0.0 for entry in entries):.1f}"
+
+
+def steps_to_target(entries: list[Entry]) -> str:
+    """The median of the steps, over all seeds, and how many of them get there where that is not all."""
+    reached = [entry["steps"] for entry in entries if entry["steps"] is not None]
+    middle = median(math.inf if entry["steps"] is None else entry["steps"] for entry in entries)
+    words = "never" if math.isinf(middle) else f"{middle:g}"
+    return words if len(reached) == len(entries) else f"{words} ({len(reached)} of {len(entries)})"
 
 
 def draw(entries: list[Entry], results: Path) -> None:

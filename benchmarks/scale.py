@@ -18,6 +18,8 @@ of which 1.9 GiB at 100,000 are those of loading the signatures.
 
     `tenfold check` of all, nothing known before: 300 s on the clock and 4.2 GiB, run in turns of 140 s with other
     programs; again, from the cache: 13 s. It named 3,510 images as copies.
+    Since then (2026-11-27) the signatures are held 2.4 times at most while copies are sought, not 5.4 times (traced at
+    20,000 images): 1.4 GiB less at 100,000, by count; the run of all was not repeated.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Shapes: N images, K classes, E epochs.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from tenfold.check import check_table
+from tenfold.estimate import Estimate
 from tenfold.evaluate.evaluation import Evaluation
+from tenfold.images.content import hashed
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table, make_samples
 from tenfold.metrics.classification import classification_findings
+from tenfold.metrics.unknown import HeldOut
 from tenfold.recipe import Recipe
 from tenfold.tasks import TASKS, Task
+from tenfold.transfer.rungs import Ladder, Rung
+from tenfold.transfer.verdict import Change, Verdict
 
 
 class Parameter:
@@ -62,7 +69,7 @@ class FakeRun:
     diagnosis: list[dict[str, Any]] = field(default_factory=list)
     findings: dict[str, Any] = field(default_factory=dict)
     ladder: dict[str, Any] = field(default_factory=dict)
-    unknown: None = None
+    unknown: HeldOut | None = None
     task: Task = TASKS["classification"]
     preprocessing: Preprocessing = PREPROCESSING
     model: Network = field(default_factory=Network)
@@ -87,8 +94,10 @@ class FakeRun:
     def classes(self) -> tuple[str, ...]:
         return self.table.classes
 
-    def predictions(self, part: str) -> pd.DataFrame:
-        return self.frames[part]
+    def predictions(self, part: str, *columns: str) -> pd.DataFrame:
+        frame = self.frames[part]
+        assert {*columns} <= {*frame}
+        return frame
 
 
 def make_run(
@@ -169,6 +178,35 @@ def evaluate(run: FakeRun, part: str, look: int, options: dict[str, Any], genera
             "probability": list(probability),
         }
     )
+
+
+def add_what_training_adds(run: FakeRun) -> None:
+    """What `tenfold train` leaves where it climbs: the ladder and its verdict, held-out classes, a check; and speed."""
+    sources = run.table.samples["source"]
+    shutil.copyfile(sources.iloc[0], sources.iloc[-1])  # for the check to find: the same image twice, of two classes
+    run.table = hashed(run.table)
+    run.findings = check_table(run.table).to_json()
+    right, loss = Estimate(0.9, 0.8, 0.95, 0.95, 40, "Wilson"), Estimate(0.3, 0.2, 0.4, 0.95, 40, "bootstrap")
+    settings = {"backbone": "efficientnet-lite0", "head": "linear-svm", "strength": 0.5, "sharpness": 2.0}
+    words = (
+        "majority class",
+        "nearest mean, the image and its mirror image",
+        "linear SVM, the image and its mirror image",
+    )
+    rungs = tuple(Rung(name, settings, loss, right, 0.5) for name in words)
+    left_out = ("neighbors: a sentence that says why they were not tried, as long as such sentences may well become.",)
+    ladder = Ladder(rungs, 2, "the lowest log loss.", loss, right, 5, 2, 1.5, left_out)
+    change = Change(loss, loss, Estimate(-0.01, -0.05, 0.03, 0.95, 40, "paired bootstrap"))
+    points = Change(right, right, Estimate(0.02, -0.01, 0.05, 0.95, 40, "paired bootstrap"))
+    verdict = Verdict("finetuned", "its log loss is lower.", 40, points, change, 3, 1, 62.0)
+    run.ladder = ladder.to_json() | {"finetuning": {"decided": True} | verdict.to_json()}
+    known = np.arange(80) % 2 == 0
+    score = np.where(known, 0.7, 0.4).astype(np.float32) + np.linspace(0, 0.3, 80, dtype=np.float32)
+    run.unknown = HeldOut(score, (np.arange(80) // 2 % 8).astype(np.int32), known, known & (score > 0.75))
+    second = {"median": 0.0123, "least": 0.0101, "most": 0.0345}
+    speed = {"stages": {"read": second, "network": second, "answer": second}, "total": second, "images": 20}
+    for evaluation in run.evaluations.values():
+        evaluation["details"]["speed"] = speed | {"device": "cpu", "threads": 2, "proposals_from": ""}
 
 
 def make_probability(truth: NDArray[np.int64], classes: int, generator: np.random.Generator) -> NDArray[np.float64]:

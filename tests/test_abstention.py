@@ -191,6 +191,7 @@ def test_predict_says_that_it_does_not_know(run: Path, capsys: pytest.CaptureFix
     assert found["max_error"] == 0.02
     assert found["least_confidence"] == middle
     assert f"Answers from a confidence of {middle:.3f} on: 400 validation images support at most 2 % wrong." in err
+    assert "They also had a say in what was trained (epoch, temperature, which model)" in err
     known = [image["class"] for image in found["images"]]
     assert known == [image["class"] if image["probability"] >= middle else None for image in every]
     assert None in known

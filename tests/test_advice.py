@@ -75,7 +75,7 @@ def test_groups_and_images_alone_are_told_apart():
     table = made([67, 68]).assign(group=[f"g{row // 15}" if row < 131 else None for row in range(135)])
     advice, split = advise_split(table), split_table(table)
     assert "131 images belong to 9 groups, sets of copies or rows of shots" in split.notes[0]
-    assert split.notes[0].endswith("each kept in one part; 4 more stand alone.")
+    assert split.notes[0].endswith("each kept in one part; 4 more are tied to none.")
     assert (
         "These images count as 13: 9 groups, sets of copies or rows of shots, and 4 images alone. Of these 13"
         in (advice.reasons[2])

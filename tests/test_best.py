@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +25,7 @@ from tenfold.recipe import Recipe, recipe_dict
 from tenfold.report import write_card, write_report
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
+from tenfold.train import begin as begin_module
 from tenfold.train import loop as loop_module
 from tenfold.train import measure_epoch, resume_training, train_model
 from tenfold.train import start as start_module
@@ -193,10 +195,10 @@ def stop_at_step(number):
     ("module", "name", "call", "whole"),
     [
         (start_module, "calibrate", 1, False),  # fitting the frozen network
-        (start_module, "write_recipe", 2, True),  # beginning the other one
+        (begin_module, "write_recipe", 2, True),  # beginning the other one
         (best_module, "write_json", 1, True),  # the verdict
         (best_module, "write_file", 4, False),  # the replacement
-        (best_module, "write_file", 8, True),  # its last file
+        (best_module, "write_file", 9, True),  # its last file
     ],
 )
 def test_killed_anywhere_it_goes_on_to_the_same_end(
@@ -238,6 +240,26 @@ def check_goes_on(out, straight, whole):
     before = (out / "model.safetensors").stat().st_mtime_ns
     assert resume_best(out).path == out
     assert (out / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_head_is_fitted_again_to_the_features_that_the_ladder_had(table, monkeypatch, tmp_path):
+    """As from ONNX Runtime, whose last digits are not PyTorch's: resuming must not compute them in another way."""
+    shift = np.linspace(0, 0.5, 8, dtype=np.float32)
+
+    def other_digits(prepared, extractor, **options):
+        features = real(prepared, extractor, **options)
+        return features + np.resize(shift, features.shape[-1])
+
+    real = settle_module.table_features
+    monkeypatch.setattr(settle_module, "table_features", other_digits)
+    settled = settle_quickly(table, RECIPE.change(model={"name": "frozen"}))
+    ladder = settled.ladder.to_json()
+    whole = train_model(table, settled.recipe, tmp_path / "whole", known=settled.known, ladder=ladder)
+    with monkeypatch.context() as patch:
+        patch.setattr(start_module, "calibrate", failing(start_module.calibrate, 1))
+        with pytest.raises(SystemExit):
+            train_model(table, settled.recipe, tmp_path / "run", known=settled.known, ladder=ladder)
+    check_same_bits(resume_best(tmp_path / "run"), whole)
 
 
 def test_ctrl_c_names_the_run_that_was_asked_for(table, weak, tmp_path):
@@ -323,6 +345,23 @@ def test_fine_tuning_has_the_time_that_is_left(table, climbed, monkeypatch, tmp_
     monkeypatch.setattr(best_module, "train_model", refuse)
     check_left_out(train_best(table, limited, tmp_path / "other"), "fine-tuning: The loss is nan.")
     assert 4 < trained[0].train.minutes < 5
+
+
+def test_the_time_counts_from_when_it_was_given(table, settled, monkeypatch, tmp_path):
+    """Three of the five minutes went by before; the ladder and what is left for fine-tuning know it."""
+    options, given = {}, []
+    monkeypatch.setattr(best_module, "settle_head", lambda *given, **named: options.update(named) or settled)
+    monkeypatch.setattr(best_module, "measure_epoch", lambda table, recipe: given.append(recipe) or (recipe, 900.0))
+    started = time.monotonic() - 180
+    train_best(table, RECIPE.change(train={"minutes": 5.0}), tmp_path / "run", started=started)
+    assert options["started"] == started
+    assert 1.5 < given[0].train.minutes < 2
+
+
+def test_the_ladder_is_not_climbed_when_the_time_is_over(table):
+    frozen = RECIPE.change(model={"name": "frozen"}, train={"minutes": 1.0})
+    with pytest.raises(UsageError, match=r"The time limit of 60 s (was over before|is too short)"):
+        settle_head(table, frozen, started=time.monotonic() - 60)
 
 
 def test_an_epoch_is_measured(table):

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from PIL import Image
 from tenfold.check import Findings, check_table
 from tenfold.check.classes import class_findings
 from tenfold.check.findings import ABREAST, Evidence, Finding, Marked, gather
+from tenfold.commands.doctor import find_browser
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
 from tenfold.report.boxed import Drawing, draw_over
 from tenfold.report.check_page import check_page
@@ -28,7 +28,7 @@ from tenfold.report.thumbnails import Boxed, Thumbnails
 from tests.test_box_findings import SOUND, table_of
 from tests.toys import save, scene
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = find_browser()
 SIZE = (120, 90)
 
 
@@ -229,7 +229,7 @@ def browser() -> Iterator[Any]:
     from tests.test_report_browser import OPTIONS
 
     if CHROMIUM is None:
-        pytest.skip("needs Chromium on the PATH (Debian: apt install chromium)")
+        pytest.skip("needs a Chromium; tenfold doctor says how to get one")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield chromium

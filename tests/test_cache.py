@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from tenfold.errors import UsageError
-from tenfold.images import cache
+from tenfold.images import cache, prepared
 from tenfold.images.cache import cache_entries, clear_cache, open_cache
+from tenfold.images.content import hashed
+from tenfold.images.prepared import prepare_table
+from tenfold.images.preprocess import Preprocessing
+from tenfold.images.readers import read_table
+from tests.toys import write_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -231,3 +236,17 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch):
     monkeypatch.setenv("TENFOLD_CACHE_GIB", "lots")
     with pytest.raises(UsageError, match="TENFOLD_CACHE_GIB must be a number"):
         Images(["0a"]).open()
+
+
+def test_what_another_decoder_made_is_not_used(tmp_path, monkeypatch):
+    table = hashed(read_table(write_shapes(tmp_path / "data", 2)))
+    preprocessing = Preprocessing("rgb", 16, 16, "squash", "triangle", 255, (0.0,) * 3, (1.0,) * 3)
+    decoded = []
+    real = prepared.decode_image
+    monkeypatch.setattr(prepared, "decode_image", lambda *a, **k: decoded.append(k["name"]) or real(*a, **k))
+    for _ in range(2):
+        prepare_table(table, preprocessing)
+        assert len(decoded) == len(table)  # the second time all come from the cache
+    monkeypatch.setattr(prepared, "MADE", prepared.MADE + 1)
+    prepare_table(table, preprocessing)
+    assert len(decoded) == 2 * len(table)

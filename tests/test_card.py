@@ -16,7 +16,7 @@ from tenfold.__main__ import main
 from tenfold.estimate import Estimate, clopper_pearson
 from tenfold.recipe import Recipe
 from tenfold.report import write_card
-from tenfold.report.card import MOST_CLASSES, markdown
+from tenfold.report.card import MOST_CLASSES, basis, markdown
 from tenfold.run import Run
 from tenfold.tasks import TASKS
 from tenfold.train import train_model
@@ -97,6 +97,17 @@ def test_it_names_the_classes_found_least_often(flowers, card):
     assert re.findall(r"\w+: [\d.]+ %", listed) == expected
 
 
+def test_of_a_class_in_few_groups_it_says_so(tmp_path):
+    run = make_run(tmp_path, FLOWERS, evaluated=("test",))
+    for row in run.evaluations["test"]["details"]["per_class"]:
+        row["recall"]["method"] = "Wilson over 2 groups"
+    recalls = [row["recall"]["n"] for row in run.evaluations["test"]["details"]["per_class"]]
+    card = card_of(run)
+    assert any(f"of {n} in 2 groups" in card for n in recalls)
+    assert basis(Estimate(1.0, 0.1, 1.0, 0.95, 9, "Wilson over 1 group")) == "9 in 1 group"
+    assert basis(Estimate(1.0, 0.1, 1.0, 0.95, 9, "Wilson over images (2 groups are too few to count by)")) == "9"
+
+
 @pytest.mark.parametrize(
     ("evaluated", "says"),
     [((), "This model has not been evaluated yet."), (("validation",), "On 14 validation images held back")],
@@ -157,6 +168,16 @@ def test_it_tells_what_the_parts_have_in_common(tmp_path):
     assert "Images of one group are all in one part." in card_of(apart)
     assert "Part Images Groups train 5 1 validation 5 1 test 5 1" in words(card_of(apart))
     assert "flatter" not in card_of(apart)
+    alike = ["alike-0123456789ab"] * 2 + [None] * (len(parts) - 2)
+    found = card_of(replace(run, table=run.table.assign(group=alike)))
+    assert "No groups are known." in found  # nobody gave any
+    assert (
+        "2 images are copies, shots in a row or of one picture, in 1 set that were found; each set counts as one in "
+        "the intervals."
+    ) in found
+    assert "Groups" not in found
+    torn = card_of(replace(run, table=run.table.assign(group=["alike-0123456789ab"] * len(parts))))
+    assert "Such sets with images in more than one part: 1. The figures flatter the model." in torn
     mixed = card_of(replace(run, table=run.table.assign(group=["x"] * len(parts), hash=["0" * 32] * len(parts))))
     assert "Groups with images in more than one part: 1. The figures flatter the model." in mixed
     assert "Images with identical copies in another part: 1. The figures flatter the model." in mixed

@@ -222,7 +222,7 @@ def test_check_counts_what_is_kept_together_as_split_does() -> None:
     assert said == str(findings.together)
     assert said == (
         "9 images belong to 3 groups, sets of copies or rows of shots (those with an image in common are one), each "
-        "kept in one part; 3 more stand alone."
+        "kept in one part; 3 more are tied to none."
     )
     corners = {name: [0.0] * 12 for name in ("x1", "y1", "x2", "y2")}
     regions = table.assign(source=["/a.png"] * 2 + samples["source"][2:], **corners)
@@ -351,8 +351,10 @@ def test_the_recipe_says_whether_to_check(flowing: tuple[Path, str], tmp_path: P
 def test_folds_keep_copies_together_and_each_run_its_findings(tmp_path: Path) -> None:
     write_copies(tmp_path / "data", range(12))
     assert main(["train", "data", "--folds", "2", "--out", "cv", *QUICK]) == 0
-    for path in sorted((tmp_path / "cv").glob("*-fold*")):
-        run = load_run(path)
+    runs = sorted((tmp_path / "cv").glob("*-fold*/recipe.toml"))
+    assert len(runs) == 2
+    for path in runs:
+        run = load_run(path.parent)
         findings = Findings.from_json(run.findings)
         assert findings.find("leak") is None
         held = {findings.samples[row].part for item in findings.find("copies").sets for row in item.rows}  # type: ignore[union-attr]
@@ -376,14 +378,14 @@ def test_findings_that_are_handed_over_are_kept(tmp_path: Path) -> None:
 def test_the_line_names_what_the_check_needs_to_know(tmp_path: Path) -> None:
     findings = check_table(read_table(write_copies(tmp_path / "my data", range(3))))
     recipe = Recipe().change(
-        data={"path": str(tmp_path / "my data"), "group_pattern": "(a)", "reader": "folder"},
+        data={"path": str(tmp_path / "my data"), "group_pattern": "(a)", "reader": "folder", "allow_truncated": True},
         split={"file": "other.csv"},
         train={"minutes": 5.0},
     )
     line = look.findings_line(findings, recipe, 11.4, "my data")
     assert line == (
-        "Check: 1 to decide, notes: 1; to see them: tenfold check 'my data' --split other.csv --groups-from '(a)' "
-        "--reader folder --page check.html It took 11 s, which are not of the 5 minutes of training."
+        "Check: 1 to decide, notes: 1; to see them: tenfold check 'my data' --split other.csv '--groups-from=(a)' "
+        "--reader folder --allow-truncated --page check.html It took 11 s, which are not of the 5 minutes of training."
     )
     quiet = recipe.change(train={"minutes": 0.0})
     assert look.findings_line(replace(findings, found=()), quiet, 11.4, "x") == "Check: nothing found."

@@ -27,7 +27,7 @@ from tenfold import __main__ as command_line
 from tenfold.__main__ import COMMANDS, main, make_app
 from tenfold.commands.live import Watch
 from tenfold.commands.options import SHARES, SHORT, chosen_recipe
-from tenfold.commands.output import column_widths, readable_bytes, show_json, show_table
+from tenfold.commands.output import column_widths, counted, readable_bytes, show_json, show_table
 from tenfold.commands.train import _stop_told, free_folder, read_parted
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
@@ -114,6 +114,12 @@ def test_help_is_quick_and_loads_nothing_large() -> None:
     assert min(seconds) < 0.5
 
 
+def test_an_option_without_its_dashes_is_named(capsys: Capture) -> None:
+    assert main(["cache", "clear"]) == 2
+    said = "error: No argument of tenfold cache takes 'clear'; see tenfold cache --help. Did you mean --clear?\n"
+    assert capsys.readouterr().err == said
+
+
 def test_unknown_command_names_the_nearest(capsys: Capture) -> None:
     assert main(["trian"]) == 2
     assert 'Unknown command "trian". Did you mean "train"?' in capsys.readouterr().err
@@ -197,6 +203,11 @@ def test_every_number_has_a_least_and_a_most(section: str, name: str, hint: Any)
     [
         ("--train.lrr 1", "Unknown option: --train.lrr. Did you mean --train.lr?"),
         ("--epoch 1", "Unknown option: --epoch. Did you mean --epochs?"),
+        ("--learning-rate 1", "Unknown option: --learning-rate. Did you mean --lr?"),
+        ("--train.learning_rate=1", "Unknown option: --train.learning_rate. Did you mean --lr?"),
+        ("--train.size 64", "Unknown option: --train.size. Did you mean --size?"),
+        ("--image.dropout 0.1", "Unknown option: --image.dropout. Did you mean --model.dropout?"),
+        ("--quux", "Unknown option: --quux. Did you mean --"),
         ("--model.norm bach", 'Choose from: "batch", "group", "none". Did you mean "batch"?'),
         ("--epochs 2.5", "Invalid value for --epochs: must be a whole number, not '2.5'."),
         ("--lr abc", 'Invalid value for --lr: unable to convert "abc" into float.'),
@@ -217,6 +228,20 @@ def test_a_wrong_key_in_the_file_names_the_nearest(tmp_path: Path, capsys: Captu
     file.write_text("[train]\nepoch = 7\n")
     assert main(["train", str(file)]) == 2
     assert "did you mean 'epochs'?" in capsys.readouterr().err
+    for text, near in (
+        ("[train]\nlearning_rate = 1", "lr"),
+        ("[train]\nsize = 64", "image.size"),
+        ("[model]\nimgsz = 64", "image.size"),
+        ("[trian]\nlr = 1", "train"),
+        ("epochs = 3", "train.epochs"),
+        ("learning_rate = 3", "train.lr"),
+    ):
+        file.write_text(text)
+        assert main(["train", str(file)]) == 2
+        assert f"; did you mean {near!r}?\n" in capsys.readouterr().err, text
+    file.write_text("[train]\nquux = 1")
+    assert main(["train", str(file)]) == 2
+    assert "; did you mean '" in capsys.readouterr().err  # some name, whatever it is like
     file.write_text("train = [")
     assert main(["train", str(file)]) == 3
 
@@ -317,6 +342,37 @@ def test_a_terminal_sees_one_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "plain network" in seen
     assert "epoch 3 of 9" in seen
     assert "loss 0.500, accuracy 0.750, validation loss 0.250, accuracy 0.875, 1234 images/s, 1 min 20 s left" in seen
+
+
+def test_of_several_processes_only_the_first_shows_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("RANK", "1")
+    with Watch() as watch:
+        watch(STEP)
+        watch(Progress("note", "a note"))
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_sees_how_many_have_come(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def results(**options: Any) -> list[int]:
+        for item in counted(range(30), 30, "Images", **options):
+            sys.stdout.write(f"{item}\n")
+        return [int(line) for line in capsys.readouterr().out.split()]
+
+    assert results() == list(range(30))
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert results() == list(range(30))  # on stdout all the same, which may be a file
+    assert "Images" in terminal.getvalue()
+    assert "30/30" in terminal.getvalue()
+    seen = len(terminal.getvalue())
+    assert results(printed=True) == list(range(30))
+    assert len(terminal.getvalue()) > seen
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    seen = len(terminal.getvalue())
+    assert list(counted(range(30), 30, "Images", printed=True)) == list(range(30))
+    assert len(terminal.getvalue()) == seen
 
 
 def test_elsewhere_a_plain_line_comes_now_and_then(capsys: Capture) -> None:
@@ -548,6 +604,27 @@ def test_folds_that_stand_are_not_dealt_anew(images: Path, capsys: Capture) -> N
     assert main(["split", "ảnh", "--folds", "2", "--repeats", "2"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("typed", "sentence", "right"),
+    [
+        ("--per-class=-3", "--per-class must be from 0 to ", "--per-class=2"),
+        ("--folds=1", "--folds, where it is not 0, must be from 2 to 10000, not 1.", "--folds=2"),
+        ("--folds=-2", "--folds, where it is not 0, must be from 2 to 10000, not -2.", "--folds=2"),
+        ("--folds=41", "images or groups, must be from 2 to ", "--folds=2"),
+        ("--folds=3 --repeats=0", "--repeats must be from 1 to 10000, not 0.", "--folds=3"),
+        ("--repeats=3", "--repeats deals folds anew, and there are none; give --folds too.", "--folds=3 --repeats=3"),
+    ],
+)
+def test_a_split_that_is_refused_writes_nothing(
+    images: Path, capsys: Capture, typed: str, sentence: str, right: str
+) -> None:
+    before = sorted(images.rglob("*"))
+    assert main(["split", "ảnh", *typed.split()]) == 2
+    assert sentence in capsys.readouterr().err
+    assert sorted(images.rglob("*")) == before
+    assert main(["split", "ảnh", *right.split()]) == 0
+
+
 def test_a_console_without_the_letters_does_not_end_a_command(images: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "tenfold", "split", "ảnh"]
@@ -686,6 +763,16 @@ def test_predict_in_json(photos: list[str], capsys: Capture) -> None:
         assert 1 >= first["probability"] >= second["probability"] >= 0
 
 
+def test_predict_says_on_a_terminal_how_far_it_is(
+    photos: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["predict", "runs/digits-1", *photos, "--json"]) == 0
+    assert [image["path"] for image in json_of(capsys)["images"]] == photos
+    assert f"{len(photos)}/{len(photos)}" in terminal.getvalue()
+
+
 def test_predict_agrees_in_all_its_forms(photos: list[str], capsys: Capture) -> None:
     main(["predict", "runs/digits-1", *photos, "--format", "json"])
     wanted = {image["path"]: image["class"] for image in json_of(capsys)["images"]}
@@ -773,15 +860,22 @@ def test_what_is_no_plain_file_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     assert "cannot be read: No such file" in reasons[4]
 
 
-def test_cache_shows_what_it_holds_and_clears_it(work: Path, capsys: Capture, tmp_path: Path) -> None:
+def test_cache_shows_what_it_holds_and_clears_it(work: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["cache", "--json"]) == 0
     result = json_of(capsys)
     assert result["folder"] == str(work / "cache")
     assert result["bytes"] == sum(entry["bytes"] for entry in result["entries"]) > 0
     assert main(["cache"]) == 0
     assert "of at most" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr("tenfold.images.cache.shutil.rmtree", lambda *_, **__: None)  # as on a disk that can only be read
+        assert main(["cache", "--clear"]) == 1
+        out, err = capsys.readouterr()
+        assert out.startswith("Freed 0 bytes in ")
+        assert err.endswith("could not be deleted: another program uses it, or it can only be read.\n")
     assert main(["cache", "--clear", "--json"]) == 0
-    assert json_of(capsys)["freed"] == result["bytes"]
+    cleared = json_of(capsys)
+    assert (cleared["freed"], cleared["left"]) == (result["bytes"], 0)
     assert main(["cache", "--json"]) == 0
     assert json_of(capsys)["entries"] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import NormalDist
@@ -14,18 +15,28 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import binomtest, permutation_test
+from scipy.stats import binomtest, permutation_test, ttest_ind
+from scipy.stats import t as student
 
 from tenfold.__main__ import main
 from tenfold.errors import UsageError
 from tenfold.estimate import Estimate, Units, units_of
 from tenfold.evaluate import compare_runs
-from tenfold.evaluate.compare import Difference, _say_open
+from tenfold.evaluate.compare import Difference, _say_open, paired_differences
 from tenfold.evaluate.ledger import record_look
 from tenfold.images.table import Table, make_samples
 from tenfold.looks import ledger_path
 from tenfold.metrics.classification import classification_findings
-from tenfold.metrics.paired import Spread, hits_interval, loss_interval, mcnemar, sign_flip, split_variance
+from tenfold.metrics.intervals import share
+from tenfold.metrics.paired import (
+    Spread,
+    hits_interval,
+    loss_interval,
+    mcnemar,
+    sign_flip,
+    split_variance,
+    spread_test,
+)
 from tenfold.recipe import Recipe
 
 CLASSES = ("a", "b", "c")
@@ -81,6 +92,20 @@ def test_a_group_is_one_coin() -> None:
     groups = units_of(np.repeat(np.arange(12), 10).astype(object), 120)
     assert sign_flip(differences, units_of(None, 120)) < 1e-9
     assert sign_flip(differences, groups) == 2 / 2**4
+
+
+def test_the_test_of_sets_is_the_level_at_which_the_interval_ends_at_zero() -> None:
+    units, means = units_of(None, 50), np.array([[0.1, 0.2, 0.6], [0.5, 0.6, 1.0]])
+    seeds = Spread(0.0, float(means.var(1, ddof=1).sum()) / 3, 4.0)  # of seeds alone it is Welch's test of the runs
+    assert spread_test(0.4, seeds, units) == pytest.approx(ttest_ind(*means, equal_var=False).pvalue)
+    images = Spread(0.04, 0.0, math.inf)  # and of images alone Student's
+    assert spread_test(-0.4, images, units) == pytest.approx(2 * student.sf(2, 49))
+    both = Spread(0.01, 0.02, 3.0)
+    p = spread_test(0.7, both, units)
+    low, high = loss_interval(np.full(50, 0.7), units, both, 1 - p)
+    assert (low, high) == (pytest.approx(0.0, abs=1e-9), pytest.approx(1.4))
+    assert (spread_test(0.0, both, units), spread_test(0.0, ALONE, units)) == (1.0, 1.0)
+    assert (spread_test(1.0, ALONE, units), spread_test(1e9, images, units_of(None, 10**6))) == (0.0, 0.0)
 
 
 # Intervals
@@ -428,6 +453,10 @@ def test_sets_of_seeds_say_what_is_seed_and_what_is_sample(tmp_path: Path) -> No
     variance = found.figures["accuracy"].variance
     assert variance.seed > 5 * variance.sample
     assert found.better is None  # the seeds of the second recipe differ too much to tell
+    assert found.figures["accuracy"].p > 0.05  # of flipped signs, which know no seeds, it would be 2e-16
+    assert f"which chance alone could explain (p = {found.figures['accuracy'].p:.3f})" in found.sentence
+    assert found.figures["accuracy"].first.method == "mean of 3 runs, Wilson over images and seeds"
+    assert found.figures["log_loss"].second.method == "mean of 3 runs, bootstrap over images and seeds"
     assert (found.table, found.mcnemar) == (None, None)
     share = round(100 * variance.seed / (variance.seed + variance.sample))
     assert f"{share} % is due to the seed and {100 - share} % to the images" in found.notes[-1]
@@ -436,6 +465,61 @@ def test_sets_of_seeds_say_what_is_seed_and_what_is_sample(tmp_path: Path) -> No
     assert clear.sentence.startswith("a0 (mean of 3 runs) is better")
     mixed = compare_runs(steady[:2] + runs("d", (0.9,)), shaky, "test")
     assert any("differ in more than the seed" in note for note in mixed.notes)
+
+
+def test_where_the_test_and_the_interval_disagree_chance_is_not_said_to_explain_it(tmp_path: Path) -> None:
+    """Six groups of ten, the first better by 1, 1, 1, 1, 1 and 6 images: p = 1 in 32, and the interval holds zero."""
+    truth, groups = np.arange(60) % 3, [f"g{row // 10}" for row in range(60)]
+    one, other = np.ones(60, bool), np.ones(60, bool)
+    for group, count in enumerate((1, 1, 1, 1, 1, 6)):
+        other[10 * group : 10 * group + count] = False
+    sides = [make_run(tmp_path / name, answers(truth, right), truth, groups=groups) for name, right in
+             (("one", one), ("other", other))]  # fmt: skip
+    found = compare_runs(sides[:1], sides[1:], "test")
+    assert found.figures["accuracy"].p == pytest.approx(2 / 2**6)
+    assert found.better is None
+    said = found.sentence.split("; in truth")[0]
+    assert said == (
+        "No difference is shown: one gets 18.3 points more of these images right than other, but the groups differ too "
+        "much and are too few to tell whether that is more than chance"
+    )
+    wide = found.figures["accuracy"]
+    names = {"first": "one", "second": "other"}
+    alone = wide._replace(difference=replace(wide.difference, method="paired over images"))
+    assert "the images on which they differ are too few" in _say_open(alone, names)
+    assert "the seeds differ too much" in _say_open(wide._replace(variance=Spread(0.0, 0.1, 2.0)), names)
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_equally_good_recipes_are_seldom_told_apart_by_the_luck_of_their_seeds(runs: int) -> None:
+    rng, units, rounds, flipped, told, held, plain = np.random.default_rng(runs), units_of(None, 200), 200, 0, 0, 0, 0
+    truth = np.zeros(200, np.int64)
+    for _ in range(rounds):
+        image, seeds = rng.standard_normal(200), 0.4 * rng.standard_normal((2 * runs, 1))
+        hits = image + seeds + 0.7 * rng.standard_normal((2 * runs, 200)) + 1.2 > 0
+        sides = np.stack([answers(truth, right) for right in hits])
+        found = paired_differences(truth, (sides[:runs], sides[runs:]), units)["accuracy"]
+        gaps = hits[:runs].mean(0) - hits[runs:].mean(0)
+        flipped += sign_flip((gaps * runs**2).round(), units) <= 0.05
+        told += found.p <= 0.05
+        wanted = NormalDist().cdf(1.2 / math.sqrt(1 + 0.4**2 + 0.7**2))
+        held += found.first.low <= wanted <= found.first.high
+        simple = share(hits[:runs].mean(0), units, 0.95)
+        plain += simple.low <= wanted <= simple.high
+    assert told / rounds <= 0.07
+    assert flipped / rounds > 0.2  # what the flipped signs alone would tell apart
+    assert held / rounds >= (0.85 if runs == 2 else 0.92)  # two runs hardly know how their seeds differ
+    assert plain / rounds < 0.65  # what a side's own interval held without its seeds
+
+
+def test_what_one_run_knows_to_belong_together_does_so_for_all(tmp_path: Path) -> None:
+    """The first knows of one pair of copies; the second, whose images were checked, of rows of ten shots."""
+    one, other = pair(tmp_path, 30, 6)
+    one.table = one.table.assign(group=["alike-000000000000"] * 2 + [None] * 198)
+    other.table = other.table.assign(group=[f"g{row // 10}" for row in range(200)])
+    for sides in ((one, other), (other, one)):
+        found = compare_runs(*([run] for run in sides), "test")
+        assert found.figures["accuracy"].difference.method == "paired over 20 groups"
 
 
 def test_more_looks_than_runs_are_told_of(tmp_path: Path) -> None:

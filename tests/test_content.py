@@ -20,6 +20,8 @@ from tenfold.images import content
 from tenfold.images.content import encoded, hashed, read_bytes
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table, make_samples
+from tenfold.looks import image_hashes
+from tenfold.split.ties import bonds, join
 
 
 def files_table(paths: list[Path], **columns: object) -> Table:
@@ -165,6 +167,25 @@ def test_a_region_has_a_hash_of_its_own(tmp_path: Path):
     hashes = hashed(files_table([tmp_path / "a.png"] * 3, **region)).samples["hash"]
     assert hashes[0] == digest(b"image")
     assert hashes.nunique() == 3
+
+
+def test_a_region_is_known_by_its_image_too(tmp_path: Path):
+    """A region of the whole image, or one of another pixel, is no new image to the ledger of looks or to a split."""
+    (tmp_path / "a.png").write_bytes(b"image")
+    (tmp_path / "copy.png").write_bytes(b"image")
+    region = {"x1": [None, 0, 0, 1], "y1": [None, 0, 0, 1], "x2": [None, 4, 5, 2], "y2": [None, 4, 4, 2]}
+    paths = [*[tmp_path / "a.png"] * 3, tmp_path / "copy.png"]
+    table = hashed(files_table(paths, origin=[None, None, "f" * 32, None], **region))
+    whole = digest(b"image")
+    assert table.samples["origin"].fillna("").tolist() == ["", whole, "f" * 32, whole]
+    crops, images = table.take([1]), table.take([0])
+    assert set(image_hashes(crops)) & set(image_hashes(images)) == {whole}
+    assert join(bonds(table.take([1, 3]))).tolist() == [0, 0]
+    again = hashed(table)
+    assert again is table
+    stored = read_table(np.zeros((1, 6, 6), np.uint8))
+    part = stored.assign(x1=[0], y1=[0], x2=[6], y2=[6])
+    assert hashed(part).samples["origin"].tolist() == hashed(stored).samples["hash"].tolist()
 
 
 def test_the_hash_of_an_array_follows_shape_and_values():

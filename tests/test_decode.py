@@ -10,12 +10,14 @@ import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, features
 
 from tenfold.errors import DataError, UsageError
+from tenfold.images import decode
 from tenfold.images.decode import MAX_PIXELS, decode_image, image_size, is_grey
 from tenfold.images.jpeg import decode_jpeg, read_header
 
@@ -502,7 +504,10 @@ def test_decoding_holds_no_lock(format):
 
     def work():
         seen.append("begun")
-        decode_image(content, channels="rgb")
+        for _ in range(100):  # on a busy machine the other thread may sleep through the first ones
+            decode_image(content, channels="rgb")
+            if "between" in seen:
+                break
         seen.append("done")
 
     interval = sys.getswitchinterval()
@@ -510,14 +515,14 @@ def test_decoding_holds_no_lock(format):
     try:
         thread = threading.Thread(target=work)
         thread.start()
-        between = 0
         while "done" not in seen:
-            between += "begun" in seen
+            if "begun" in seen:
+                seen.append("between")
             time.sleep(0.0005)
         thread.join()
     finally:
         sys.setswitchinterval(interval)
-    assert between > 0
+    assert "between" in seen
 
 
 # The collection of odd files
@@ -595,3 +600,52 @@ def by_pillow(path):
             return (np.asarray(image) // 256).astype(np.uint8)[..., None].repeat(3, 2)
         image = image.convert("RGBA")
         return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from tenfold.images.decode import decode_image
+def most():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+content = Path(sys.argv[1]).read_bytes()
+decode_image(Path(sys.argv[2]).read_bytes(), channels="rgb")
+before = most()
+decode_image(content, channels="rgb")
+print(most() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the memory from /proc")
+def test_a_large_image_with_alpha_takes_at_most_eleven_bytes_a_pixel(tmp_path):
+    for name, side in (("large.png", 4096), ("small.png", 8)):
+        Image.new("RGBA", (side, side), (200, 100, 50, 128)).save(tmp_path / name, compress_level=1)
+    words = [sys.executable, "-c", MEASURE, str(tmp_path / "large.png"), str(tmp_path / "small.png")]
+    run = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert 3 * 4096**2 < int(run.stdout) < 11 * 4096**2
+
+
+@pytest.mark.parametrize(("limit", "together"), [(HEIGHT * WIDTH, 2), (HEIGHT * WIDTH - 1, 1)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_large_images_are_decoded_one_at_a_time(monkeypatch, format, limit, together):
+    monkeypatch.setattr(decode, "LARGE", limit)
+    content, seen, now = encode(photo(), format), [], []
+    meeting = threading.Barrier(2)
+
+    def watched(real):
+        def work(*words):
+            now.append(1)
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(0.2)  # the other one comes, unless it must wait for its turn
+            seen.append(len(now))
+            now.pop()
+            return real(*words)
+
+        return work
+
+    monkeypatch.setattr(decode, "_load", watched(decode._load))
+    monkeypatch.setattr(decode, "_from_jpeg", watched(decode._from_jpeg))
+    with ThreadPoolExecutor(2) as pool:
+        pixels = list(pool.map(lambda _: decode_image(content, channels="rgb"), range(2)))
+    assert np.array_equal(*pixels)
+    assert max(seen) == together

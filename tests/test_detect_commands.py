@@ -18,8 +18,9 @@ from PIL import Image
 from tenfold.__main__ import main
 from tenfold.errors import Interrupted
 from tenfold.images.readers import read_table
-from tenfold.models.contract import Pretrained
+from tenfold.models import frozen as frozen_module
 from tenfold.models.detection import detector
+from tenfold.models.weights import Origin
 from tenfold.recipe import Recipe
 from tenfold.report.drawn import COLORS, draw_boxes
 from tenfold.run import Run, load_run, read_card, write_json
@@ -62,10 +63,9 @@ def write_squares(folder: Path, count: int = 12, classes: tuple[str, ...] = CLAS
 
 def use_toy(patch: pytest.MonkeyPatch) -> None:
     """Three layers in place of a pretrained network, which takes seconds to build."""
-    said = {"origin": "a toy", "licence": "none", "sha256": "0", "note": "it has learned nothing"}
+    origin = Origin("toy", "made by hand", "none", "0", "it has learned nothing")
     patch.setattr(detector, "bare_backbone", lambda name: ToyBackbone())
-    patch.setattr(detector, "pretrained_backbone", lambda settings: Pretrained(ToyBackbone().preprocessing, "toy"))
-    patch.setattr(detector, "load_backbone", lambda backbone, settings: said)
+    patch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (ToyBackbone(), origin))
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +185,7 @@ def test_the_report_fits_a_phone_and_is_quiet_in_a_browser(work: Path, settled: 
     from tests.test_report_browser import CHROMIUM, OPTIONS, OVERFLOW, Tab
 
     if CHROMIUM is None:
-        pytest.skip("needs Chromium on the PATH (Debian: apt install chromium)")
+        pytest.skip("needs a Chromium; tenfold doctor says how to get one")
     assert main(["evaluate", str(settled), "--json"]) == 0
     assert main(["report", str(settled)]) == 0
     capsys.readouterr()
@@ -436,8 +436,8 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "labels": (["check", "D", "--run", "R"], "--run counts answers to whole images, and runs/boxes-1 is a detector"),
     "safety": (["augment", "--safety", "R"], "Only a classification's answers can be compared so"),
     "folds": (
-        ["train", "D", "--folds", "3"],
-        "A cross-validation is for images with a class each, and these have boxes; train a detector by itself.",
+        ["train", "D", "--folds", "3", "--model", "rcnn", "--detect.finetune"],
+        "detect.finetune must be false for a cross-validation, which trains once a fold, and it is true",
     ),
     "curve": (
         ["curve", "D"],

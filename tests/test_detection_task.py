@@ -118,12 +118,12 @@ def test_what_findings_refuse():
 
 
 def test_what_is_settled_on_the_validation_part():
-    settled = TASK.settle(FOUND, table_of())
+    settled = TASK.calibrate(FOUND, table_of())
     assert 0.25 < settled["score"] < 0.75  # the false one is left out, both objects are found
     assert settled["temperature"] == 1  # so few say nothing
     assert settled["score_steps"] == []
-    assert TASK.settle([prediction()] * 4, table_of()) == {}
-    assert "score" not in TASK.settle([prediction((80, 80, 90, 90, 1, 0.5))] + [prediction()] * 3, table_of())
+    assert TASK.calibrate([prediction()] * 4, table_of()) == {}
+    assert "score" not in TASK.calibrate([prediction((80, 80, 90, 90, 1, 0.5))] + [prediction()] * 3, table_of())
 
 
 # Two detectors.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import tomllib
 from email.message import Message
 from importlib import metadata
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from tenfold import environment
 from tenfold.__main__ import main
 from tenfold.commands import doctor
+from tenfold.models.weights.places import weights_folder
 
 Capture = pytest.CaptureFixture[str]
 SOUND = ["numpy>=2", "Pillow>=11", "scikit-learn>=1.5", 'pillow-heif>=1 ; extra == "heic"']
@@ -50,6 +54,38 @@ def test_a_sound_machine_is_described_in_full(wanted: list[str], capsys: Capture
     assert found["caches"][0]["folder"] == str(tmp_path / "cache")
     assert found["caches"][0]["bytes"] == 0
     assert found["caches"][0]["free"] > 0
+    assert [cache["what"] for cache in found["caches"]] == ["decoded images, features, proposals and checks", "weights"]
+
+
+def test_fetched_weights_are_counted_apart(wanted: list[str], capsys: Capture) -> None:
+    (weights_folder() / "some-network").mkdir(parents=True)
+    (weights_folder() / "some-network" / "file.pth").write_bytes(bytes(1234))
+    made, weights = examine(capsys, 0)["caches"]
+    assert (made["bytes"], weights["bytes"]) == (0, 1234)
+    assert weights["folder"] == str(weights_folder())
+
+
+def test_every_extra_is_told_of() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert {re.split("[<>=]", line)[0] for lines in extras.values() for line in lines} <= set(doctor.OPTIONAL)
+
+
+def test_a_browser_on_the_path_comes_before_playwright_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.setattr("shutil.which", {"google-chrome": "chrome on the path"}.get)
+    assert doctor.find_browser() == "chrome on the path"
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert doctor.find_browser() is None
+    assert doctor._browser().state == "missing"
+    shell = tmp_path / "chromium_headless_shell-1200" / "chrome-headless-shell-linux64" / "chrome-headless-shell"
+    shell.parent.mkdir(parents=True)
+    shell.with_name("chrome.pak").write_bytes(b"")
+    shell.write_bytes(b"")
+    shell.chmod(0o755)
+    (tmp_path / "firefox-1" / "firefox").mkdir(parents=True)
+    assert doctor.find_browser() == str(shell)
+    assert doctor._browser().state == "fine"
 
 
 def test_the_table_says_what_is_next(wanted: list[str], capsys: Capture) -> None:
@@ -126,10 +162,11 @@ def test_the_license_is_what_the_package_says(fields: dict[str, str], license: s
 
 
 def test_the_installing_command_fits_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
-    assert doctor._install("--force-reinstall x") == f"uv pip install --python {sys.executable} --reinstall x"
-    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
-    assert doctor._install("--force-reinstall x") == f"{sys.executable} -m pip install --force-reinstall x"
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    said = f"uv pip install --python {sys.executable} --reinstall x"
+    assert environment.install_command("--force-reinstall x") == said
+    monkeypatch.setattr(environment, "find_spec", lambda name: object())
+    assert environment.install_command("--force-reinstall x") == f"{sys.executable} -m pip install --force-reinstall x"
 
 
 def test_speed_is_measured_for_both_kinds_of_numbers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits, load_sample_images
 
-from tenfold.check.bursts import ALIKE, SECONDS, find_bursts
+from tenfold.check.bursts import ALIKE, SECONDS, find_shots
 from tenfold.check.candidates import all_turns, describe, find_candidates, turn_views
 from tenfold.check.duplicates import SAME_PIXELS, Duplicate, find_duplicates
 from tenfold.check.signature import COLORS, VIEW, Signatures, sign_image, stack_signatures
@@ -164,7 +165,7 @@ def test_nothing_gives_nothing(photos: list[Pixels]):
     assert len(empty) == 0
     assert find_duplicates(empty) == []
     assert find_duplicates(empty, sign(photos)) == find_duplicates(sign(photos), empty) == []
-    assert find_bursts([], empty, np.zeros(0), []) == []
+    assert find_shots([], empty, np.zeros(0), []) == ([], [])
 
 
 def test_signatures_survive_a_file(photos: list[Pixels], tmp_path):
@@ -231,8 +232,8 @@ def test_bursts_by_the_clock(photos: list[Pixels]):
     times = np.array([100, 100 + SECONDS, 100 + 2 * SECONDS, 100 + 3 * SECONDS + 0.1, 100, np.nan])
     cameras = ["a", "a", "a", "a", "b", "a"]
     names = [f"{letter}.jpg" for letter in "pqrstu"]
-    assert find_bursts(names, sign(photos[:6]), times, cameras) == [(0, 1, 2)]
-    assert find_bursts(names, sign(photos[:6]), times, [None] * 6) == []
+    assert find_shots(names, sign(photos[:6]), times, cameras).bursts == [(0, 1, 2)]
+    assert find_shots(names, sign(photos[:6]), times, [None] * 6) == ([], [])
 
 
 def test_bursts_by_number_need_to_be_alike(photos: list[Pixels]):
@@ -240,12 +241,13 @@ def test_bursts_by_number_need_to_be_alike(photos: list[Pixels]):
     signatures = sign([*shifted, *photos[3:6], shifted[0]])
     unknown, nobody = np.full(7, np.nan), [None] * 7
     row = [*(f"x/IMG_{number:02}.jpg" for number in range(9, 15)), "y/IMG_10.jpg"]
-    assert find_bursts(row, signatures, unknown, nobody) == [(0, 1, 2)]
+    assert find_shots(row, signatures, unknown, nobody).bursts == [(0, 1, 2)]
     gap = [*(f"x/IMG_{number:02}.jp2" for number in (9, 11, 12, 13, 14, 15)), "x/img.jp2"]
-    assert find_bursts(gap, signatures, unknown, nobody) == [(1, 2)]
-    assert find_bursts(["x/1.jpg", "x/2.jpg"], signatures.take([0, 1]), unknown[:2], nobody[:2]) == [(0, 1)]
+    assert find_shots(gap, signatures, unknown, nobody) == ([(1, 2)], [])
+    two = find_shots(["x/1.jpg", "x/2.jpg"], signatures.take([0, 1]), unknown[:2], nobody[:2])
+    assert two == ([(0, 1)], [])
     with pytest.raises(UsageError, match="not 6, 7, 7 and 7"):
-        find_bursts(row[:6], signatures, unknown, nobody)
+        find_shots(row[:6], signatures, unknown, nobody)
 
 
 def test_numbers_say_nothing_where_all_images_are_alike(photos: list[Pixels]):
@@ -255,5 +257,15 @@ def test_numbers_say_nothing_where_all_images_are_alike(photos: list[Pixels]):
     names = [*(f"fixed/{number}.jpg" for number in range(8)), *(f"moved/{number}.jpg" for number in range(15))]
     whole = describe(signatures.view).whole
     assert min(float(whole[one] @ whole[two]) for one in range(8) for two in range(8)) > ALIKE
-    found = find_bursts(names, signatures, np.full(23, np.nan), [None] * 23)
-    assert found == [(start, start + 1, start + 2) for start in range(8, 23, 3)]
+    found = find_shots(names, signatures, np.full(23, np.nan), [None] * 23)
+    assert found.bursts == [(start, start + 1, start + 2) for start in range(8, 23, 3)]
+    assert found.scenes == [tuple(range(8))]  # which may be a video of a camera that stands still, and is told
+
+
+@pytest.mark.parametrize(("numbers", "bursts"), [(range(0, 60, 10), [(0, 1, 2)]), ((0, 10, 20, 31, 43, 56), [])])
+def test_every_tenth_frame_of_a_video_follows_the_one_before(
+    photos: list[Pixels], numbers: Sequence[int], bursts: list[tuple[int, ...]]
+):
+    signatures = sign([*(photos[0][:, start : start + 190] for start in (0, 4, 8)), *photos[3:6]])
+    names = [f"x/frame_{number:05}.jpg" for number in numbers]
+    assert find_shots(names, signatures, np.full(6, np.nan), [None] * 6) == (bursts, [])

@@ -23,6 +23,7 @@ from tenfold.estimate import (
     units_of,
     wilson,
 )
+from tenfold.metrics.intervals import share
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,32 @@ def test_images_without_a_group_stand_alone() -> None:
     part = units.take(np.array([0, 2, *range(5, 12), 1, 3]))
     assert (part.count, part.index.tolist()[:3], part.words) == (10, [0, 0, 3], "over 10 groups")
     few = units.take(np.array([0, 2, 5]))
-    assert (few.count, few.words) == (3, "over images (2 groups are too few to count by)")
+    assert (few.count, few.df, few.words) == (2, 1, "over 2 groups")
+    assert (units.take(np.array([0, 2])).count, units.take(np.array([0, 2])).words) == (1, "over 1 group")
     alone = units.take(np.array([0, 5, 6, 1]))  # no two share a group
     assert (alone.count, alone.df, alone.words) == (4, None, "over images")
+    two = units_of(np.array(["a", "b"] * 5, object), 10)  # all images are of two groups: the parts say so too
+    assert two.take(np.array([0, 1, 2])).words == two.words == "over images (2 groups are too few to count by)"
     with pytest.raises(UsageError, match="one value for each of the 5 images, not 2"):
         units_of(np.array(["a", "b"], object), 5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("truth", [0.7, 0.9])
+def test_a_class_in_one_or_two_of_many_groups_is_hardly_known(groups: int, truth: float) -> None:
+    """Of 50 images each; right answers within a group correlate by 0.5."""
+    rng, rounds, held, single = np.random.default_rng(groups), 400, 0, 0
+    names = np.repeat(np.arange(20), 50).astype(object)
+    rows = np.arange(50 * groups)
+    units = units_of(names, 1000).take(rows)
+    for _ in range(rounds):
+        chance = rng.beta(truth, 1 - truth, groups)
+        hits = (rng.random(len(rows)) < np.repeat(chance, 50)).astype(float)
+        figure, plain = share(hits, units, 0.95), share(hits, units_of(None, len(rows)), 0.95)
+        held += figure.low <= truth <= figure.high
+        single += plain.low <= truth <= plain.high
+    assert held / rounds >= 0.95
+    assert single / rounds < 0.5
 
 
 def test_groups_of_unequal_size_leave_fewer_degrees_of_freedom() -> None:

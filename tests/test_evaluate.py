@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tenfold.errors import DataError, UsageError
 from tenfold.evaluate import Evaluation, evaluate_run, evaluation, ledger
 from tenfold.evaluate.ledger import record_look
 from tenfold.looks import Looks, count_looks, ledger_path
+from tenfold.report import write_report
 from tenfold.run import Run
 from tenfold.train import train_model
 from tests.toys import quick_recipe, shapes_table
@@ -89,8 +91,8 @@ def test_a_full_disk_is_told_of_and_loses_no_look(path: Path, monkeypatch: pytes
 def test_looks_at_once_get_numbers_of_their_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ledger.looks_at
 
-    def slowly(path: Path, hashes: list[str]) -> Looks:
-        found = real(path, hashes)
+    def slowly(run: Path, hashes: list[str]) -> Looks:
+        found = real(run, hashes)
         time.sleep(0.02)
         return found
 
@@ -173,6 +175,15 @@ def test_a_damaged_file_of_the_run_costs_no_look(fresh: Run, name: str) -> None:
     assert not ledger_path(fresh.path).exists()
 
 
+@pytest.mark.parametrize("column", ["sample", "label", "predicted", "probability"])
+def test_a_report_names_predictions_that_lack_a_column(fresh: Run, column: str) -> None:
+    evaluate_run(fresh, "test")
+    file = fresh.path / "predictions.parquet"
+    pd.read_parquet(file).drop(columns=column).to_parquet(file)
+    with pytest.raises(DataError, match=rf"predictions\.parquet is damaged: it has no column {column}; delete it"):
+        write_report(fresh)
+
+
 def unlabeled(run: Run, rows: list[int]) -> Run:
     """The run with these images of its test part without a label."""
     test = np.flatnonzero(run.table.samples["part"] == "test")
@@ -204,7 +215,9 @@ def test_a_part_without_any_label_is_refused_and_no_look(fresh: Run) -> None:
 
 def test_the_validation_part_is_free_to_look_at(fresh: Run) -> None:
     assert [evaluate_run(fresh, "validation").look for _ in range(2)] == [0, 0]
-    assert not ledger_path(fresh.path).exists()
+    assert len(ledger_path(fresh.path).read_bytes().splitlines()) == 1  # for whom these images are test images
+    assert evaluate_run(fresh, "test").look == 1
+    assert evaluate_run(fresh, "validation").figures["accuracy"].method == "Wilson over images"
 
 
 # Two at once
@@ -213,10 +226,11 @@ def test_the_validation_part_is_free_to_look_at(fresh: Run) -> None:
 def test_two_evaluations_of_one_run_at_once_lose_nothing(fresh: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     real = evaluation.record_look
 
-    def meanwhile(*arguments: Any) -> int:
+    def meanwhile(*arguments: Any, part: str) -> int:
         """What another process does after this one has read what the run holds."""
-        evaluate_run(Run(fresh.path, fresh.table), "validation")
-        return real(*arguments)
+        if part == "test":
+            evaluate_run(Run(fresh.path, fresh.table), "validation")
+        return real(*arguments, part=part)
 
     monkeypatch.setattr(evaluation, "record_look", meanwhile)
     evaluate_run(fresh, "test")

@@ -23,9 +23,9 @@ from tenfold.models import backbones as backbones_module
 from tenfold.models import frozen as frozen_module
 from tenfold.models.heads import best_answers, fit_head, held_out_answers
 from tenfold.models.weights.places import file_hash
-from tenfold.recipe import Recipe
+from tenfold.recipe import Recipe, write_recipe
 from tenfold.run import Run, load_run
-from tenfold.split import split_table
+from tenfold.split import read_split, split_table, write_split
 from tenfold.train import train_model
 from tenfold.transfer import fold_numbers
 from tenfold.transfer.extend import add_images, compare_extended, extend_run, extending_recipe, place_images
@@ -163,6 +163,102 @@ def test_parts_that_the_reader_finds_hold(old: Run, tmp_path: Path) -> None:
     given = new["source"].str.contains("/test/")
     assert (new["part"][given] == "test").all()
     assert set(new["part"][~given]) == {"train", "validation"}
+
+
+def new_parts(old: Run, table: Table) -> dict[str, str | None]:
+    """Of the images that the run does not have, by their file."""
+    parts, held = parts_of(table), parts_of(old.table)
+    named = zip(table.samples["source"], table.samples["hash"], strict=True)
+    return {Path(source).name: parts[digest] for source, digest in named if digest not in held}
+
+
+def test_a_written_split_of_the_new_images_holds(old: Run, tmp_path: Path) -> None:
+    """Else the sealed test images of the one data set would be dealt into the training part of the other."""
+    more = hashed(more_table(tmp_path, ring=20))
+    dealt = split_table(more.take(range(16)), validation=0.25, test=0.25)
+    parts = [*dealt.samples["part"][:15], None]  # one is left out on purpose
+    write_split(dealt.assign(part=parts), tmp_path / "more.split.csv")
+    added = add_images(old, more).table
+    table = place_images(old, added, [tmp_path / "more.split.csv"])
+    assert {digest: parts_of(table)[digest] for digest in parts_of(old.table)} == parts_of(old.table)
+    found, names = new_parts(old, table), [Path(source).name for source in more.samples["source"]]
+    assert [found[name] for name in names[:16]] == [part if isinstance(part, str) else None for part in parts]
+    assert all(found[name] for name in names[16:])
+    note = "The parts that more.split.csv gives to new images hold: "
+    assert any(said.startswith(note) and said.endswith(" to test.") for said in table.notes)
+    write_split(dealt.assign(part=["train"] * 16), tmp_path / "other.split.csv")
+    files = [tmp_path / "other.split.csv", tmp_path / "more.split.csv"]
+    both = new_parts(old, place_images(old, added, files))
+    assert [both[name] for name in names[:16]] == [found[name] for name in names[:16]]  # the stricter of the two
+
+
+def test_what_belongs_to_a_sealed_image_is_sealed_too(old: Run, tmp_path: Path) -> None:
+    more = hashed(more_table(tmp_path, ring=8))
+    group = [f"plant-{row // 2}" for row in range(8)]
+    dealt = more.assign(part=["test"] * 2 + ["train"] * 6, group=group)
+    write_split(dealt, tmp_path / "more.split.csv")
+    origin = [None, None, more.samples["hash"][0], *[None] * 5]
+    alone = more.assign(origin=origin).take([1, 2, 5])  # the first one's neighbor, a copy made of it, and another
+    table = place_images(
+        old, add_images(old, alone.assign(group=[group[1], None, group[5]])).table, [tmp_path / "more.split.csv"]
+    )
+    # The second one's own line says train, and what it was made from is a test image: it is left out.
+    assert list(new_parts(old, table).values()) == ["test", "train"]
+    assert Path(more.samples["source"][2]).name not in new_parts(old, table)
+    assert any(note.startswith("Left out, as a group, a copy or a row of shots ties") for note in table.notes)
+
+
+def test_the_split_of_the_run_itself_holds(old: Run, tmp_path: Path) -> None:
+    """The run of a fold has no test part; the images of the test part are new to it, and stay test images."""
+    file = tmp_path / "data.split.csv"
+    write_split(old.table, file)
+    wanted = {"file": str(file), "test": 0.05}  # fewer than there are, so that others would be trained on
+    write_recipe(old.recipe.change(split=wanted), old.path / "recipe.toml")
+    fold = evaluated(Run(old.path, old.table.without("test")))
+    whole = replace(old.table, notes=()).assign(part=[None] * len(old.table))
+    table = place_images(fold, add_images(fold, whole).table)
+    assert parts_of(table) == parts_of(old.table)
+    file.unlink()
+    lost = place_images(fold, add_images(fold, whole).table)
+    assert any(
+        f"was trained with, {file}, is gone: its test images are not known as such" in note for note in lost.notes
+    )
+
+
+def test_the_command_follows_the_split_beside_the_new_images(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "more", {"ring": 20}, 1)
+    assert main(["split", "more", "--no-check", "--validation", "25%", "--test", "25%"]) == 0
+    capsys.readouterr()
+    sealed = {entry.hash for entry in read_split(tmp_path / "more.split.csv") if entry.part == "test"}
+    assert len(sealed) == 5
+    assert main(["extend", str(old.path), "more", "--no-check", "--out", "new", "--json"]) == 0
+    parts = parts_of(load_run(tmp_path / "new").table)
+    assert {digest for digest in sealed if parts[digest] == "test"} == sealed
+    found = json.loads(capsys.readouterr().out)
+    assert any(
+        "more.split.csv gives to new images hold: 10 to train, 5 to validation, 5 to test" in note
+        for note in found["notes"]
+    )
+
+
+def test_extending_needs_no_test_file(old: Run, tmp_path: Path) -> None:
+    added = add_images(old, more_table(tmp_path, ring=20))
+    table = place_images(old, added.table)
+    run = extend_run(old, table, tmp_path / "new")
+    files = [Path(source) for source in table.part("test").samples["source"]]
+    held = [file.read_bytes() for file in files]
+    try:
+        for file in files:
+            file.unlink()
+        again = extend_run(old, table, tmp_path / "again")
+    finally:
+        for file, content in zip(files, held, strict=True):
+            file.write_bytes(content)
+    one, other = (found.model.state_dict() for found in (run, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_without_shares_of_its_own_the_run_s_parts_give_them(old: Run, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ import errno
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, chdir
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
 from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from tenfold.files import write_file
@@ -21,7 +23,8 @@ from tenfold.files import write_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import fault_disks
 import fault_files
-from fault_stage import Skipped, Stage, check_tidy, check_whole, command, contents, refused
+from fault_processes import strike
+from fault_stage import Failed, Skipped, Stage, check_tidy, check_whole, command, contents, refused
 
 SOURCE = Path(__file__).parents[1] / "src" / "tenfold"
 
@@ -51,6 +54,19 @@ def test_nothing_is_lost_and_the_work_goes_on(stage: Stage, fault: Callable[[Sta
         fault(stage, number)
     except Skipped as reason:
         pytest.skip(str(reason))
+
+
+def test_what_has_ended_by_itself_is_no_kill() -> None:
+    """Two are over at once, though they could have lived for some seconds; the third is killed."""
+    programs = iter(["pass", "pass", "import time; time.sleep(60)", "raise SystemExit(3)"])
+
+    @contextmanager
+    def begin() -> Iterator[subprocess.Popen[str]]:
+        yield subprocess.Popen([sys.executable, "-c", next(programs)], text=True)
+
+    assert strike(begin, np.random.default_rng(0), 10.0) == 3  # after 6.4, 2.7 and 0.4 s
+    with pytest.raises(Failed, match="it ended by itself, with exit code 3"):
+        strike(begin, np.random.default_rng(0), 10.0)
 
 
 @pytest.mark.parametrize("place", [1, 4, 6, 13, 16])

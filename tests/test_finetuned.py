@@ -1,21 +1,31 @@
 """FineTunedNetwork: new layers on a pretrained network, trained in stages by the one loop."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tenfold.errors import UsageError
 from tenfold.evaluate import evaluate_run
+from tenfold.images.readers import read_table
 from tenfold.models import finetuned as finetuned_module
 from tenfold.models import frozen as frozen_module
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.heads import LinearHead, choose_strength, fit_head
 from tenfold.recipe import Recipe
+from tenfold.split import split_table
 from tenfold.train import train_model
 from tests.frozen import TinyBackbone
 from tests.test_frozen_classifier import ORIGIN, batch_of
 from tests.test_seams import train_killed_and_resumed
-from tests.toys import shapes_table
+from tests.toys import shapes_table, write_shapes
 
 SETTINGS = {
     "backbone": "tiny",
@@ -35,9 +45,13 @@ SETTINGS = {
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    put_tiny(monkeypatch)
+
+
+def put_tiny(patch):
     for module in (frozen_module, finetuned_module):
-        monkeypatch.setattr(module, "bare_backbone", lambda name: TinyBackbone())
-    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+        patch.setattr(module, "bare_backbone", lambda name: TinyBackbone())
+    patch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
 
 
 def build(**settings):
@@ -128,3 +142,56 @@ def test_a_time_limit_makes_it_no_longer(tmp_path):
     run = train_model(shapes_table(tmp_path / "data", 10), recipe, tmp_path / "run", progress=heard.append)
     assert len(run.history) == FineTunedNetwork.usual.epochs[1]
     assert "40 epochs, which take less than 5 minutes" in [message.text for message in heard]
+
+
+def test_the_fit_that_it_starts_from_counts_as_time(tmp_path, monkeypatch):
+    begin = FineTunedNetwork.begin
+
+    def slow(self, batches):
+        time.sleep(3)
+        begin(self, batches)
+
+    monkeypatch.setattr(FineTunedNetwork, "begin", slow)
+    table, recipe = shapes_table(tmp_path / "data", 10), STAGED.change(model={"layers": 0}, train={"epochs": 2})
+    seconds = train_model(table, recipe, tmp_path / "run").history["seconds"]
+    assert seconds.iloc[0] > 3
+    assert seconds.iloc[1] - seconds.iloc[0] < 3  # and but once
+
+
+STAGED = Recipe().change(
+    model={"name": "finetuned", "layers": 1, "width": 8, "norm": "group"},
+    transfer={"backbone": "tiny", "frozen": 0.3, "thawed": 0.6},
+    augment={"policy": "none"},
+    train={"precision": "float32", "threads": 1, "epochs": 6, "batch_size": 16, "lr": 0.01, "ema": 0.0},
+)
+
+
+def train_staged(data: str | Path, out: str | Path) -> None:
+    """What each rank does in a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        put_tiny(patch)
+        table = split_table(read_table(Path(data)), validation=0.2, test=0.2)
+        train_model(table, STAGED, out)
+
+
+def test_two_ranks_thaw_the_stages_as_one_does(tmp_path):
+    """A stage is frozen when DistributedDataParallel first sees its gradients missing, and must be averaged later.
+
+    Group normalization, since batch statistics are each rank's own; float sums differ in their order only.
+    """
+    data = write_shapes(tmp_path / "data", 20)
+    script = "import sys; from tests.test_finetuned import train_staged; train_staged(*sys.argv[1:])"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.getsockname()[1])}
+    command = [sys.executable, "-c", script, data, tmp_path / "together"]
+    ranks = [subprocess.Popen(command, env=os.environ | place | {"RANK": str(rank)}) for rank in range(2)]
+    train_staged(data, tmp_path / "alone")
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    alone, together = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "together"))
+    before = TinyBackbone().state_dict()
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, rtol=1e-3, atol=1e-4)
+        stage = name.removeprefix("backbone.")
+        if stage in {"first.weight", "second.weight"}:
+            assert (weight - before[stage]).abs().mean() > 0.001  # each stage has learned, far more than that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from statistics import NormalDist
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +13,12 @@ from sklearn.metrics import f1_score, log_loss
 from tenfold.__main__ import main
 from tenfold.commands.folds import read_folds
 from tenfold.errors import Interrupted, UsageError
-from tenfold.estimate import Estimate, mean_moments, score_interval, units_of, wilson
+from tenfold.estimate import Estimate, mean_moments, score_interval, trials_interval, units_of, wilson
 from tenfold.evaluate import evaluate_folds
-from tenfold.evaluate.folds import _combine, overlap_level
+from tenfold.evaluate.folds import _combine, overlap_factor
 from tenfold.images.table import stack_tables
 from tenfold.metrics.calibration import calibration_error, fit_temperature
+from tenfold.metrics.classification import classification_findings
 from tenfold.run import Run
 from tenfold.split import split_table
 from tenfold.train import calibrate as calibrate_module
@@ -103,20 +104,21 @@ def test_a_fold_has_no_say_in_its_own_probabilities(runs):
     folds = []
     for run in repeat:
         logits, *_ = answers(run)
-        folds.append((logits, run.table.take(run.predictions("validation")["sample"].to_numpy())))
+        own = run.table.take(run.predictions("validation")["sample"].to_numpy())
+        folds.append(([{"logits": row} for row in logits], own))
 
     def temperatures(folds):
         found = []
         for place, (logits, table) in enumerate(folds):
             rest = folds[:place] + folds[place + 1 :]
-            others = np.concatenate([part for part, _ in rest]), stack_tables([part for _, part in rest])
-            found.append(task.calibrate({"logits": logits}, table, ({"logits": others[0]}, others[1]))["temperature"])
+            others = [one for part, _ in rest for one in part], stack_tables([part for _, part in rest])
+            found.append(task.calibrate(logits, table, others)["temperature"])
         return found
 
     before = temperatures(folds)
     assert before == pytest.approx([run.calibration["temperature"] for run in repeat], rel=1e-4)
     logits, table = folds[0]
-    turned = table.assign(label=[table.classes[place] for place in logits.argmin(1)])
+    turned = table.assign(label=[table.classes[one["logits"].argmin()] for one in logits])
     after = temperatures([(logits, turned), *folds[1:]])
     assert after[0] == before[0]
     assert after[1] > before[1]
@@ -180,13 +182,36 @@ def test_the_calibration_error_is_that_of_all_images_of_a_repeat(runs):
 def test_the_interval_is_that_of_fewer_images(folds, repeats, df):
     n, successes = 200, 170
     factor = 1 / repeats + folds / (folds - 1)
-    wider = wilson(successes, n, overlap_level(0.95, folds, repeats, df), df)
+    units = units_of(None, n, overlap=overlap_factor(folds, repeats))
+    wider = trials_interval(successes, n, units, 0.95, df)
     fewer = wilson(successes / factor, n / factor, 0.95, df)
     assert wider == pytest.approx(fewer, abs=1e-9)
 
 
+def test_the_interval_is_wider_in_every_kind_of_figure(runs):
+    """Open ranges, areas by their own degrees of freedom, calibration: each variance is as many times as large."""
+    answered = [answers(run) for run in runs[:3]]
+    _, truth, probability = (np.concatenate(part) for part in zip(*answered, strict=True))
+    names = runs[0].classes
+    alone, wide = (classification_findings(truth, probability, names, overlap=c)[0] for c in (1.0, 2.5))
+    units = units_of(None, len(truth))
+    for name in ("accuracy", "roc_auc", "macro_f1"):
+        for near, far in ((alone[name].low, wide[name].low), (alone[name].high, wide[name].high)):
+            if 0 < near < 1 and near != alone[name].value:
+                value = alone[name].value
+                first, last = ((value - end) ** 2 / (end * (1 - end)) for end in (near, far))
+                assert last / first == pytest.approx(2.5, rel=1e-6)
+    one = score_interval(1.2, 1.25, 0.01, units, span=(0.0, np.inf))
+    same = score_interval(1.2, 1.25, 0.004, replace(units, overlap=2.5), span=(0.0, np.inf))
+    assert same == pytest.approx(one)
+    assert wide["calibration_error"].high > alone["calibration_error"].high
+    assert wide["calibration_error"].value == alone["calibration_error"].value
+    assert all(wide[name].value == alone[name].value and wide[name].level == 0.95 for name in alone)
+
+
 def test_many_folds_many_times_are_as_good_as_their_images():
-    assert overlap_level(0.95, 10**9, 10**9) == pytest.approx(2 * NormalDist().cdf(1.959964) - 1, abs=1e-4)
+    assert overlap_factor(10**9, 10**9) == pytest.approx(1, abs=1e-4)
+    assert (overlap_factor(5, 2), overlap_factor(5, 1)) == (1.75, 2.25)
 
 
 def test_the_interval_over_groups_is_that_of_fewer_images_too(tmp_path_factory):
@@ -208,9 +233,9 @@ def test_the_interval_over_groups_is_that_of_fewer_images_too(tmp_path_factory):
 
 def test_averaged_figures_keep_to_their_own_range():
     loss = Estimate(0.8, 0.7, 0.99, 0.95, 50, "bootstrap over images")
-    assert _combine("log_loss", [loss], [1.2, 1.4], 0.95).high == pytest.approx(1.3 + 0.19)
+    assert _combine("log_loss", [loss], [1.2, 1.4]).high == pytest.approx(1.3 + 0.19)
     area = Estimate(0.9, 0.8, 0.95, 0.95, 50, "jackknife over images")
-    assert _combine("roc_auc", [area], [0.98, 0.98], 0.95).high == 1.0
+    assert _combine("roc_auc", [area], [0.98, 0.98]).high == 1.0
 
 
 def test_the_same_call_goes_on_and_another_recipe_is_refused(table, tmp_path):

@@ -1,5 +1,6 @@
 """FrozenClassifier: from pixels to logits, trained by the one loop, its head fitted at once."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +20,12 @@ from tenfold.models.heads import HEADS, best_answers, fit_head, held_out_answers
 from tenfold.models.views import VIEWS, cut_view
 from tenfold.recipe import Recipe
 from tenfold.report import write_report
-from tenfold.run import load_run, write_json
+from tenfold.run import Run, load_run, write_json
+from tenfold.split import fold_tables
 from tenfold.train import resume_training, train_model
-from tenfold.transfer.settle import settle_head
+from tenfold.train import start as start_module
+from tenfold.transfer import settle as settle_module
+from tenfold.transfer.settle import settle_head, train_settled
 from tests.frozen import PREPROCESSING, TinyBackbone
 from tests.toys import quick_recipe, shapes_table
 
@@ -161,6 +165,91 @@ def test_a_recipe_says_it_all(tmp_path):
     assert not run.recipe.augment.policy.get("op")
     assert torch.equal(run.model.backbone.first.weight, TinyBackbone().first.weight)
     assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))
+
+
+SVM = Recipe().change(
+    model={"name": "frozen"}, transfer={"backbone": "tiny", "head": "svm"}, train={"precision": "float32"}
+)
+
+
+def check_same(one, other):
+    assert one.recipe == other.recipe
+    assert one.card == other.card
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name])
+
+
+def test_what_the_fit_chooses_stands_in_the_run(tmp_path):
+    """So whoever trains on the run's recipe has the same head, and nothing is chosen again."""
+    table = shapes_table(tmp_path / "data", 20)
+    run = train_model(table, SVM, tmp_path / "run")
+    chosen = run.recipe.transfer
+    assert chosen.strength in HEADS["svm"].strengths
+    assert chosen.sharpness == pytest.approx(run.model.head.sharpness.item())
+    assert chosen.sharpness != 1
+    assert (run.card["settings"]["strength"], run.card["settings"]["sharpness"]) == (chosen.strength, chosen.sharpness)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen_module, "choose_strength", None)
+        check_same(run, train_model(table, run.recipe, tmp_path / "again"))
+
+
+def test_a_kill_while_the_choice_is_written_changes_nothing(tmp_path):
+    table = shapes_table(tmp_path / "data", 20)
+    straight, write = train_model(table, SVM, tmp_path / "straight"), start_module.write_json
+
+    def killed(path, content):
+        if path.name == "model.json" and content["settings"]["strength"]:
+            raise SystemExit("power lost")
+        write(path, content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(start_module, "write_json", killed)
+        with pytest.raises(SystemExit):
+            train_model(table, SVM, tmp_path / "run")
+    assert Run(tmp_path / "run").recipe.transfer.strength != Run(tmp_path / "run").card["settings"]["strength"] == 0
+    check_same(straight, resume_training(tmp_path / "run"))
+
+
+# The ladder inside each fold.
+
+
+OPEN = SVM.change(transfer={"head": "auto"})
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A ladder of few rungs."""
+    heads = ("majority", "mean", "svm")
+    monkeypatch.setattr(settle_module, "settle_head", partial(settle_module.settle_head, heads=heads))
+
+
+def test_what_is_chosen_inside_a_fold_is_chosen_without_its_images(quick, tmp_path):
+    """With the labels of the fold turned round, everything about the run stays but what is said of the fold."""
+    part = next(fold_tables(shapes_table(tmp_path / "data", 20), 2))
+    turned = np.where(
+        part.samples["part"] == "validation", np.roll(part.classes, 1)[part.labels()], part.samples["label"]
+    )
+    one, other = (
+        train_settled(table, OPEN, tmp_path / name)
+        for name, table in (("one", part), ("other", part.assign(label=turned)))
+    )
+    assert one.ladder["accuracy"]["n"] == len(part.part("train"))
+    assert one.recipe.transfer.head == one.ladder["rungs"][one.ladder["chosen"]]["settings"]["head"] != "auto"
+    assert one.recipe.transfer.strength > 0
+    assert one.recipe == other.recipe
+    for name, value in one.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name])
+    assert one.history["validation_loss"].item() != other.history["validation_loss"].item()
+
+
+def test_a_recipe_that_leaves_nothing_open_is_trained_as_it_is(quick, tmp_path):
+    table = shapes_table(tmp_path / "data", 20)
+    first = train_settled(table, OPEN, tmp_path / "first")
+    again = train_settled(table, first.recipe, tmp_path / "again")
+    assert again.ladder == {}
+    assert again.recipe == first.recipe
+    for name, value in first.model.state_dict().items():
+        torch.testing.assert_close(again.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
 
 
 def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path):

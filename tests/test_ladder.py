@@ -10,13 +10,14 @@ from sklearn.metrics import log_loss
 
 from tenfold.errors import UsageError
 from tenfold.estimate import units_of
+from tenfold.images import prepared as prepared_module
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table, make_samples
 from tenfold.models.heads import HEADS, held_out_answers
-from tenfold.transfer import Exam, Extractor, Eye, Source, climb, climb_table, fold_numbers
-from tenfold.transfer.choice import choices_without, choose_candidate, overlap
-from tenfold.transfer.ladder import LADDER, Clock
+from tenfold.transfer import Clock, Exam, Extractor, Eye, Source, climb, climb_table, fold_numbers
+from tenfold.transfer.choice import choices_without, choose_candidate
+from tenfold.transfer.ladder import LADDER
 from tests.frozen import PREPROCESSING, TinyBackbone, tiny_extractor
 from tests.test_heads import clouds
 from tests.toys import shapes_table, write_shapes
@@ -59,7 +60,6 @@ def test_the_standard_error_is_that_of_the_difference():
     for shift, cheap in ((0.99 * error, 0), (1.01 * error, 1)):
         assert choose_candidate(losses + np.array([shift, 0]), np.array([0, 1]), single(400)) == cheap
     assert choose_candidate(losses + np.array([1.4 * error, 0]), np.array([0, 1]), single(400), widen=1.5) == 0
-    assert overlap(5, 2) == pytest.approx((1 / 2 + 5 / 4) ** 0.5)
 
 
 def test_groups_tell_less_than_so_many_images():
@@ -304,6 +304,74 @@ def test_a_rung_that_would_not_end_is_left_out(monkeypatch):
     assert ladder.left_out == ("linear SVM, toy, 3 views: there was no time for it.",)
     assert ladder.rungs[-1].settings["head"] == "logistic"
     assert ladder.seconds < 12  # one fold of ten told it
+
+
+def test_what_comes_before_the_first_features_says_nothing_of_their_pace():
+    """To choose and to compile an engine takes seconds, and is done once."""
+    features, labels = clouds(count=60)
+    hours = Hours()
+
+    def late(watch):
+        hours.time += 10
+        for done in range(1, 21):
+            hours.time += 1
+            watch(done, 20)
+        return features
+
+    source = replace(source_of(features), features=late)
+    assert climb([source], exam_of(labels), heads=("mean",), clock=Clock(60, hours)).left_out == ()
+
+
+@pytest.fixture
+def hours(monkeypatch):
+    """A clock on which every image takes a second to be read, and every strength of an SVM a second in each fold."""
+    hours, read, path = Hours(), prepared_module.read_sample, HEADS["svm"].path
+
+    def slow_read(*given):
+        hours.time += 1
+        return read(*given)
+
+    def slow_path(*given):
+        for head in path(*given):
+            hours.time += 1
+            yield head
+
+    monkeypatch.setattr(prepared_module, "read_sample", slow_read)
+    monkeypatch.setitem(HEADS, "svm", replace(HEADS["svm"], path=slow_path))
+    return hours
+
+
+EYE = {"backbone": "tiny", "views": "center", "spread": False}
+
+
+def climb_slowly(table, clock):
+    return climb_table(table, [Eye(tiny_extractor("center"), EYE)], heads=("mean", "svm"), clock=clock, workers=1)
+
+
+def test_slow_decoding_takes_rungs_away(tmp_path, hours):
+    """54 s of decoding and 80 of fits; then the 18 validation images are to be decoded, which takes as long for each.
+
+    The clock may have begun before the ladder, and what is decoded by now needs no time again.
+    """
+    table = shapes_table(tmp_path / "data")
+    assert [len(table.part(name)) for name in ("train", "validation")] == [54, 18]
+    ladder = climb_slowly(table, Clock(150, hours))
+    assert hours.time == 62  # one fold of the SVM told it
+    assert ladder.left_out == ("linear SVM, tiny, 1 view: there was no time for it.",)
+    assert climb_slowly(table, Clock(150, hours)).left_out == ()
+    assert climb_slowly(table, Clock(150, hours, started=hours.time - 65)).left_out == ladder.left_out
+
+
+def test_without_a_validation_part_no_time_is_kept_for_it(tmp_path, hours):
+    table = shapes_table(tmp_path / "data")
+    assert climb_slowly(table.without("validation"), Clock(150, hours)).left_out == ()
+
+
+def test_decoding_that_would_not_end_is_stopped(tmp_path, hours):
+    table = shapes_table(tmp_path / "data")
+    with pytest.raises(UsageError, match=r"^The time limit of 40 s is too short to decode the 54 training images"):
+        climb_slowly(table, Clock(40, hours))
+    assert hours.time < 30  # a quarter told it, and some more were under way
 
 
 def test_a_table_is_climbed_on_its_training_part(tmp_path):

@@ -12,11 +12,12 @@ from tenfold.__main__ import main
 from tenfold.errors import UsageError
 from tenfold.estimate import Estimate, units_of, wilson
 from tenfold.evaluate import fit_learning_curve, learning_curve, say_gain
-from tenfold.evaluate.learning_curve import Point, images_worth
+from tenfold.evaluate.learning_curve import Point, images_worth, share_of
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.metrics.intervals import share
 from tenfold.recipe import Recipe
+from tenfold.run import Run
 from tenfold.split import split_table
 from tenfold.train import train_subsets
 from tenfold.train.subsets import share_tables
@@ -111,6 +112,28 @@ def test_seeds_that_differ_where_images_are_few_leave_the_last_points_their_weig
     assert found.gain(600).high < 0.02  # there is no more to be gained
 
 
+def test_seeds_are_held_against_each_other_where_groups_make_a_share_of_other_sizes():
+    """The spread of a share with sizes 41 and 43 is that of one with 42 twice, and not that of the full share alone."""
+    errors = {0.125: (0.26, 0.38), 0.25: (0.18, 0.26), 0.5: (0.13, 0.19), 1.0: (0.119, 0.121)}
+    sizes = {0.125: (41, 43), 0.25: (80, 84), 0.5: (163, 161), 1.0: (324, 324)}
+
+    def band(sizes_of, named) -> float:
+        points = [Point(images, round(10_000 * (1 - error)), 10_000, seed, share=share if named else 0.0)
+                  for share, pair in errors.items()
+                  for seed, (error, images) in enumerate(zip(pair, sizes_of[share], strict=True))]  # fmt: skip
+        found = fit_learning_curve(points).accuracy(324)
+        return found.high - found.low
+
+    same = {share: (sum(pair) / 2,) * 2 for share, pair in sizes.items()}
+    assert band(sizes, True) == pytest.approx(band(same, False), rel=0.05)
+    assert band(sizes, False) < 0.7 * band(sizes, True)  # where no share is known, as of runs that lie elsewhere
+
+
+def test_the_share_of_a_run_stands_in_its_folder(tmp_path):
+    names = {"share0.125-seed0": 0.125, "share1-seed12": 1.0, "share1e-05-seed3": 1e-05, "run": 0.0, "share-seed1": 0.0}
+    assert {name: share_of(Run(tmp_path / name)) for name in names} == names
+
+
 def test_perfect_runs_have_a_band_of_some_width():
     found = fit_learning_curve([Point(size, 50, 50, 0) for size in (10, 20, 40)]).accuracy(80)
     assert 0 < found.low < found.high <= 1
@@ -119,8 +142,9 @@ def test_perfect_runs_have_a_band_of_some_width():
 def test_what_makes_no_curve_is_refused():
     with pytest.raises(UsageError, match="at least three different numbers"):
         fit_learning_curve([Point(10, 5, 10, 0), Point(20, 6, 10, 0)])
-    with pytest.raises(UsageError, match="0 <= hits <= n"):
-        fit_learning_curve([Point(10, 11, 10, 0), Point(20, 6, 10, 0), Point(40, 6, 10, 0)])
+    for wrong in (Point(10, 11, 10, 0), Point(10, 5, 10, 0, share=-1.0)):
+        with pytest.raises(UsageError, match=r"0 <= hits <= n, n > 0 and share >= 0, not Point"):
+            fit_learning_curve([wrong, Point(20, 6, 10, 0), Point(40, 6, 10, 0)])
 
 
 def test_shares_are_nested_and_keep_the_balance(tmp_path):
@@ -225,6 +249,7 @@ def test_the_command_trains_and_says(tmp_path, monkeypatch, capsys):
     assert len(found["points"]) == len(found["runs"]) == 3
     sizes = [point["images"] for point in found["points"]]
     assert sizes == sorted(sizes)
+    assert [point["share"] for point in found["points"]] == [0.25, 0.5, 1.0]
     assert found["double"] == 2 * sizes[-1]
     assert found["gain"]["low"] <= found["gain"]["value"] <= found["gain"]["high"]
     assert json.loads((tmp_path / "more" / "curve.json").read_text("utf-8"))["says"] == found["says"]

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from scipy.stats import beta, binomtest, chi2, norm
 from scipy.stats import t as student
 
+from tenfold import looks as looks_module
+from tenfold.__main__ import main
 from tenfold.errors import DataError, UsageError
 from tenfold.estimate import (
     Estimate,
@@ -33,12 +35,13 @@ from tenfold.evaluate.ledger import record_look
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
-from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
+from tenfold.looks import count_looks, for_looks, image_hashes, ledger_note, ledger_path
 from tenfold.metrics import METRICS
 from tenfold.metrics.answers import Answers
 from tenfold.metrics.classification import classification_findings
-from tenfold.run import Run, load_run
-from tenfold.split import split_table
+from tenfold.recipe import write_recipe
+from tenfold.run import Run, load_run, write_weights
+from tenfold.split import split_table, write_split
 from tenfold.train import train_model
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
@@ -310,6 +313,82 @@ def test_an_image_is_known_by_what_it_was_made_from_too(tmp_path: Path) -> None:
     assert image_hashes(table) == [*table.samples["hash"], "f" * 32]
 
 
+# What a run brings along
+
+
+def project(folder: Path, *names: str) -> list[Path]:
+    """Folders that pass for runs."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "model.json").touch()
+    return [folder / name for name in names]
+
+
+def noted(run: Path, hashes: list[str], answers: str = "") -> int:
+    return record_look(ledger_path(run), run, hashes, answers or run.name)
+
+
+def test_looks_of_two_projects_are_one_set_whoever_arrives_when(tmp_path: Path) -> None:
+    """Where runs arrive, all looks that each knows of count once: neither the larger number alone nor their sum."""
+    hashes = [f"{number * 2**70:032x}" for number in range(1, 9)]
+    home = project(tmp_path / "home", "a", "b", "c")
+    assert [noted(run, hashes) for run in home] == [1, 2, 3]
+    (d,) = project(tmp_path / "elsewhere", "d")
+    assert noted(d, hashes) == 1
+    c = Path(shutil.copytree(home[2], d.with_name("c")))
+    assert count_looks(ledger_path(d), hashes) == 4
+    (e,) = project(tmp_path / "elsewhere", "e")
+    assert [noted(run, hashes) for run in (c, d, e)] == [4, 4, 5]
+    assert [noted(run, hashes) for run in home] == [3, 3, 3]  # at home nothing is known of that
+    third = project(tmp_path / "third", *"vwxyz")
+    assert [noted(run, hashes) for run in third] == [1, 2, 3, 4, 5]
+    shutil.copytree(e, third[0].with_name("e"))
+    assert [noted(run, hashes) for run in (third[0].with_name("e"), third[0])] == [10, 10]
+    shutil.rmtree(tmp_path / "third" / "w")
+    assert count_looks(ledger_path(third[0]), hashes) == 10
+    alone = Path(shutil.copytree(third[0], tmp_path / "alone" / "v"))
+    assert count_looks(ledger_path(alone), hashes) == 10  # it was evaluated again when all were known
+
+
+def test_looks_at_other_images_are_not_counted_along_with_those_at_these(tmp_path: Path) -> None:
+    first, second = ([f"{number * 2**70:032x}" for number in range(start, start + 8)] for start in (1, 100))
+    *runs, both, last = project(tmp_path / "project", *(f"run{number}" for number in range(10)), "both", "last")
+    assert [noted(run, first) for run in runs] == [*range(1, 11)]
+    assert noted(both, first[4:] + second) == 11
+    assert [count_looks(ledger_path(both), part) for part in (first, first[4:], second, first[:1])] == [11, 11, 1, 10]
+    assert noted(last, second) == 2
+    moved = Path(shutil.copytree(both, tmp_path / "moved" / "both"))
+    assert [count_looks(ledger_path(moved), part) for part in (first, first[4:], second, first[:1])] == [11, 11, 1, 0]
+    assert noted(last, first[3:5]) == 12
+    line = json.loads(ledger_path(last).read_bytes().splitlines()[-1])
+    assert line["known"] == {**{run.name: None for run in runs}, "both": [f"{5 * 2**70:032x}"[:16]]}
+
+
+def test_ledgers_of_earlier_versions_count_no_less_than_they_said(tmp_path: Path) -> None:
+    hashes = ["e" * 32]
+    a, b = project(tmp_path / "project", "a", "b")
+    line = {"run": "old", "look": 7, "answers": "old", "besides": [], "hashes": ["e" * 16]}
+    (a / "ledger.jsonl").write_text(json.dumps(line) + "\n")  # it came from a folder with six others
+    assert [count_looks(ledger_path(b), hashes), noted(b, hashes), noted(b, hashes)] == [7, 8, 8]
+    moved = Path(shutil.copytree(b, tmp_path / "moved" / "b"))
+    assert [count_looks(ledger_path(moved), hashes), noted(moved, hashes)] == [8, 8]
+
+
+def test_only_what_is_called_so_is_a_proportion() -> None:
+    """F1 has the interval of another figure, stretched; groups that are too few to count by change no counting."""
+    truth, probability = problem()
+    _, details = classification_findings(truth, probability, ("a", "b", "c"))
+    f1 = details["per_class"][0]["f1"]
+    assert f1.method == "F1 by Wilson over images"
+    later = for_looks(f1, 1, 5)
+    assert later.method == "F1 by Wilson over images, approximate"
+    exact = clopper_pearson(round(f1.value * f1.n), f1.n, later.level)
+    assert (later.low, later.high) != pytest.approx(exact, abs=1e-3)
+    assert later.high - later.value == pytest.approx((f1.high - f1.value) * norm.ppf(0.995) / norm.ppf(0.975))
+    few = Estimate(0.8, *wilson(400, 500), 0.95, 500, "Wilson over images (2 groups are too few to count by)")
+    assert for_looks(few, 1, 3).method == "Clopper-Pearson over images (2 groups are too few to count by)"
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return hashed(shapes_table(tmp_path_factory.mktemp("ledger") / "data", 10))
@@ -434,6 +513,78 @@ def test_the_second_look_has_the_exact_interval_at_the_stricter_level(run: Run) 
     stored = load_run(second_path := run.path.with_name("other")).evaluations["test"]
     assert (stored["look"], stored["widened"]) == (2, second.widened), second_path
     assert evaluate_run(run, "validation").figures["accuracy"].method == "Wilson over images"
+
+
+def test_a_notebook_shows_the_interval_that_all_looks_make(run: Run) -> None:
+    first = evaluate_run(run, "test").figures["accuracy"]
+    assert f"<td>accuracy {first}, n = {first.n}</td>" in load_run(run.path)._repr_html_()
+    evaluate_run(other_model(run, "other"), "test")
+    now = for_looks(first, 1, 2)
+    assert f"{now}" != f"{first}"
+    assert f"<td>accuracy {now}, n = {first.n}</td>" in load_run(run.path)._repr_html_()
+    own = evaluate_run(run, "validation").figures["accuracy"]
+    assert f"<td>accuracy {own}, n = {own.n}</td>" in load_run(run.path)._repr_html_()
+
+
+# Looks by other ways
+
+
+def stored_model(run: Run, name: str, folder: Path | None = None) -> Run:
+    """Another model in a folder, as it can be loaded again."""
+    other = other_model(run, name)
+    write_weights(other.path / "model.safetensors", other.model.state_dict())
+    folder = folder or other.path
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return load_run(other.path.rename(folder))
+
+
+def with_split(run: Run, file: Path) -> Run:
+    """The run as if its parts were those of that written split."""
+    write_split(run.table, file)
+    write_recipe(run.recipe.change(split={"file": str(file)}), run.path / "recipe.toml")
+    return load_run(run.path)
+
+
+def test_runs_in_any_folder_have_one_ledger_beside_their_split(run: Run, tmp_path: Path) -> None:
+    run = with_split(run, tmp_path / "images" / "shapes.split.csv")
+    for number, name in enumerate("abc", 1):
+        folder = tmp_path / "experiments" / str(number) / "deep" / "run"
+        other = stored_model(run, name, folder)
+        assert ledger_path(folder) == tmp_path / "images" / "ledger.jsonl"
+        assert ledger_note(folder) == ""
+        assert evaluate_run(other, "test").look == number
+        assert len((folder.parent / "ledger.jsonl").read_bytes().splitlines()) == 1  # that of its own project
+        if name == "b":
+            shutil.rmtree(tmp_path / "experiments")  # what was looked at stays looked at
+    shutil.rmtree(tmp_path / "images")
+    assert count_looks(folder, image_hashes(run.table.part("test"))) == 3
+
+
+def test_where_looks_elsewhere_are_not_known_that_is_said(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "no written split of these images is known" in ledger_note(run.path)
+    run = with_split(run, tmp_path / "images" / "shapes.split.csv")
+    assert evaluate_run(run, "test").look == 1
+    monkeypatch.setattr(looks_module.os, "access", lambda path, mode: False)  # of somebody else
+    other = stored_model(run, "other")
+    assert ledger_path(other.path) == run.path.with_name("ledger.jsonl")
+    assert main(["evaluate", str(other.path), "--part", "test"]) == 0
+    out, err = capsys.readouterr()
+    assert "This test part has had 2 looks" in out
+    assert f"Looks are counted in {run.path.parent} and in its runs alone" in " ".join((out + err).split())
+
+
+def test_a_look_at_test_images_under_the_name_of_validation_counts(run: Run) -> None:
+    swapped = run.table.samples["part"].replace({"validation": "test", "test": "validation"}).tolist()
+    for name in "ab":
+        other = stored_model(run, name)
+        assert evaluate_run(Run(other.path, run.table.assign(part=swapped)), "validation").look == 0
+        shutil.rmtree(other.path)  # as one does with a model that is not good enough
+    assert evaluate_run(run, "validation").look == 0
+    assert evaluate_run(run, "test").look == 3
+    assert evaluate_run(stored_model(run, "c"), "validation").look == 0
+    assert evaluate_run(run, "test").look == 3
 
 
 # The seal

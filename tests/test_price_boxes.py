@@ -204,7 +204,7 @@ def test_where_none_but_leaked_images_can_be_read_that_is_said_and_no_look_noted
     run = Run(path, moved)
     assert price_leak(run, leaked, "test") is None
     monkeypatch.setattr(check, "leaked_hashes", lambda findings, part: leaked)
-    assert _worth(run, Findings(0)) is None
+    assert _worth(run, "test", Findings(0), whole=True) is None
     assert re.search("No price: all annotated test images of .* are leaked", " ".join(capsys.readouterr().err.split()))
     assert not ledger_path(path).exists()
 

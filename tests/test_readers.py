@@ -278,6 +278,29 @@ def test_symbolic_links_are_followed_once(tmp_path: Path):
     assert "links to a folder that was read already or lies above (4): a-link, cat/loop, cat/up, dog2." in notes
 
 
+def test_links_whose_target_cannot_be_looked_at_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = plant(tmp_path / "data", "cat/1.png", "dog/1.png")
+    link(root / "dog" / "secret", tmp_path / "locked")
+    (root / "cat" / "long.png").symlink_to("x" * 300)  # the system refuses such a name
+    plain = os.stat
+
+    def stat(path: Any, **options: Any) -> Any:
+        if os.fspath(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied")
+        return plain(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    for table in (read_table(root), read_images(root)):
+        assert names(table, root) == ["cat/1.png", "dog/1.png"]
+        assert any("links that lead nowhere (2): cat/long.png, dog/secret." in note for note in table.notes)
+
+
+def test_numbers_of_any_length_sort_as_numbers():
+    long = ["9" * 5000, "1" + "0" * 5000, "0" * 6000 + "5", "7"]
+    assert natural_order(["a10", "a9", "A2", *long]) == [long[2], "7", long[0], long[1], "A2", "a9", "a10"]
+    assert natural_order(["s٣", "s٢", "s١٠", "s4"]) == ["s٢", "s٣", "s4", "s١٠"]  # 3, 2, 10 in Arabic digits
+
+
 def test_a_linked_root_keeps_its_own_name(tmp_path: Path):
     plant(tmp_path / "real", "cat/1.png")
     link(tmp_path / "alias", tmp_path / "real")

@@ -1,16 +1,20 @@
-"""What the README tells people to type works, exactly as it stands there but for the number of epochs."""
+"""What the README tells people to type works, exactly as it stands there but for the number of epochs and folds."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cyclopts import CycloptsError
 from PIL import Image
+
+from tenfold.__main__ import make_app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,6 +94,38 @@ def test_the_quick_start_runs(place: Path):
     assert (place / "drawn" / "1.png").is_file()
     page = place / "runs" / "first" / "report.html"
     assert "daisy" in page.read_text(encoding="utf-8")
+
+
+SHOWN = [line for block in blocks("console") for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_a_command_that_is_only_shown_has_these_options(line: str):
+    """Lines that would need weights, a second data set or minutes: their words are parsed, and nothing is run."""
+    program, name, *words = shlex.split(line)
+    assert program == "tenfold"
+    _, found, _ = make_app(name).parse_args([name, *words], exit_on_error=False, print_error=False)
+    assert not [value for value in found.arguments.get("images", ()) if value.startswith("-")]  # predict takes any
+
+
+def test_what_is_only_shown_is_seen_to_be_wrong():
+    for line in ("train flowers --folsd 5x2", "cache clear", "train flowers --model.norm bach"):
+        with pytest.raises(CycloptsError):
+            make_app().parse_args(shlex.split(line), exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("example", blocks("py"))
+def test_the_example_for_other_people_s_arrays_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path))
+    draw = np.random.default_rng(0)
+    labels = np.repeat(["dark", "bright"], 15)
+    images = [
+        draw.integers(0, 90, (12, 12, 3)).astype(np.uint8) + np.uint8(120 * (name == "bright")) for name in labels
+    ]
+    names = {"images": images, "labels": labels, "plants": np.arange(30) // 3}
+    exec(re.sub(r"epochs=\d+", "epochs=1", example).replace("Split(5)", "Split(2)"), names)
+    assert len(names["scores"]) == 2
+    assert all(0 <= score <= 1 for score in names["scores"])
 
 
 @pytest.mark.parametrize("example", blocks("python"))

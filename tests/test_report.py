@@ -204,6 +204,15 @@ def pixels_mean(image: np.ndarray) -> np.ndarray:
     return image.reshape(-1, 3).mean(0)
 
 
+def test_classes_in_few_groups_are_named(tmp_path):
+    run = make_run(tmp_path, FLOWERS, each=4, evaluated=("test",))
+    rows = run.evaluations["test"]["details"]["per_class"]
+    assert "few groups" not in page_of(run).text
+    for row, groups in zip(rows, (2, 1, 12), strict=True):
+        row["recall"]["method"] = f"Wilson over {groups} group{'s' if groups > 1 else ''}"
+    assert f"so their intervals are wide: {rows[0]['class']} (2), {rows[1]['class']} (1)." in page_of(run).text
+
+
 def test_the_per_class_table_holds_every_count_and_interval(flowers, page):
     for row in flowers.evaluations["test"]["details"]["per_class"]:
         counts = " ".join(str(row[name]) for name in ("support", "tp", "fp", "fn", "tn"))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tenfold.commands.doctor import find_browser
 from tenfold.report import write_report
-from tests.report_run import make_run
+from tests.report_run import add_what_training_adds, make_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright (uv sync)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH (Debian: apt install chromium)")
+CHROMIUM = find_browser()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium; tenfold doctor says how to get one")
 
 OPTIONS = [
     "--headless",
@@ -30,9 +30,18 @@ CLASSES = ("roses", "Hoa hồng Đà Lạt rất dài", "<b>tulips</b>", "daisy"
 OVERFLOW = "document.scrollingElement.scrollWidth - window.innerWidth"
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(make_run(tmp_path_factory.mktemp("browser"), CLASSES, each=12, look=2))
+@pytest.fixture(scope="module", params=["from-scratch", "all-sections"])
+def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = make_run(tmp_path_factory.mktemp(request.param), CLASSES, each=12, look=2)
+    if request.param == "all-sections":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TENFOLD_CACHE", str(run.path.parent / "cache"))
+            add_what_training_adds(run)
+    return write_report(run)
+
+
+def has_all(report: Path) -> bool:
+    return "all-sections" in str(report)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +88,15 @@ def test_it_is_quiet_and_asks_for_nothing_but_itself(open_tab, report):
     assert [url for url in tab.asked if not url.startswith("data:")] == [report.as_uri()]
 
 
-def test_its_parts_are_there_for_all_who_read(open_tab):
+def test_its_parts_are_there_for_all_who_read(open_tab, report):
     page = open_tab().page
     assert page.get_by_role("heading", level=1).inner_text().startswith("On 54 test images it had never seen")
     titles = page.get_by_role("heading", level=2).all_inner_texts()
+    chosen = ["How the model was chosen", "Images of no class"] if has_all(report) else []
+    besides = ["Speed", "Check of the images"] if has_all(report) else []
     assert titles == [
         "Figures",
+        *chosen,
         "Training",
         "What the model was fed",
         "Confusion matrix",
@@ -92,6 +104,7 @@ def test_its_parts_are_there_for_all_who_read(open_tab):
         "ROC and precision-recall curves",
         "How sure, and how often right",
         "The most confident mistakes",
+        *besides,
         "Split",
         "Settings",
         "Environment",
@@ -129,6 +142,31 @@ def test_dark_and_light_are_both_legible(open_tab):
             assert contrast(text[:3], shade) >= 4.5, scheme
     assert luminance(shades["light"]) > 0.8
     assert luminance(shades["dark"]) < 0.05
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_section_is_legible(open_tab, scheme):
+    page = open_tab(color_scheme=scheme).page
+    background = color(page, "body", "backgroundColor")
+    for section in page.locator("section").all():
+        for part in (
+            "h2",
+            "h3",
+            "p",
+            "thead th",
+            "tbody th",
+            "td:not(:has(button))",
+            ".interval",
+            ".note",
+            "code",
+            "summary",
+        ):
+            if section.locator(part).count():
+                own = section.locator(part).first.evaluate("part => getComputedStyle(part).backgroundColor")
+                assert contrast(color(section, part, "color"), over(own, background)) >= 4.5, (
+                    part,
+                    section.inner_text(),
+                )
 
 
 def color(page: Any, part: str, name: str) -> list[float]:

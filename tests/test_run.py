@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tenfold.__main__ import main
 from tenfold.errors import DataError
 from tenfold.estimate import Estimate
 from tenfold.evaluate.evaluation import _stored
@@ -29,6 +32,8 @@ CARD = {
     "preprocessing": {},
     "weights": {"origin": "trained from scratch", "licence": None},
 }
+FIGURES = {"top_2_accuracy": FIGURE.to_json(), "mcc": FIGURE.to_json()}
+EVALUATION = {"part": "test", "n": 20, "look": 1, "figures": FIGURES, "details": {}}
 
 
 @pytest.fixture
@@ -38,8 +43,7 @@ def run(tmp_path: Path) -> Run:
     write_json(folder / "model.json", CARD)
     columns = {"part": ["train"] * 3 + ["test"], "source": list("abcd")}
     write_table(Table(make_samples(columns, 4)), folder / "table.parquet")
-    evaluation = {"n": 20, "figures": {"top_2_accuracy": FIGURE.to_json(), "mcc": FIGURE.to_json()}}
-    write_json(folder / "evaluation.json", {"test": evaluation})
+    write_json(folder / "evaluation.json", {"test": EVALUATION})
     return Run(folder)
 
 
@@ -105,11 +109,74 @@ def test_a_calibration_that_cannot_be_used_is_refused(run: Run, calibration: obj
         load_run(run.path)
 
 
-def test_probabilities_are_calibrated_and_logits_are_not(run: Run):
-    """A run without a temperature, as of before, has probabilities as the network gives them."""
+def write_network(run: Run) -> dict[str, Any]:
+    """A small network in the run; gives its card."""
     settings = asdict(Recipe().change(model={"name": "plain", "width": 4, "layers": 1}).model) | {"stem_stride": 1}
     card = CARD | {"settings": settings | {"hidden": []}, "preprocessing": PREPROCESSING.to_json()}
     write_weights(run.path / "model.safetensors", build_model(card).state_dict())
+    write_json(run.path / "model.json", card)
+    return card
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {}}, r"is damaged: no network can be made of it \(KeyError\('activation'\)\)\.$"),
+        ({"settings": {"width": -1}}, r"is damaged: no network can be made of it \("),
+        ({"channels": 0}, r"is damaged: no network can be made of it \("),
+        ({"architecture": "resdual"}, r"cannot be used here: model\.name must be one of .*did you mean 'residual'\?$"),
+        ({"preprocessing": {"size": 64}}, "cannot be used here: The stored preprocessing must have the fields "),
+    ],
+)
+def test_a_card_of_which_no_network_can_be_made_is_named(run: Run, change: dict[str, Any], message: str):
+    card = write_network(run)
+    assert load_run(run.path).model.classes == run.classes
+    change = {name: card[name] | value if name == "settings" and value else value for name, value in change.items()}
+    write_json(run.path / "model.json", card | change)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(run.path))}.model\.json {message}"):
+        _ = load_run(run.path).model
+
+
+def test_weights_of_another_network_are_named(run: Run):
+    card = write_network(run)
+    write_json(run.path / "model.json", card | {"settings": card["settings"] | {"width": 8}})
+    with pytest.raises(DataError, match=r"model\.safetensors is damaged: .*size mismatch"):
+        _ = load_run(run.path).model
+    (run.path / "model.safetensors").write_bytes(b"short")
+    with pytest.raises(DataError, match=r"model\.safetensors is damaged"):
+        _ = load_run(run.path).model
+
+
+@pytest.mark.parametrize("values", [{}, {"size": 64}, PREPROCESSING.to_json() | {"size": "64"}])
+def test_a_preprocessing_that_is_none_is_named_with_its_file(run: Run, values: dict[str, Any]):
+    write_json(run.path / "model.json", CARD | {"preprocessing": values})
+    with pytest.raises(DataError, match=r"model\.json is damaged: The stored preprocessing"):
+        _ = Run(run.path).preprocessing
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        [],
+        {name: value for name, value in EVALUATION.items() if name != "details"},
+        EVALUATION | {"n": "20"},
+        EVALUATION | {"figures": {"accuracy": 0.8}},
+        EVALUATION | {"figures": {"accuracy": {"value": 0.8, "low": 0.7}}},
+    ],
+)
+def test_an_evaluation_that_is_none_is_named(run: Run, wrong: object, capsys: pytest.CaptureFixture[str]):
+    write_network(run)
+    assert run.evaluations == {"test": EVALUATION}
+    write_json(run.path / "evaluation.json", {"validation": EVALUATION, "test": wrong})
+    assert main(["report", str(run.path)]) == 3
+    said = f"{run.path / 'evaluation.json'} is damaged: what it has of test is no evaluation; delete it and evaluate"
+    assert capsys.readouterr().err == f"error: {said} again.\n"
+
+
+def test_probabilities_are_calibrated_and_logits_are_not(run: Run):
+    """A run without a temperature, as of before, has probabilities as the network gives them."""
+    card = write_network(run)
     write_recipe(Recipe(), run.path / "recipe.toml")
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     found = {}
@@ -138,8 +205,14 @@ def test_damaged_predictions_are_named_wherever_they_are_read(run: Run, content:
 
 def test_a_file_of_other_columns_is_damaged_too(run: Run):
     pd.DataFrame({"part": ["test"]}).to_parquet(run.path / "predictions.parquet")
-    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: it has no column sample;"):
+    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: it has no column sample, label;"):
         run.predictions("test")
+    rows = pd.DataFrame({"part": ["validation"], "sample": [0], "label": ["a"]})
+    rows[:0].to_parquet(run.path / "predictions.parquet")
+    assert not len(run.predictions("test", "score"))  # where nothing was detected there are no such columns
+    rows.to_parquet(run.path / "predictions.parquet")
+    with pytest.raises(DataError, match=r"predictions\.parquet is damaged: it has no column score;"):
+        run.predictions("test", "score")
     (run.path / "history.csv").write_text("epoch,loss\n1,0.5\n")
     with pytest.raises(DataError, match=r"history\.csv is damaged: it has no column step, seconds\.$"):
         _ = run.history

@@ -27,8 +27,11 @@ from sklearn.utils import estimator_checks
 
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
+from tenfold.images.content import hashed
+from tenfold.images.readers import read_table
 from tenfold.recipe import Recipe
 from tenfold.sklearn import SETTINGS, ImageClassifier, StratifiedGroupSplit
+from tenfold.split import advise_split
 from tenfold.split.deal import deal_blocks
 from tests.toys import SHAPES, draw_shape, quick_recipe
 
@@ -314,6 +317,16 @@ def test_settings_go_into_the_recipe_and_the_rest_comes_from_it():
     assert Recipe().change(train={"seed": 0}).train == ImageClassifier()._full_recipe().train
 
 
+def test_a_share_that_nobody_names_is_advised():
+    advised = advise_split(hashed(read_table(X, labels=Y.tolist())), test=0.0).validation
+    run = small(validation=None).fit(X, Y).run_
+    assert run.recipe.split.validation == advised > 0
+    counts = run.table.samples["part"].value_counts()
+    assert counts["validation"] == pytest.approx(advised * len(X), abs=len(SHAPES) / 2)
+    named = small(validation=None, recipe=SMALL.change(split={"validation": 0.5})).fit(X, Y).run_
+    assert (named.table.samples["part"] == "validation").sum() == len(X) / 2
+
+
 def test_validation_keeps_groups_whole_or_takes_nothing():
     groups = [f"plant {row // 6}" if row < 12 else None for row in range(len(X))]
     table = small(validation=0.3).fit(X, Y, groups).run_.table
@@ -521,8 +534,18 @@ def test_without_groups_each_class_is_dealt_to_within_one():
     alone = [test.tolist() for _, test in StratifiedGroupSplit(5).split(y, y, [None] * len(y))]
     assert [len(set(test)) for test in alone] == [14] * 5
     pairs = [f"pair {row // 2}" if row < 60 else np.nan for row in range(len(y))]
-    for _, test in StratifiedGroupSplit(5).split(y, y, pairs):
-        assert all((row ^ 1) in test for row in test if row < 60)
+    expected = [test.tolist() for _, test in StratifiedGroupSplit(5).split(y, y, pairs)]
+    assert all((row ^ 1) in test for test in expected for row in test if row < 60)
+    for groups in (pairs[:60] + [pd.NA] * 10, pd.Series(pairs, dtype="string"), pairs[:60] + [None] * 10):
+        assert [test.tolist() for _, test in StratifiedGroupSplit(5).split(y, y, groups)] == expected
+
+
+def test_no_seed_is_a_fixed_one():
+    y, groups = grouped(1)
+    chosen, usual = (StratifiedGroupSplit(4, random_state=seed).split(y, y, groups) for seed in (None, 0))
+    assert [test.tolist() for _, test in chosen] == [test.tolist() for _, test in usual]
+    assert StratifiedGroupSplit(random_state=None).random_state is None
+    assert StratifiedGroupSplit(np.int64(3), np.int32(2)).get_n_splits() == 6
 
 
 def test_groups_of_one_name_and_several_types_are_several():
@@ -537,6 +560,11 @@ def test_a_splitter_refuses():
         ({"n_splits": 1}, "n_splits must be from 2"),
         ({"n_repeats": 0}, "n_repeats must be from 1"),
         ({"random_state": -1}, "random_state must be from 0"),
+        ({"n_splits": 2.5}, r"n_splits must be a whole number from 2 on, not 2\.5"),
+        ({"n_splits": None}, "n_splits must be a whole number"),
+        ({"n_repeats": "2"}, "n_repeats must be a whole number from 1 on, not '2'"),
+        ({"n_repeats": True}, "n_repeats must be a whole number"),
+        ({"random_state": np.random.RandomState(0)}, "random_state must be a whole number from 0"),
     ):
         with pytest.raises(UsageError, match=sentence):
             StratifiedGroupSplit(**settings)

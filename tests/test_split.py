@@ -274,7 +274,11 @@ def test_what_is_tied_to_a_given_part_joins_it_or_is_reported() -> None:
     split = split_table(table)
     assert parts_of(split)[:6] == ["test", "test", "test", "train", "test", None]
     assert (
-        "The data give images that belong together to several parts, which flatters the result (2): a/3.png, a/4.png."
+        "The data give images that belong together to several parts, which flatters the result (2): a/3.png, a/4.png; "
+        "name one part for each in the data; of copies, tenfold check DATA --fix OUT.csv keeps the later one."
+    ) in split.notes
+    assert (  # the torn group is not among those that are
+        "3 images belong to 1 group, set of copies or row of shots, each kept in one part; 34 more are tied to none."
     ) in split.notes
     assert "Left out, as a group, a copy or a row of shots ties each to more than one part (1): a/5.png." in split.notes
 
@@ -494,7 +498,7 @@ def test_folds_and_few_images_respect_what_is_alike() -> None:
     assert torn_blocks(split) == []
     assert (
         "20 images belong to 5 groups, sets of copies or rows of shots (those with an image in common are one), each "
-        "kept in one part; 20 more stand alone."
+        "kept in one part; 20 more are tied to none."
     ) in split.notes
 
 
@@ -590,7 +594,8 @@ def test_groups_that_were_not_known_when_the_split_was_written_are_named(tmp_pat
     (note,) = now.notes
     assert (
         note
-        == "s.csv gives images that belong together to several parts, which flatters the result (2): a/0.png, a/2.png."
+        == "s.csv gives images that belong together to several parts, which flatters the result (2): a/0.png, a/2.png; "
+        "a new split keeps such images together."
     )
 
 

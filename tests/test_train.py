@@ -29,7 +29,7 @@ from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import Run, load_run, write_json
 from tenfold.split import split_table
 from tenfold.train import loop as loop_module
-from tenfold.train import measure, resume_training, train_model
+from tenfold.train import measure, resume_training, train_folds, train_model
 from tenfold.train import plan as plan_module
 from tenfold.train.checkpoint import State
 from tenfold.train.choose import choose_mixing
@@ -112,6 +112,7 @@ def test_killed_at_any_step_it_goes_on_with_the_same_bits(table, undisturbed, tm
     assert not (tmp_path / "run" / "checkpoint").exists()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
 def test_sigkill_from_outside_too(undisturbed, table, tmp_path):
     data = write_shapes(tmp_path / "data")
     out = tmp_path / "run"
@@ -149,6 +150,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(table, undisturbed, tmp_path):
     check_same_bits(undisturbed, resumed)
 
 
+def test_a_folder_of_several_runs_is_not_resumed_as_one(table, tmp_path):
+    train_folds(table, quick_recipe(train={"epochs": 1}), tmp_path / "folds", folds=2)
+    with pytest.raises(
+        DataError, match=r"is no run: .* give the command that began it once more, with --out .*folds: "
+    ):
+        resume_training(tmp_path / "folds")
+
+
 def test_resuming_a_run_that_ended_changes_nothing(undisturbed):
     before = (undisturbed.path / "model.safetensors").stat().st_mtime_ns
     resume_training(undisturbed.path)
@@ -178,6 +187,21 @@ def test_minutes_limit_the_training(table, tmp_path):
     run = train_model(table, quick_recipe(train={"epochs": 0, "minutes": 0.1}), tmp_path / "run")
     assert 1 <= run.recipe.train.epochs < 10_000
     assert run.history["seconds"].iloc[-1] < 8
+
+
+def test_killed_at_the_very_end_a_limited_run_is_repeated_by_its_epochs_too(table, tmp_path, monkeypatch):
+    def die(recipe, path):
+        assert (path.parent / "model.safetensors").exists()
+        raise SystemExit("killed")
+
+    limited = quick_recipe(train={"epochs": 2, "minutes": 5.0})
+    with monkeypatch.context() as patch:
+        patch.setattr("tenfold.train.start.write_recipe", die)
+        with pytest.raises(SystemExit):
+            train_model(table, limited, tmp_path / "run")
+    assert read_recipe(tmp_path / "run" / "recipe.toml").train.minutes == 5
+    resumed = resume_training(tmp_path / "run")
+    assert (resumed.recipe.train.minutes, resumed.recipe.train.epochs) == (0, 2)
 
 
 def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, monkeypatch):
@@ -404,6 +428,15 @@ def test_two_ranks_train_what_one_does(tmp_path):
     one, other = (load_file(folder / "model.safetensors") for folder in (alone, together))
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_without_tensorboard_nothing_begins(table, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    seen = []
+    with pytest.raises(UsageError, match=r"train\.tensorboard needs the package tensorboard .*install.* tensorboard$"):
+        train_model(table, quick_recipe(train={"tensorboard": True}), tmp_path / "run", progress=seen.append)
+    assert seen == []
+    assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard_events_hold_the_history(table, tmp_path):

@@ -24,8 +24,8 @@ The files, in the order in which data flows; each imports only those above it (`
     proposals/      image -> boxes that may hold an object: Selective Search, windows; what they cover
     models/         every network: plain, residual, pretrained backbones, heads; weights
     tasks.py        what differs between tasks, one literal a task
-    run.py          a trained model as a folder: save, load, predict
     looks.py        how many models a test part has judged, and what that does to an interval
+    run.py          a trained model as a folder: save, load, predict
     train/          Table + Recipe -> Run: the one loop
     evaluate/       Run + part -> Evaluation; the ledger of looks at the test part
     transfer/       frozen features, the ladder of heads on them, the gallery

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError, UnusedCliTokensError
 
-from tenfold.errors import DataError, Interrupted, TenfoldError, UsageError
+from tenfold.errors import DataError, Interrupted, TenfoldError, UsageError, nearest
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("tenfold.commands.check:check", "Find what is wrong with images before training on them."),
@@ -101,9 +101,22 @@ def _fail(error: object, code: int) -> int:
 
 def _sentence(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
-        command = " ".join(["tenfold", *(error.command_chain or ())])
-        return f"No argument of {command} takes {' '.join(error.unused_tokens or ())!r}; see {command} --help."
+        chain, unused = [*(error.command_chain or ())], [*(error.unused_tokens or ())]
+        command = " ".join(["tenfold", *chain])
+        options = _options(make_app()[chain[0]]) if chain else []
+        hint = f" Did you mean --{unused[0]}?" if unused and f"--{unused[0]}" in options else ""
+        return f"No argument of {command} takes {' '.join(unused)!r}; see {command} --help.{hint}"
+    if isinstance(error, UnknownOptionError) and error.command_chain:
+        typed = (error.token.keyword or error.token.value).partition("=")[0]
+        near = nearest(typed, _options(make_app()[error.command_chain[0]]))
+        return f"Unknown option: {typed}. Did you mean {near}?"
     return str(error)
+
+
+def _options(command: App) -> list[str]:
+    """The names of a command's options."""
+    names = (name for argument in command.assemble_argument_collection() for name in argument.names)
+    return [*(name for name in names if name.startswith("--")), "--help"]
 
 
 def _default(value: object) -> object:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,16 @@ def processor_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def install_command(what: str) -> str:
+    """What installs packages into this very Python, which has no pip where uv made it; `what` may begin with options.
+
+    Each package goes by its own name: what this project is called in an index, and whether it is there, is not known.
+    """
+    if find_spec("pip"):
+        return f"{sys.executable} -m pip install {what}"
+    return f"uv pip install --python {sys.executable} {what.replace('--force-reinstall', '--reinstall')}"
 
 
 def choose_device(name: str) -> torch.device:

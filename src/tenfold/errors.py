@@ -24,9 +24,36 @@ class Interrupted(TenfoldError):
     """Ctrl-C stopped the work after all of it was saved; the text says how to go on (exit code 130)."""
 
 
-def unknown(what: str, name: str, allowed: Iterable[str]) -> UsageError:
-    """A UsageError for a `name` that is not among `allowed`; the nearest allowed name comes first."""
+_CALLED = {
+    "image_size": "size",
+    "img_size": "size",
+    "imgsz": "size",
+    "learning_rate": "lr",
+    "resolution": "size",
+    "time": "minutes",
+}
+"""What other programs call a setting -> its name here, where the letters do not tell."""
+
+
+def unknown(what: str, name: str, allowed: Iterable[str], near: str = "") -> UsageError:
+    """A UsageError for a `name` that is not among `allowed`; `near` is what was meant, else a name like it."""
     names = list(allowed)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    alike = [near] if near else get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {alike[0]!r}?" if alike else "."
     return UsageError(f"{what} must be one of {', '.join(names)}, not {name!r}{hint}")
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Which of the options or settings that there are, such as --image.size, --size or image.size, was meant.
+
+    One that has this very name in whatever section, or the name that it has elsewhere; else the one most like it.
+    """
+    names = sorted(allowed, key=len, reverse=True)  # so that the shortest of one name counts
+    known = {_bare(one): one for one in names}
+    meant = _CALLED.get(_bare(name), _bare(name))
+    return known[meant] if meant in known else get_close_matches(name, names, n=1, cutoff=0)[0]
+
+
+def _bare(name: str) -> str:
+    """The name without its section and the dashes of an option."""
+    return name.strip("-").rpartition(".")[2].replace("-", "_")

@@ -9,8 +9,10 @@ independent images would be as informative as those at hand:
   proportions with small expected number of positive counts", Survey Methodology 24 (1998); compared by Saha, Miller
   and Wang (2016), https://doi.org/10.1515/ijb-2015-0024. Where a few large groups make up most of the images, these
   alone say how groups differ, so the degrees of freedom are those of Kish's effective number of groups, N^2 over the
-  sum of squared sizes, less one ("Survey sampling", 1965). One or two groups show nothing of how groups differ: their
-  images are counted singly, the method says so, and the interval speaks of those groups only.
+  sum of squared sizes, less one ("Survey sampling", 1965). One or two groups show nothing of how groups differ: where
+  all images are of so few, these are counted singly, the method says so, and the interval speaks of those groups only.
+  A class that has images of one or two among many groups is still said of other groups too, so that it is counted by
+  them, and its interval, at one degree of freedom, says hardly anything.
 - Any other figure with a range: the effective number n for which a proportion at the same place in that range would
   vary as much as the figure does, value (1 - value) / n = variance. Where the range is open above (log loss) the
   variance grows in proportion to the figure, which is the limit of the same formula.
@@ -19,6 +21,8 @@ independent images would be as informative as those at hand:
   for a binomial proportion", 2001, https://doi.org/10.1214/ss/1009213286). For a proportion of independent images
   this changes nothing: the effective number stays the number of images exactly. Between groups of m images the added
   one counts sqrt(m) times: one image would say that groups do not differ, a whole group that they differ wholly.
+- Answers of several models whose training sets overlap (cross-validation) vary more than those of one model to as many
+  images: by `Units.overlap`, a multiple of every variance, which tenfold.evaluate.folds derives.
 - What is rare says little, however many images there are: a variance that rests on three images of a class, or on
   three groups with such images, is as good as unknown. Where a figure's parts can be told apart (areas), Student's t
   has the degrees of freedom of Welch (1947, https://doi.org/10.1093/biomet/34.1-2.28) and Satterthwaite (1946).
@@ -40,7 +44,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -88,6 +92,8 @@ class Units:
     """"over images", "over 23 groups": the end of every method."""
     exact: bool = False
     """Intervals are exact ones, not score intervals: for the levels that several looks need."""
+    overlap: float = 1.0
+    """What every variance is multiplied by: above 1 where several models with overlapping training sets answered."""
 
     @property
     def extra(self) -> float:
@@ -104,11 +110,12 @@ class Units:
         return freedom(self.index) if self.grouped else None
 
     def take(self, rows: NDArray[np.int64]) -> Units:
-        """The units of some of the images (at least one)."""
-        return _numbered(self.index[rows], self.exact)
+        """The units of some of the images (at least one): groups, however few, where all the images are in groups."""
+        found = _numbered(self.index[rows], self.exact, self.overlap, fewest=1)
+        return found if self.grouped else replace(found, words=self.words)
 
 
-def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False) -> Units:
+def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False, overlap: float = 1.0) -> Units:
     """The units of `count` images: groups where there are at least COUNTED_BY and two images share one, else images.
 
     `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own.
@@ -119,7 +126,7 @@ def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False
     names = [None] * count if groups is None else groups.tolist()
     alone = [name is None or name != name for name in names]
     keys = [("alone", row) if alone[row] else ("group", name) for row, name in enumerate(names)]
-    return _numbered(np.array([place.setdefault(key, len(place)) for key in keys], np.int64), exact)
+    return _numbered(np.array([place.setdefault(key, len(place)) for key in keys], np.int64), exact, overlap)
 
 
 def freedom(index: NDArray[np.int64]) -> float:
@@ -172,7 +179,8 @@ def trials_interval(
     """
     interval = clopper_pearson if units.exact else wilson
     known = [degrees for degrees in (df, units.df) if degrees is not None]
-    return interval(min(max(successes, 0.0), n), n, level, min(known, default=None))
+    right = min(max(successes, 0.0), n)
+    return interval(right / units.overlap, n / units.overlap, level, min(known, default=None))
 
 
 def level_of_each(level: float, looks: int) -> float:
@@ -202,7 +210,7 @@ def score_interval(
     bottom, top = span
     place = min(max(mean, bottom), top) - bottom
     if math.isinf(top):
-        spread = variance / place if variance > 1e-12 * place**2 else place / units.count
+        spread = units.overlap * (variance / place if variance > 1e-12 * place**2 else place / units.count)
         low, high = (_garwood if units.exact else _open_wilson)(value - bottom, spread, level, units.df)
         return bottom + low, bottom + high
     width = top - bottom
@@ -285,16 +293,17 @@ def from_json(value: Any) -> Any:
     return [from_json(item) for item in value] if isinstance(value, list) else value
 
 
-def _numbered(names: NDArray[np.int64], exact: bool) -> Units:
+def _numbered(names: NDArray[np.int64], exact: bool, overlap: float, fewest: int = COUNTED_BY) -> Units:
     """Units from a number for each image, equal where images belong together."""
     kept, index = np.unique(names, return_inverse=True)
     count = len(kept)
     if count == len(names):
-        return Units(index.astype(np.int64), count, False, "over images", exact)
-    if count < COUNTED_BY:
+        return Units(index.astype(np.int64), count, False, "over images", exact, overlap)
+    if count < fewest:
         few = f"{count} group{'s are' if count > 1 else ' is'} too few to count by"
-        return Units(np.arange(len(names)), len(names), False, f"over images ({few})", exact)
-    return Units(index.astype(np.int64), count, True, f"over {count} groups", exact)
+        return Units(np.arange(len(names)), len(names), False, f"over images ({few})", exact, overlap)
+    words = f"over {count} group{'s' if count > 1 else ''}"
+    return Units(index.astype(np.int64), count, True, words, exact, overlap)
 
 
 def _open_wilson(value: float, spread: float, level: float, df: float | None) -> tuple[float, float]:

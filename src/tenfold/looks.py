@@ -1,31 +1,41 @@
-"""Looks at a test part: how many models its images have judged, and what that does to an interval.
+"""Looks at images that judge: how many models they have judged, and what that does to an interval.
 
-Each is a line of `ledger.jsonl` in the folder that holds the runs, and of the run's own `ledger.jsonl`, which goes with
-it where it is copied or moved; tenfold.evaluate.ledger writes both. What counts:
+Each is a line of the project's `ledger.jsonl`, in the folder that holds the runs; of the one beside the written split;
+and of the run's own, which goes with it where it is copied or moved. tenfold.evaluate.ledger writes them. What counts:
 
 - Images, not names. A look is a further one where it saw at least one image of an earlier look, by the hash of the
   image's bytes or of the image that it was made from. Renaming runs, folders or files, copying or moving them, and
   adding or removing images reset nothing.
+- Images, not parts. An evaluation of a validation part is a line too. It costs nothing, as validation images are no
+  test images; where some are so in another split, these have been looked at.
 - What was shown, not evaluations. The same answers to the same images with the same labels say nothing new, so a model
   that is evaluated again, at another level, from a copy or from new files of the same name, is no further look. Another
   threshold, top_k or positive class is where it shows other figures, and so is one image more, or figures of
   unknown images or of pairs that had not been asked for. Asking for less of what was shown is none.
-- Numbers that a run brings along. Its own last line says how many looks there had been where it was; in another folder
-  the count goes on from there.
-- What is not known cannot count: looks outside of Tenfold, looks in a folder after a run was taken out of it, images
-  that were saved anew as other bytes, and `tenfold predict` on images whose labels the reader knows.
+- The looks of all who share a split. The ledger beside the written split (`split.file`) that the run was trained with
+  is one for runs in all folders, and stays when they are deleted. Where there is no such file, or it cannot be written,
+  the project's alone counts, that of the nearest folder above the run that has one, else of the folder that holds the
+  run; `ledger_note` says so.
+- Looks that a run brings along. Each line names all looks at its images that were known then, and which of these images
+  each had seen, so that wherever a run arrives, what it knows and what is known there make one set.
+- What is not known cannot count: looks outside of Tenfold, looks elsewhere after a run or a split was taken away from
+  there, images that were saved anew as other bytes, what a training chose by its validation part and did not show, and
+  `tenfold predict` on images whose labels the reader knows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.errors import DataError
-from tenfold.estimate import Estimate, clopper_pearson, level_of_each
+from tenfold.estimate import Estimate, clopper_pearson, from_json, level_of_each
+from tenfold.recipe import read_recipe
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -35,26 +45,35 @@ LEDGER = "ledger.jsonl"
 DIGITS = 16
 """Hexadecimal digits of a hash that the ledger keeps: two images of a million share them once in 37 million ledgers."""
 
-_PROPORTIONS = ("Wilson over images", "Clopper-Pearson over images")
+_PROPORTIONS = {"Wilson over images", "Clopper-Pearson over images"}
 _APPROXIMATE = ", approximate"
 
 
 class Looks(NamedTuple):
     """The looks that are known of at some images."""
 
-    answers: frozenset[str]
-    """What each is known by: the hash of what it showed that was new."""
+    answers: Mapping[str, frozenset[str]]
+    """What each is known by, the hash of what it showed that was new -> which of these images it saw."""
     besides: frozenset[str]
     """The hashes of what else they showed."""
     number: int
-    """How many there were; more than `answers` where a run came from a folder that had seen more of them."""
+    """How many there were; more than `answers` where a ledger of an earlier version counted some without names."""
 
 
 def ledger_path(run: Path) -> Path:
-    """The ledger of a run's project: of the nearest folder above the run that has one, else of that which holds it."""
-    folders = run.resolve().parents
-    found = (folder / LEDGER for folder in folders if (folder / LEDGER).is_file())
-    return next(found, folders[0] / LEDGER)
+    """The ledger that the most runs share, whose lock is held while a look of this run is noted: see the top."""
+    beside = _beside_split(run)
+    return beside if beside and _can_write(beside) else ledger_above(run)
+
+
+def ledger_note(run: Path) -> str:
+    """What there is to say where the looks of runs in other folders are not known, a sentence; else empty."""
+    if (path := ledger_path(run)) == _beside_split(run):
+        return ""
+    return (
+        f"Looks are counted in {path.parent} and in its runs alone: no written split of these images is known, beside "
+        "which all of them could be."
+    )
 
 
 def image_hashes(table: Table) -> list[str]:
@@ -64,13 +83,20 @@ def image_hashes(table: Table) -> list[str]:
     return hashes
 
 
-def looks_at(path: Path, hashes: list[str]) -> Looks:
-    """The looks at these images that a project's ledger or one of the runs beside it knows of, as `looks_in` has them.
+def looks_at(run: Path, hashes: list[str]) -> Looks:
+    """The looks at these images that the project's ledger, the run or one of those beside it knows of.
 
     The runs' own ledgers tell of those that were copied or moved here and not evaluated yet.
     """
-    beside = [ledger for ledger in sorted(path.parent.glob(f"*/{LEDGER}")) if (ledger.parent / "model.json").is_file()]
-    return looks_in([path, *beside], hashes)
+    above = ledger_above(run)
+    shared = [path for path in (_beside_split(run), above) if path]
+    beside = [
+        ledger
+        for folder in dict.fromkeys((run.resolve().parent, above.parent))
+        for ledger in sorted(folder.glob(f"*/{LEDGER}"))
+        if (ledger.parent / "model.json").is_file()
+    ]
+    return looks_in([*shared, run / LEDGER, *beside], hashes)
 
 
 def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
@@ -79,31 +105,90 @@ def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
     A last line without an end does not count: its writer was stopped before it showed anything. A look without a hash
     of its answers is one of its own. Raises DataError where a ledger is damaged.
     """
-    wanted = {text[:DIGITS] for text in hashes}
-    answers: set[str] = set()
+    wanted = frozenset(text[:DIGITS] for text in hashes)
+    answers: dict[str, frozenset[str]] = {}
     besides: set[str] = set()
-    highest = 0
-    for path in ledgers:
+    least, read = 0, set[str]()
+    for path in dict.fromkeys(ledgers):
         try:
-            for text, line in _lines(path):
+            for text in _lines(path):
+                if (name := hashlib.sha256(text).hexdigest()[:DIGITS]) in read:
+                    continue  # a run's own line, which stands in the project's ledger too
+                read.add(name)
+                line = json.loads(text)
+                for answer, images in _told(line, name, wanted):
+                    answers[answer] = answers.get(answer, images) | images
                 if not wanted.isdisjoint(line["hashes"]):
-                    answers.add(line.get("answers") or text)
                     besides.update(line.get("besides", ()))
-                    highest = max(highest, line.get("look", 0))
+                    least = max(least, line.get("least", 0 if "known" in line else line.get("look", 0)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"The ledger of looks {path} is damaged: {error}.") from error
-    return Looks(frozenset(answers), frozenset(besides), max(len(answers), highest))
+    return Looks(answers, frozenset(besides), max(len(answers), least))
 
 
-def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The whole lines of a ledger, as they stand and as what they say."""
+def _told(line: dict[str, Any], name: str, wanted: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+    """Each look that a line tells of, its own first, and which of the wanted images that saw, at least one."""
+    images = frozenset(line["hashes"])
+    seen = wanted if wanted <= images else wanted & images
+    for answer, some in {line.get("answers") or name: None, **line.get("known", {})}.items():
+        own = seen if some is None else seen.intersection(some)
+        if own:
+            yield answer, own
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a ledger."""
     whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return [(text.decode(), json.loads(text)) for text in whole if text.strip()]
+    return [text for text in whole if text.strip()]
 
 
-def count_looks(path: Path, hashes: list[str]) -> int:
+def count_looks(run: Path, hashes: list[str]) -> int:
     """How many looks there have been at these images. Raises DataError where a ledger is damaged."""
-    return looks_at(path, hashes).number
+    return looks_at(run, hashes).number
+
+
+def _beside_split(run: Path) -> Path | None:
+    """The ledger beside the written split that a run was trained with, there or not; None where the split is not."""
+    recipe = run / "recipe.toml"
+    split = Path(read_recipe(recipe).split.file) if recipe.is_file() else Path()
+    return split.resolve().parent / LEDGER if split.is_absolute() and split.is_file() else None
+
+
+def _can_write(ledger: Path) -> bool:
+    """Whether a ledger can be written, or a new one and its lock be made, as far as its permissions say."""
+    return os.access(ledger.parent, os.W_OK) and (not ledger.exists() or os.access(ledger, os.W_OK))
+
+
+def ledger_above(run: Path) -> Path:
+    """The project's ledger: that of the nearest folder above a run that has one, else of that which holds it."""
+    folders = run.resolve().parents
+    found = (folder / LEDGER for folder in folders if (folder / LEDGER).is_file())
+    return next(found, folders[0] / LEDGER)
+
+
+def say_now(evaluation: dict[str, Any], run: Path) -> str:
+    """The first figure of one of a run's stored evaluations, in words, its interval as the looks since then make it.
+
+    Empty where there is none.
+    """
+    figures: dict[str, Estimate] = from_json(evaluation.get("figures", {}))
+    for name, figure in figures.items():
+        try:
+            now, after = for_looks(figure, *_before_and_now(evaluation, run)), ""
+        except DataError as error:
+            now, after = figure, f"; later looks are not counted, as {error}"
+        return f"{name.replace('_', ' ')} {now}, n = {figure.n}{after}"
+    return ""
+
+
+def _before_and_now(evaluation: dict[str, Any], run: Path) -> tuple[int, int]:
+    """For how many looks an evaluation's intervals allow, and how many there have been by now."""
+    if evaluation["part"] != "test":
+        return 1, 1
+    from tenfold.images.table import load_table
+
+    test = load_table(run / "table.parquet", ()).part("test")
+    return max(int(evaluation["look"]), 1), count_looks(run, image_hashes(test))
 
 
 def for_looks(figure: Estimate, before: int, looks: int) -> Estimate:
@@ -115,7 +200,7 @@ def for_looks(figure: Estimate, before: int, looks: int) -> Estimate:
     if looks <= before:
         return figure
     level = level_of_each(1 - (1 - figure.level) * before, looks)
-    if figure.method.startswith(_PROPORTIONS):
+    if figure.method.partition(" (")[0] in _PROPORTIONS:  # in brackets, why groups were not counted by
         low, high = clopper_pearson(round(figure.value * figure.n), figure.n, level)
         method = figure.method.replace("Wilson", "Clopper-Pearson")
         return Estimate(figure.value, low, high, level, figure.n, method)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from tenfold.errors import DataError, UsageError, unknown
+from tenfold.errors import DataError, UsageError, nearest, unknown
 from tenfold.files import write_file
 
 PolicySetting = str | dict[str, Any]
@@ -232,7 +232,7 @@ class TrainSettings:
     workers: int = 0
     """Threads that decode images and feed a GPU; 0: chosen from the cores."""
     tensorboard: bool = False
-    """Write TensorBoard events into the run too; needs the extra: pip install 'tenfold[tensorboard]'."""
+    """Write TensorBoard events into the run too; needs the package tensorboard."""
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -370,31 +370,31 @@ def write_recipe(recipe: Recipe, path: str | Path) -> None:
 
 
 def _check_names(section: str, values: Any, origin: str) -> None:
-    sections = get_type_hints(Recipe)
-    if section not in sections:
-        raise unknown(f"A section of {origin}", section, sections)
+    known = {name: get_type_hints(settings) for name, settings in get_type_hints(Recipe).items()}
+    every = [*known, *(f"{part}.{name}" for part, names in known.items() for name in names)]
+    if section not in known:
+        raise unknown(f"A section of {origin}", section, known, nearest(section, every))
     if not isinstance(values, dict):
         raise UsageError(f"[{section}] of {origin} must be a table of settings, not {values!r}.")
     for name in values:
-        if name not in get_type_hints(sections[section]):
-            raise unknown(f"A setting in [{section}] of {origin}", name, get_type_hints(sections[section]))
+        if name not in known[section]:
+            near = nearest(f"{section}.{name}", every).removeprefix(f"{section}.")
+            raise unknown(f"A setting in [{section}] of {origin}", name, known[section], near)
 
 
 def _check_types(section: str, settings: Any) -> None:
     for name, hint in get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        allowed = get_args(hint)
+        value, allowed = getattr(settings, name), get_args(hint)
         if hint == PolicySetting:
             if not isinstance(value, str | dict):
                 raise UsageError(f"{section}.{name} must be a name, a file or the policy's tables, not {value!r}.")
-            continue
-        if hint is float and isinstance(value, int) and not isinstance(value, bool):
-            continue
-        if allowed and isinstance(allowed[0], str):
+        elif allowed and isinstance(allowed[0], str):
             if value not in allowed:
                 raise unknown(f"{section}.{name}", str(value), allowed)
         elif allowed:
             if not isinstance(value, tuple) or not all(isinstance(item, (allowed[0], int)) for item in value):
                 raise UsageError(f"{section}.{name} must be a list of {allowed[0].__name__}, not {value!r}.")
-        elif not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        elif not isinstance(value, (int, float) if hint is float else hint) or (
+            isinstance(value, bool) != (hint is bool)
+        ):
             raise UsageError(f"{section}.{name} must be {hint.__name__}, not {value!r}.")

@@ -7,6 +7,7 @@
     history.csv         a row an epoch
     diagnosis.json      what the training says about itself, in words
     environment.json    versions, machine, time
+    earlier.json        which images have taught the run that its network comes out of, if it comes out of one
     findings.json       what a check found of the images before training, if there was one
     ladder.json         how the head of a frozen network was chosen, and what fine-tuning changed, where that was done
     unknown.safetensors what images of classes that were held out scored, if that was measured
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
@@ -35,12 +35,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from tenfold.environment import choose_device
-from tenfold.errors import DataError, unknown
-from tenfold.estimate import from_json
+from tenfold.errors import DataError, TenfoldError, unknown
+from tenfold.estimate import Estimate, from_json
 from tenfold.files import write_file
 from tenfold.images.preprocess import Preprocessing
+from tenfold.looks import say_now
 from tenfold.metrics.unknown import HeldOut
 from tenfold.models import find_model
+from tenfold.models.card import card_fault
 from tenfold.models.contract import Model, Prediction
 from tenfold.models.predictor import Canvas, Predictor, predict_files
 from tenfold.models.weights.places import file_hash
@@ -54,18 +56,10 @@ if TYPE_CHECKING:
     from tenfold.proposals import ProposalFile
 
 FORMAT = 1
-_CARD = {
-    "task": str,
-    "architecture": str,
-    "channels": int,
-    "classes": list,
-    "settings": dict,
-    "preprocessing": dict,
-    "weights": dict,
-}
-"""What model.json holds besides its format, as JSON values. With "calibration" it holds a dict too: see `Run`."""
 _FOUND = {"kind", "alarm", "says", "evidence", "next"}
 """What each entry of diagnosis.json holds."""
+_EVALUATED = {"part": str, "n": int, "look": int, "figures": dict, "details": dict}
+"""What each entry of evaluation.json holds at least, as JSON values; each of its figures is an Estimate."""
 
 
 class Run:
@@ -101,8 +95,7 @@ class Run:
 
     def _say_headline(self, part: str) -> str:
         """The first figure of a part's evaluation, in words; nothing where there is none."""
-        figures = from_json(self.evaluations.get(part, {}).get("figures", {}))
-        return next((f"{name.replace('_', ' ')} {figure}, n = {figure.n}" for name, figure in figures.items()), "")
+        return say_now(self.evaluations.get(part, {}), self.path)
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -124,7 +117,7 @@ class Run:
         """How an image becomes the network's input."""
         try:
             return Preprocessing.from_json(self.card["preprocessing"])
-        except (KeyError, TypeError) as error:
+        except DataError as error:
             raise _damaged(self.path / "model.json", error) from error
 
     @cached_property
@@ -142,11 +135,10 @@ class Run:
         {"part": "validation", "n": images, "temperature": what logits are divided by, "steps": [[confidence, answered,
         wrong], ...] as tenfold.metrics.abstention has them}, each of the last two where the task has it; of a detection
         "score", from which on F1 is best, and "score_steps" as tenfold.metrics.detection_scores has them. With "others"
-        the temperature was fitted on so many images of the other folds of a cross-validation instead, none of them of
-        this run's validation part.
+        temperature and score were chosen on so many images of the other folds of a cross-validation instead, none of
+        them of this run's validation part.
         """
-        calibration: dict[str, Any] = self.card.get("calibration", {})
-        return calibration
+        return dict(self.card.get("calibration", {}))
 
     @cached_property
     def device(self) -> torch.device:
@@ -156,17 +148,23 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The trained model, in evaluation mode, on the run's device."""
+        model, weights = self._build(), self.path / "model.safetensors"
         try:
-            tensors = load_file(self.path / "model.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise _damaged(self.path / "model.safetensors", error) from error
-        try:
-            model = build_model(self.card)
-            model.load_state_dict(tensors)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise _damaged(self.path / "model.safetensors", error) from error
+            model.load_state_dict(load_file(weights))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise _damaged(weights, error) from error
         model.temperature = float(self.calibration.get("temperature", 1.0))
         return model.eval().to(self.device).to(memory_format=torch.channels_last)
+
+    def _build(self) -> Model:
+        """The network that model.json describes, its weights still to come."""
+        try:
+            return build_model(self.card)
+        except TenfoldError as error:  # of another version, or of a package that is not here
+            raise DataError(f"{self.path / 'model.json'} cannot be used here: {error}") from error
+        except Exception as error:  # whatever a network makes of settings that are none
+            said = ValueError(f"no network can be made of it ({error!r})")
+            raise _damaged(self.path / "model.json", said) from error
 
     @cached_property
     def table(self) -> Table:
@@ -227,11 +225,18 @@ class Run:
     @property
     def evaluations(self) -> dict[str, Any]:
         """Part -> what `tenfold evaluate` found on it, as JSON values; empty before the first evaluation."""
-        return _read_json(self.path / "evaluation.json") if (self.path / "evaluation.json").exists() else {}
+        path = self.path / "evaluation.json"
+        found = _read_json(path) if path.exists() else {}
+        if wrong := [part for part, one in found.items() if not _is_evaluation(one)]:
+            raise _damaged(path, ValueError(f"what it has of {wrong[0]} is no evaluation"))
+        return found
 
-    def predictions(self, part: str) -> pd.DataFrame:
-        """The stored predictions of one part, a row a sample and instance."""
-        frame = read_frame(self.path / "predictions.parquet", "part", "sample")
+    def predictions(self, part: str, *columns: str) -> pd.DataFrame:
+        """The stored predictions of one part, a row a sample and instance.
+
+        Raises DataError where they are missing or damaged, or there are predictions, but not of these `columns`.
+        """
+        frame = read_frame(self.path / "predictions.parquet", "part", "sample", "label", filled=columns)
         return frame[frame["part"] == part].reset_index(drop=True)
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
@@ -296,6 +301,8 @@ def load_run(path: str | Path, device: str = "cpu", proposals: str | Path | None
     """
     folder = Path(path)
     if not (folder / "model.json").is_file():
+        if folds := sorted(card.parent for card in folder.glob("*-fold*/model.json")):
+            raise DataError(f"{folder} holds the runs of folds, not one run; give one of them, such as {folds[0]}.")
         raise DataError(f"{folder} is not a run: it has no model.json; give the folder that `tenfold train` wrote.")
     run = Run(folder, device=device, proposals=proposals)
     if not (folder / "model.safetensors").is_file():
@@ -319,16 +326,13 @@ def read_card(folder: Path) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         found = f"format {content.get('format')}, not {FORMAT}"
         raise DataError(f"{path} has {found}: another version of Tenfold made it.")
-    for name, kind in _CARD.items():
-        if not isinstance(content.get(name), kind):
-            raise _damaged(path, ValueError(f"it has no {name!r}, or one that is no {kind.__name__}"))
-    if not _is_calibration(content.get("calibration", {})):
-        raise _damaged(path, ValueError("its 'calibration' is not what training writes"))
+    if fault := card_fault(content):
+        raise _damaged(path, ValueError(fault))
     return content
 
 
-def read_frame(path: Path, *columns: str) -> pd.DataFrame:
-    """A table of a run, .csv or .parquet, with at least these columns.
+def read_frame(path: Path, *columns: str, filled: Iterable[str] = ()) -> pd.DataFrame:
+    """A table of a run, .csv or .parquet, with at least these columns, and with those `filled` if it has any row.
 
     Raises DataError where it is missing or damaged.
     """
@@ -338,7 +342,7 @@ def read_frame(path: Path, *columns: str) -> pd.DataFrame:
         frame = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # pyarrow's errors are of these kinds
         raise _damaged(path, error) from error
-    if missing := [name for name in columns if name not in frame]:
+    if missing := [name for name in (*columns, *(filled if len(frame) else ())) if name not in frame]:
         raise _damaged(path, ValueError(f"it has no column {', '.join(missing)}"))
     return frame
 
@@ -382,15 +386,11 @@ def _load_json(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _is_calibration(value: Any) -> bool:
-    """Whether a temperature, a score and steps, where they are there, can be used."""
-    try:
-        for name, count in (("steps", 3), ("score_steps", 5)):
-            if any(len([float(number or 0) for number in step]) != count for step in value.get(name, ())):
-                return False
-        return 0 < float(value.get("temperature", 1.0)) < math.inf and 0 <= float(value.get("score", 0)) <= 1
-    except (AttributeError, TypeError, ValueError):
+def _is_evaluation(value: Any) -> bool:
+    """Whether an entry of evaluation.json can be read."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), kind) for name, kind in _EVALUATED.items()):
         return False
+    return all(isinstance(figure, Estimate) for figure in from_json(value["figures"]).values())
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

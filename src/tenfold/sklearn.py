@@ -14,10 +14,12 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -54,7 +56,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     model, size, epochs, minutes, batch_size, lr: as in a recipe; None: as `recipe` has them.
     validation: share of what `fit` gets that is kept from training. On it the best epoch's weights are chosen and the
-        probabilities are calibrated. 0: all is trained on and the last weights are kept, without calibration.
+        probabilities are calibrated. 0: all is trained on and the last weights are kept, without calibration. None: as
+        `recipe` has it; where that leaves it open, as `advise_split` has it for these images without a test part.
     random_state: the seed of weights, order, augmentation and of the draw of the validation part; None: as `recipe`
         has it, which is 0 unless it says otherwise.
     recipe: all other settings: a Recipe, or a dictionary like {"model": {"width": 64}}. Where the images are, how
@@ -91,7 +94,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         minutes: float | None = None,
         batch_size: int | None = None,
         lr: float | None = None,
-        validation: float = 0.15,
+        validation: float | None = 0.15,
         random_state: int | None = None,
         recipe: Recipe | dict[str, Any] | None = None,
         out: str | os.PathLike[str] | None = None,
@@ -115,7 +118,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         """
         from tenfold.images.content import hashed
         from tenfold.images.readers import read_table
-        from tenfold.split import split_table
+        from tenfold.split import advise_split, split_table
 
         classes, codes = _classes_of(y)
         images = _tidy(X)
@@ -125,6 +128,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         recipe = self._full_recipe()
         table = read_table(images, labels=codes.tolist(), groups=groups, classes=[str(name) for name in classes])
         table = hashed(table, recipe.train.threads, unreadable="refuse")
+        if recipe.split.validation < 0:  # left open
+            recipe = recipe.change(split={"validation": advise_split(table, test=0.0).validation})
         share = recipe.split.validation
         run = self._train(split_table(table, validation=share, test=0, seed=recipe.train.seed), recipe)
         self.classes_, self.run_ = classes, run
@@ -216,7 +221,11 @@ class StratifiedGroupSplit(BaseCrossValidator):  # type: ignore[misc]
     """Tenfold's split as a scikit-learn splitter: `n_repeats` times `n_splits` folds, each once what is tested on.
 
     Groups stay whole, and each fold has its share of each class as well as whole groups allow; without groups, to
-    within one sample. What X holds does not matter. With groups, the folds do not depend on the order of the samples.
+    within one sample. What X holds does not matter. With groups, the folds do not depend on the order of the samples;
+    None, NaN and pandas' NA among them say that a sample stands alone.
+
+    random_state: the seed, from 0 on. None is 0 and not, as with scikit-learn's own splitters that shuffle, other folds
+        each time: two models that are compared by one splitter shall be tested on the same folds.
 
     >>> from tenfold.sklearn import StratifiedGroupSplit
     >>> classes, plants = [0, 0, 1, 1, 0, 0, 1, 1], [1, 1, 1, 1, 2, 2, 3, 3]
@@ -227,11 +236,12 @@ class StratifiedGroupSplit(BaseCrossValidator):  # type: ignore[misc]
     # scikit-learn's way to say that groups are for this splitter, where metadata are routed.
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
-    def __init__(self, n_splits: int = 5, n_repeats: int = 1, random_state: int = 0) -> None:
-        """Raises UsageError for fewer than 2 folds, fewer than 1 repeat or a negative seed."""
-        check_range("n_splits", n_splits, 2, 1_000_000)
-        check_range("n_repeats", n_repeats, 1, 10_000)
-        check_range("random_state", random_state, 0, 2**63 - 1)
+    def __init__(self, n_splits: int = 5, n_repeats: int = 1, random_state: int | None = 0) -> None:
+        """Raises UsageError for fewer than 2 folds, fewer than 1 repeat, a negative seed, or anything not whole."""
+        _check_whole("n_splits", n_splits, 2, 1_000_000)
+        _check_whole("n_repeats", n_repeats, 1, 10_000)
+        if random_state is not None:
+            _check_whole("random_state", random_state, 0, 2**63 - 1)
         self.n_splits = n_splits
         self.n_repeats = n_repeats
         self.random_state = random_state
@@ -249,9 +259,9 @@ class StratifiedGroupSplit(BaseCrossValidator):  # type: ignore[misc]
         blocks = _blocks_of(groups, len(codes))
         count = int(blocks.max()) + 1
         check_range("n_splits, with this many groups and samples without one,", self.n_splits, 2, count)
-        counts = gather_blocks(blocks, codes, count)
+        counts, seed = gather_blocks(blocks, codes, count), self.random_state or 0
         for repeat in range(self.n_repeats):
-            keys = draw_keys(self.random_state, repeat, np.arange(count, dtype=np.uint64))
+            keys = draw_keys(seed, repeat, np.arange(count, dtype=np.uint64))
             dealt = deal_folds(counts, keys, self.n_splits, len(classes))
             for fold in range(self.n_splits):
                 yield np.flatnonzero(dealt[blocks] == fold)
@@ -261,6 +271,13 @@ def _kept_while_used(run: Run) -> Run:
     """The run, whose folder is removed with the last reference to it, or when Python ends."""
     weakref.finalize(run, shutil.rmtree, run.path, ignore_errors=True)
     return run
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise UsageError unless it is a whole number, of Python or NumPy, in the range."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise UsageError(f"{name} must be a whole number from {low} on, not {value!r}.")
+    check_range(name, int(value), low, high)
 
 
 def _classes_of(y: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -278,7 +295,9 @@ def _blocks_of(groups: Sequence[Any] | None, count: int) -> NDArray[np.int64]:
         return np.arange(count)
     plain = [group.item() if isinstance(group, np.generic) else group for group in groups]
     names = [
-        f"row {row}" if group is None or group != group else f"group {type(group).__name__} {group}"  # 1 is not "1"
+        f"row {row}"
+        if group is None or group is pd.NA or group != group
+        else f"group {type(group).__name__} {group}"  # 1 is not "1"
         for row, group in enumerate(plain)
     ]
     return np.unique(names, return_inverse=True)[1].astype(np.int64)

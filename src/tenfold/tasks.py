@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from tenfold.estimate import Estimate
+    from tenfold.estimate import Estimate, Units
     from tenfold.images.table import Table
     from tenfold.metrics.detection import Part
     from tenfold.metrics.detection_matching import Detections, Objects
@@ -59,7 +59,8 @@ class Task:
     findings: Callable[..., Findings]
     """Predictions (columns `sample`, `instance` and what `tabulate` gives), the part's Table, options -> figures.
 
-    With `looks=k` the intervals are such that those of k models looked at on these images hold together.
+    With `looks=k` the intervals are such that those of k models looked at on these images hold together; with
+    `overlap=c` every variance is c times as large, as the models of a cross-validation answered (tenfold.estimate).
 
     Raises UsageError for an option that the task does not have, an impossible value of one, or a part without labels.
     """
@@ -73,11 +74,9 @@ class Task:
     blocks: tuple[str, ...] = ()
     """The task's blocks of the report, names in tenfold.report.BLOCKS, in order."""
     calibrate: Callable[..., dict[str, Any]] | None = None
-    """The finished model's outputs on the validation part and that part's Table -> what `Run.calibration` holds of it,
-    JSON values; None: nothing is fitted. A third argument, outputs and Table of the other folds of a cross-validation,
-    is what probabilities are fitted on instead."""
-    settle: Callable[[list[dict[str, NDArray[np.generic]]], Table], dict[str, Any]] | None = None
-    """The same from the finished model's predictions, not its outputs: for what needs them in the original images."""
+    """The finished model's predictions for the images of the validation part and their Table -> what `Run.calibration`
+    holds of it, JSON values; None: nothing is fitted. A third argument, predictions and Table of the other folds of a
+    cross-validation, is what is chosen on instead; what this very model is worth is still measured on the first two."""
     settled: tuple[str, ...] = ()
     """Which of these values `findings` takes as options, on every part, unless they are given."""
     cut: Callable[[dict[str, NDArray[np.generic]], tuple[int, int]], dict[str, NDArray[np.generic]]] | None = None
@@ -123,23 +122,24 @@ def class_scores(predictions: list[dict[str, NDArray[np.generic]]], table: Table
 
 
 def class_calibration(
-    outputs: dict[str, NDArray[np.generic]],
+    predictions: list[dict[str, NDArray[np.generic]]],
     table: Table,
-    others: tuple[dict[str, NDArray[np.generic]], Table] | None = None,
+    others: tuple[list[dict[str, NDArray[np.generic]]], Table] | None = None,
 ) -> dict[str, Any]:
     """{"temperature", "steps"}: what makes probabilities right, and what answering only from a confidence on gives.
 
-    The temperature is fitted on the outputs for `others` where they are given, the steps are those of `table`.
+    The temperature is fitted on the logits for `others` where they are given, the steps are those of `table`.
     """
     from tenfold.metrics.abstention import answer_steps
     from tenfold.metrics.calibration import fit_temperature, probabilities
 
-    logits, truth = outputs["logits"].astype(np.float64), table.labels()
-    groups = table.samples["group"].to_numpy(object)
-    fitted, seen = others or (outputs, table)
-    kin = seen.samples["group"].to_numpy(object)
-    temperature = fit_temperature(fitted["logits"].astype(np.float64), seen.labels(), kin)
-    probability = probabilities(logits, temperature)
+    def logits(answered: list[dict[str, NDArray[np.generic]]]) -> NDArray[np.float64]:
+        return np.stack([prediction["logits"] for prediction in answered]).astype(np.float64)
+
+    truth, groups = table.labels(), table.samples["group"].to_numpy(object)
+    fitted, seen = others or (predictions, table)
+    temperature = fit_temperature(logits(fitted), seen.labels(), seen.samples["group"].to_numpy(object))
+    probability = probabilities(logits(predictions), temperature)
     steps = answer_steps(probability.max(1), probability.argmax(1) == truth, groups)
     return {"temperature": temperature, "steps": [list(step) for step in steps]}
 
@@ -148,7 +148,9 @@ CLASS_OPTIONS = ("level", "positive", "threshold", "top_k")
 """What `class_findings` takes as options: see tenfold.metrics.classification."""
 
 
-def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1) -> Findings:
+def class_findings(
+    predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1, overlap: float = 1.0
+) -> Findings:
     """The figures of tenfold.metrics for one predicted class an image, over the images that have a label."""
     from tenfold.metrics.classification import classification_findings
 
@@ -163,7 +165,7 @@ def class_findings(predictions: pd.DataFrame, table: Table, options: dict[str, A
     probability = np.array(predictions["probability"].tolist(), np.float64).reshape(len(predictions), -1)[known]
     groups = table.samples["group"].to_numpy(object)[predictions["sample"].to_numpy()][known]
     figures, details = classification_findings(
-        labels[known], probability, table.classes, groups, looks=looks, **options
+        labels[known], probability, table.classes, groups, looks=looks, overlap=overlap, **options
     )
     return Findings(figures, details, int((~known).sum()))
 
@@ -208,26 +210,53 @@ def cut_boxes(prediction: dict[str, NDArray[np.generic]], size: tuple[int, int])
     return {name: values[kept] for name, values in (prediction | {"boxes": boxes}).items()}
 
 
-def box_calibration(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> dict[str, Any]:
+def box_calibration(
+    predictions: list[dict[str, NDArray[np.generic]]],
+    table: Table,
+    others: tuple[list[dict[str, NDArray[np.generic]]], Table] | None = None,
+) -> dict[str, Any]:
     """{"temperature", "score_steps", "score"}; empty where nothing was detected, no "score" where no object was found.
 
     The temperature divides the log odds of scores, so that they are how often a detection is right. Of scores as they
-    then are: the one from which on F1 is highest, and steps for `tenfold.metrics.detection_scores.choose_score`.
+    then are: the one from which on F1 is highest, and steps for `tenfold.metrics.detection_scores.choose_score`. Both
+    the temperature and that score are chosen on `others` where they are given, the steps are those of `table`.
     """
+    from tenfold.metrics.detection_scores import best_f1, fit_score_temperature, score_steps, tempered
+
+    own = _judged(predictions, table)
+    seen = own if others is None else _judged(*others)
+    if seen is None:
+        return {}
+    temperature = fit_score_temperature(seen.score, seen.right, seen.units)
+    best = best_f1(tempered(seen.score, temperature), seen.right, seen.wanted)
+    steps = score_steps(tempered(own.score, temperature), own.right, own.units) if own else []
+    fitted = {"temperature": temperature, "score_steps": [list(step) for step in steps]}
+    return fitted | ({"score": best.score} if best else {})
+
+
+class _JudgedScores(NamedTuple):
+    """The D detections in some images that are right or false."""
+
+    score: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    units: Units
+    """Of the detections."""
+    wanted: int
+    """How many objects there are."""
+
+
+def _judged(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> _JudgedScores | None:
+    """Of a model's predictions of all images of a table; None where nothing was detected."""
     from tenfold.estimate import units_of
-    from tenfold.metrics.detection_scores import best_f1, detection_units, fit_score_temperature, score_steps, tempered
+    from tenfold.metrics.detection_scores import detection_units
 
     part = _matched(predictions, table)
     rows, right = part.judged()
     if not len(rows):
-        return {}
-    found = part.detections
-    own = detection_units(found.image[rows], units_of(table.samples["group"].to_numpy(object), len(table)))
-    temperature = fit_score_temperature(found.score[rows], right, own)
-    scaled = tempered(found.score[rows], temperature)
-    best = best_f1(scaled, right, int((~part.objects.ignore).sum()))
-    steps = [list(step) for step in score_steps(scaled, right, own)]
-    return {"temperature": temperature, "score_steps": steps} | ({"score": best.score} if best else {})
+        return None
+    images = units_of(table.samples["group"].to_numpy(object), len(table))
+    units = detection_units(part.detections.image[rows], images)
+    return _JudgedScores(part.detections.score[rows], right, units, int((~part.objects.ignore).sum()))
 
 
 def box_scores(predictions: list[dict[str, NDArray[np.generic]]], table: Table) -> Scores:
@@ -260,7 +289,9 @@ BOX_OPTIONS = ("level", "score")
 """What `box_findings` takes as options: see tenfold.metrics.detection."""
 
 
-def box_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1) -> Findings:
+def box_findings(
+    predictions: pd.DataFrame, table: Table, options: dict[str, Any], looks: int = 1, overlap: float = 1.0
+) -> Findings:
     """The figures of tenfold.metrics.detection, over all images of the part, those with nothing in them too."""
     from tenfold.metrics.detection import detection_findings
 
@@ -273,7 +304,9 @@ def box_findings(predictions: pd.DataFrame, table: Table, options: dict[str, Any
         raise UsageError(f"The {part} part has no object that could be found; use tenfold predict.")
     found = box_detections(predictions, table.classes)
     groups = table.samples["group"].to_numpy(object)
-    figures, details = detection_findings(objects, found, table.classes, len(table), groups, looks=looks, **options)
+    figures, details = detection_findings(
+        objects, found, table.classes, len(table), groups, looks=looks, overlap=overlap, **options
+    )
     return Findings(figures, details | {"no_area": flat})
 
 
@@ -331,7 +364,7 @@ TASKS: dict[str, Task] = {
         tabulate=box_rows,
         findings=box_findings,
         boxes=("boxes",),
-        settle=box_calibration,
+        calibrate=box_calibration,
         settled=("score",),
         cut=cut_boxes,
         scores=box_scores,

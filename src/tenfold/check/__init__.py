@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING
 
 from tenfold.check.box_findings import box_findings
 from tenfold.check.classes import class_findings
-from tenfold.check.findings import Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
+from tenfold.check.findings import LOOSE, Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
 from tenfold.check.labels import held_out_predictions, label_finding
 from tenfold.check.leaks import against_finding, parts_of, set_findings
 from tenfold.check.price import LeakPrice, labelled_leaks, leaked_hashes, price_leak
 from tenfold.check.quality import quality_findings
-from tenfold.check.repair import is_repaired, write_repaired
-from tenfold.check.sets import Looked, Surveyed, burst_sets, copy_sets, shared_sets
-from tenfold.check.survey import Progress, survey_table
+from tenfold.check.repair import is_repaired, refuse_rows, write_repaired
+from tenfold.check.sets import Looked, Surveyed, copy_sets, known_copies, shared_sets, shot_sets
+from tenfold.check.survey import Progress, Survey, survey_table
 from tenfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tenfold.run import Run
 
 __all__ = [
+    "LOOSE",
     "Evidence",
     "Finding",
     "Findings",
@@ -58,6 +59,7 @@ __all__ = [
     "look_at_table",
     "parts_of",
     "price_leak",
+    "refuse_rows",
     "write_repaired",
 ]
 
@@ -68,6 +70,7 @@ def check_table(
     against: Table | None = None,
     parts: Callable[[Table], Sequence[str | None]] | None = None,
     runs: Sequence[Run] = (),
+    looked: Looked | None = None,
     allow_truncated: bool = False,
     progress: Progress | None = None,
 ) -> Findings:
@@ -77,6 +80,7 @@ def check_table(
     parts: gives each sample of the table, whose hashes are known by then, the part that counts for it.
     runs: runs that were trained on these images, whose predictions for their validation part tell which labels are
         likely wrong; several are the folds of one data set, and then all images are told of.
+    looked: what `look_at_table` saw of this table, which is then not looked at again.
     allow_truncated: whether a file that ends too early counts as readable.
     progress: called with (images done, of how many) while images are read; none are that were read before.
 
@@ -88,7 +92,7 @@ def check_table(
     >>> findings.images, len(findings.decisions)
     (1797, 0)
     """
-    looked = look_at_table(table, allow_truncated=allow_truncated, progress=progress)
+    looked = looked or look_at_table(table, allow_truncated=allow_truncated, progress=progress)
     data = looked.data if parts is None else looked.data.in_parts(parts(looked.data.table))
     found, other = _found(data, looked), None
     if against is not None:
@@ -99,10 +103,17 @@ def check_table(
     return gather(data.table, found, other.table if other else None)
 
 
-def look_at_table(table: Table, *, allow_truncated: bool = False, progress: Progress | None = None) -> Looked:
-    """The part of a check that takes time; whatever parts the images are in then, `findings_of` says what is amiss."""
-    data = _surveyed(table, allow_truncated, progress)
-    return Looked(data, copy_sets(data), burst_sets(data))
+def look_at_table(
+    table: Table, *, known: Looked | None = None, allow_truncated: bool = False, progress: Progress | None = None
+) -> Looked:
+    """The part of a check that takes time; whatever parts the images are in then, `findings_of` says what is amiss.
+
+    known: what was seen before of a table with these images, or most of them; of those nothing is decoded or compared
+        again, with or without a cache.
+    """
+    data = _surveyed(table, allow_truncated, progress, known.data.survey if known else None)
+    copies = known_copies(data, known) if known else None
+    return Looked(data, copy_sets(data) if copies is None else copies, *shot_sets(data))
 
 
 def findings_of(looked: Looked, parts: Sequence[str | None] | None = None) -> Findings:
@@ -112,15 +123,15 @@ def findings_of(looked: Looked, parts: Sequence[str | None] | None = None) -> Fi
 
 
 def _found(data: Surveyed, looked: Looked) -> list[Finding | None]:
-    sets = set_findings(data.table, looked.copies, looked.bursts)
+    sets = set_findings(data.table, looked.copies, looked.bursts, looked.scenes)
     blocks = blocks_of(data.table, kept_sets(sets))
     blocks[~data.survey.readable] = -1
     boxes = box_findings(data, looked.copies)
     return [*quality_findings(data.survey), *sets, *class_findings(data.table, blocks), *boxes]
 
 
-def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None) -> Surveyed:
-    survey = survey_table(table, allow_truncated=allow_truncated, progress=progress)
+def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None, known: Survey | None = None) -> Surveyed:
+    survey = survey_table(table, known=known, allow_truncated=allow_truncated, progress=progress)
     if not len(survey.rows):
         first = next(iter(survey.unreadable.values()), "there is none")
         raise DataError(f"None of the {len(table)} images can be read; the first: {first}")

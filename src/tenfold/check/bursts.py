@@ -1,7 +1,8 @@
 """Bursts: images taken in a row, which must not be split apart: by one camera within seconds, or numbered and alike.
 
 Numbers tell only where what follows each other is more alike than what does not: where all images of a folder are
-alike, as faces of one person or parts before one camera, its numbers say nothing of when they were taken.
+alike, as faces of one person or frames of a camera that stands still, its numbers say nothing of when they were taken.
+Such a series is a scene: told, for it may be one video, and tied by nobody but its owner.
 
 Shapes: N images, S series of numbered names, P pairs, D numbers of a descriptor.
 """
@@ -9,8 +10,10 @@ Shapes: N images, S series of numbered names, P pairs, D numbers of a descriptor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +22,7 @@ from tenfold.check.signature import Signatures
 from tenfold.errors import UsageError
 from tenfold.split.ties import join
 
-VERSION = 1
+VERSION = 2
 """Goes up whenever other bursts would be found among the same images."""
 
 SECONDS = 3.0
@@ -34,6 +37,14 @@ OFTEN = 2.0
 to tell. Measured: faces of one person (ORL) 69 % and 67 %, landscapes (summer2winter) 3.7 % and 3.0 %, CIFAR-10 1.5 and
 1.7 in 1,000, all of which were numbered in no order."""
 
+MOSTLY = 0.5
+"""The share of following images of a series that are alike, from which on it is a scene where its numbers do not tell.
+"""
+
+REGULAR = 3
+"""Fewest gaps of one width, and at least half of all, that make it the step of a series: every tenth frame of a video
+was kept. Elsewhere images follow each other where their numbers do."""
+
 _NUMBERED = re.compile(r"^(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)$", re.DOTALL)
 _ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$")
 _BLOCK = 4096  # images that are described at a time
@@ -42,30 +53,41 @@ Series = list[tuple[int, int]]
 """(number, image) of names that differ in their last number only, by number."""
 
 
-def find_bursts(
+class Shots(NamedTuple):
+    """What was taken in a row, each as its images' positions in order, at least two."""
+
+    bursts: list[tuple[int, ...]]
+    """Images that must not be split apart; each is in at most one."""
+    scenes: list[tuple[int, ...]]
+    """Series of numbered names whose images are mostly alike, the following ones no more than others."""
+
+
+def find_shots(
     names: Sequence[str], signatures: Signatures, times: NDArray[np.float64], cameras: Sequence[str | None]
-) -> list[tuple[int, ...]]:
-    """The bursts among N images, each as its images' positions in order, at least two; each image is in at most one.
+) -> Shots:
+    """The bursts and the scenes among N images.
 
     `names` are paths or anything else that ends in a number, `times` float64 [N] seconds on any one clock, NaN where
     unknown, `cameras` names the camera of each image, None where unknown; an image that lacks either is judged by its
     number alone. Two images with the same camera at most SECONDS apart belong together, as do two whose names differ
     only in numbers that follow each other, if their looks reach ALIKE, in a series where that is OFTEN times as usual
-    as between images that do not follow each other; and so on along chains.
+    as between images that do not follow each other; and so on along chains. A series where that is not so, though
+    MOSTLY of what follows each other is alike, is a scene.
     """
     if not len(names) == len(signatures) == len(times) == len(cameras):
         raise UsageError(
-            "find_bursts needs as many names as signatures, times and cameras, "
+            "find_shots needs as many names as signatures, times and cameras, "
             f"not {len(names)}, {len(signatures)}, {len(times)} and {len(cameras)}."
         )
     ties: list[list[str]] = [[] for _ in names]
-    for place, pair in enumerate([*_within_seconds(times, cameras), *_numbered_and_alike(names, signatures)]):
+    numbered, scenes = _numbered_and_alike(names, signatures)
+    for place, pair in enumerate([*_within_seconds(times, cameras), *numbered]):
         for image in pair:
             ties[image].append(f"{place}")
     members: dict[int, list[int]] = {}
     for image, block in enumerate(join(ties).tolist()):
         members.setdefault(block, []).append(image)
-    return [tuple(images) for images in members.values() if len(images) > 1]
+    return Shots([tuple(images) for images in members.values() if len(images) > 1], scenes)
 
 
 def _within_seconds(times: NDArray[np.float64], cameras: Sequence[str | None]) -> Iterator[tuple[int, int]]:
@@ -77,13 +99,15 @@ def _within_seconds(times: NDArray[np.float64], cameras: Sequence[str | None]) -
             yield one, other
 
 
-def _numbered_and_alike(names: Sequence[str], signatures: Signatures) -> list[tuple[int, int]]:
-    """Pairs of images that follow each other and are alike, of the series whose numbers tell."""
+def _numbered_and_alike(
+    names: Sequence[str], signatures: Signatures
+) -> tuple[list[tuple[int, int]], list[tuple[int, ...]]]:
+    """Pairs of images that follow each other and are alike, of the series whose numbers tell; and the scenes."""
     found = list(series_of(names))
     near = np.array([pair for number, series in enumerate(found) for pair in _following(number, series)], np.int64)
     far = np.array([pair for number, series in enumerate(found) for pair in _apart(number, series)], np.int64)
     if not len(near):
-        return []
+        return [], []
     pairs = np.concatenate([near, far.reshape(-1, 3)])
     alike = _cosines(signatures, pairs[:, 1:]) >= ALIKE
     shares = []
@@ -92,7 +116,9 @@ def _numbered_and_alike(names: Sequence[str], signatures: Signatures) -> list[tu
         shares.append(np.bincount(some[:, 0], hits, len(found)) / np.maximum(counts, 1))
     telling = shares[0] >= OFTEN * shares[1]
     kept = near[alike[: len(near)] & telling[near[:, 0]]]
-    return [(one, other) for _, one, other in kept.tolist()]
+    alike_in_any_order = np.flatnonzero(~telling & (shares[0] >= MOSTLY)).tolist()
+    scenes = [tuple(image for _, image in found[number]) for number in alike_in_any_order]
+    return [(one, other) for _, one, other in kept.tolist()], scenes
 
 
 def series_of(names: Sequence[str]) -> Iterator[Series]:
@@ -106,8 +132,11 @@ def series_of(names: Sequence[str]) -> Iterator[Series]:
 
 
 def _following(number: int, series: Series) -> Iterator[tuple[int, int, int]]:
-    """(number of the series, image, image) whose numbers follow each other."""
-    return ((number, one, other) for (at, one), (then, other) in pairwise(series) if then - at == 1)
+    """(number of the series, image, image) whose numbers follow each other, by the step of the series."""
+    gaps = Counter(then - at for (at, _), (then, _) in pairwise(series))
+    width, times = gaps.most_common(1)[0]
+    step = width if times >= REGULAR and 2 * times >= len(series) - 1 else 1
+    return ((number, one, other) for (at, one), (then, other) in pairwise(series) if then - at == step)
 
 
 def _apart(number: int, series: Series) -> Iterator[tuple[int, int, int]]:

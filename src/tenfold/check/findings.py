@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.errors import DataError
-from tenfold.split.fill import short_name
-from tenfold.split.ties import Together, bonds, join, texts, together
+from tenfold.split.fill import kept_whole, short_name
+from tenfold.split.ties import Together, bond, bonds, join, texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,8 @@ TITLES = {
     "copies": "Copies",
     "bursts": "Shots in a row",
     "series": "Long rows of shots",
+    "scene": "Numbered images of one scene",
+    "judged": "Labels that were judged",
     "unlabeled": "Images without a label",
     "no_box": "Images without a box",
     "imbalance": "Classes of very different size",
@@ -53,6 +55,10 @@ TITLES = {
 
 KEPT = ("two_labels", "leak", "copies", "bursts")
 """Kinds of findings whose sets tenfold split keeps in one part."""
+
+LOOSE = ("series", "scene")
+"""Kinds of findings whose images may belong together and are kept so by no split of itself: what would flatter the
+result, to be said before the split stands."""
 
 UNTOLD = Together(0, 0, 0)
 
@@ -183,7 +189,7 @@ class Findings:
         hashes = sorted(ties)
         for digest, block in zip(hashes, join(ties[digest] for digest in hashes).tolist(), strict=True):
             sets.setdefault(block, []).append(digest)
-        named = {digest: f"alike-{members[0][:12]}" for members in sets.values() for digest in members if members[1:]}
+        named = {digest: set_name(members) for members in sets.values() for digest in members if members[1:]}
         return replace(table, alike=table.alike | named)
 
     def to_json(self) -> dict[str, Any]:
@@ -241,7 +247,9 @@ def gather(table: Table, found: Iterable[Finding | None], other: Table | None = 
     rows = sorted({row for finding in kept for item in finding.sets for row in item.rows})
     others = sorted({row for finding in kept for item in finding.sets for row in item.others})
     named = (_samples(table, rows), _samples(other, others) if other else {})
-    return Findings(len(table), tuple(kept), *named, together(blocks_of(table, kept_sets(kept))))
+    return Findings(
+        len(table), tuple(kept), *named, kept_whole(blocks_of(table, kept_sets(kept)), texts(table, "part"))
+    )
 
 
 def kept_sets(found: Iterable[Finding | None]) -> list[Evidence]:
@@ -250,10 +258,18 @@ def kept_sets(found: Iterable[Finding | None]) -> list[Evidence]:
     return [item for kind in KEPT if kind in known for item in known[kind].sets]
 
 
+def set_name(hashes: Iterable[str]) -> str:
+    """The name of a set of what is alike, after the smallest content hash in it.
+
+    So it keeps its name whatever else is found, and no other set ever has it; `tenfold.split.ties.is_found` knows it.
+    """
+    return f"alike-{min(hashes)[:12]}"
+
+
 def blocks_of(table: Table, sets: Iterable[Evidence]) -> NDArray[np.int64]:
     """What must stay together, these sets and what the table itself ties, as numbers from 0: int64 [N]."""
     if table.samples[["x1", "origin"]].isna().all(axis=None):  # the ties of whole originals are few and quick to find
-        ties = [[f"group {group}"] if group else [] for group in texts(table, "group")]
+        ties = [bond(None, group, None) for group in texts(table, "group")]
     else:
         ties = bonds(table)
     for place, item in enumerate(sets):

@@ -105,24 +105,22 @@ def held_out_predictions(runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
     return {digest: np.mean(values, axis=0) for digest, values in said.items()}
 
 
-def label_finding(
-    table: Table, predictions: Mapping[str, NDArray[np.float64]], classes: tuple[str, ...]
-) -> Finding | None:
+def label_finding(table: Table, predictions: Mapping[str, NDArray[np.float64]], classes: tuple[str, ...]) -> Finding:
     """Labels of the table that are likely wrong, by what `held_out_predictions` gave; `classes` are those of the runs.
 
-    The labels are those of the table as it is now: what was put right since training is not named again.
+    The labels are those of the table as it is now: what was put right since training is not named again. Where none is
+    doubted, a note says how many could be judged at all: silence is no proof.
     """
     place = {name: number for number, name in enumerate(classes)}
     names, hashes = texts(table, "label"), texts(table, "hash")
     rows = [row for row, name in enumerate(names) if name in place and hashes[row] in predictions]
-    if not rows:
-        return None
-    probability = np.array([predictions[hashes[row] or ""] for row in rows], np.float64)
+    probability = np.array([predictions[hashes[row] or ""] for row in rows], np.float64).reshape(-1, len(classes))
     truth = np.array([place[names[row] or ""] for row in rows], np.int64)
     doubtful = doubtful_labels(truth, probability)
-    if not len(doubtful):
-        return None
     best = probability.argmax(1)
+    judged, agreed = int(trusted(truth, probability).sum()), share(float((best == truth).sum()), len(rows))
+    if not len(doubtful):
+        return _judged(judged, len(rows), len(table), agreed)
     words = (
         f"labelled {classes[truth[at]]} ({probability[at, truth[at]]:.0%}), looks like {classes[best[at]]} "
         f"({probability[at, best[at]]:.0%})"
@@ -134,9 +132,32 @@ def label_finding(
         needs_decision=True,
         images=number,
         evidence=f"{count(number, 'label')} of {len(rows):,} that were predicted without being trained on "
-        f"{are(number)} likely wrong, the surest first; the network agrees with "
-        f"{share(float((best == truth).sum()), len(rows))} of all.",
+        f"{are(number)} likely wrong, the surest first; the network agrees with {agreed} of all, and is sure enough to "
+        f"judge {judged:,}.",
         price=f"If all are wrong, accuracy on these images is measured up to {share(number, len(rows))} too low.",
         remedy="Look at each; put the label right, or leave the image out (--fix).",
         sets=tuple(Evidence((rows[at],), text) for at, text in zip(doubtful, words, strict=True)),
+    )
+
+
+def _judged(judged: int, predicted: int, images: int, agreed: str) -> Finding:
+    """The note that no label is doubted: of `images` so many were predicted, and of these so many could be judged."""
+    known = f"a network that was not trained on them agrees with {agreed} of the {count(predicted, 'label')} it knows"
+    if judged:
+        return Finding(
+            kind="judged",
+            needs_decision=False,
+            images=judged,
+            evidence=f"None of {count(judged, 'label')} is doubted: {known}.",
+            price=f"{images - judged:,} others were not judged, and a mistake that the network makes too stays unseen.",
+            remedy="Nothing to do; all folds together (tenfold train DATA --folds 5) judge more than one run.",
+        )
+    weak = f"{known}, and its doubt says something only while it agrees with {100 * SURE:.0f} %"
+    return Finding(
+        kind="judged",
+        needs_decision=False,
+        images=images,
+        evidence=f"No label could be judged: {weak if predicted else 'the run predicted no image that has one'}.",
+        price="Labels that are wrong stay unseen.",
+        remedy="Train a better network, or on more images, and check with that run.",
     )

@@ -26,8 +26,10 @@ _PRICED = "--price RUN says by how much"
 _HALF_KNOWN = "They show one thing in one light; in two parts the second is half known, which flatters the result"
 
 
-def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evidence]) -> list[Finding | None]:
-    """The findings on images of one table that belong together."""
+def set_findings(
+    table: Table, copies: Sequence[Evidence], bursts: Sequence[Evidence], scenes: Sequence[Evidence] = ()
+) -> list[Finding | None]:
+    """The findings on images of one table that belong together, or, as `scenes` numbered in a row, may do so."""
     labels, parts, groups = (texts(table, name) for name in ("label", "part", "group"))
     two = [item for item in copies if len(_values(labels, item)) > 1]
     leaks = [item for item in copies if len(_values(parts, item)) > 1]
@@ -46,7 +48,10 @@ def set_findings(table: Table, copies: Sequence[Evidence], bursts: Sequence[Evid
     torn = [Evidence(tuple(rows), f"group {name}") for name, rows in members.items()]
     torn = [item for item in torn if len(_values(parts, item)) > 1]
     alone = [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain)]
-    return [*alone, _bursts(short, parts), _series(long, parts)]
+    free = [item for item in scenes if not all(groups[row] for row in item.rows)]
+    free = [item for item in free if len({blocks[row] for row in item.rows}) > 1]
+    long, free = ([item for item in loose if _is_open(item, parts)] for loose in (long, free))
+    return [*alone, _bursts(short, parts), _series(long, parts), _scenes(free, parts)]
 
 
 def parts_of(table: Table, known: Table) -> list[str | None]:
@@ -146,9 +151,8 @@ def _copies(sets: Sequence[Evidence]) -> Finding | None:
 def _bursts(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
     if not sets:
         return None
-    number = _images(sets)
-    torn = [item for item in sets if len(_values(parts, item)) > 1]
-    across = f", of which {len(torn):,} lie in more than one part: {_seen(torn, parts)}" if torn else ""
+    number, torn = _images(sets), [item for item in sets if len(_values(parts, item)) > 1]
+    across = _across(torn, parts)
     return Finding(
         kind="bursts",
         needs_decision=bool(torn),
@@ -180,18 +184,47 @@ def _long_blocks(labels: Sequence[str | None], blocks: Sequence[int]) -> set[int
 def _series(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
     if not sets:
         return None
-    number, torn = _images(sets), sum(len(_values(parts, item)) > 1 for item in sets)
+    number, torn = _images(sets), [item for item in sets if len(_values(parts, item)) > 1]
     return Finding(
         kind="series",
-        needs_decision=bool(torn),
+        needs_decision=True,
         images=number,
         evidence=f"{count(number, 'image')} seem to be taken in a row, in {count(len(sets), 'set')}, each so much "
         f"of a class that under {100 * (1 - LONGEST):.0f} % of it, or fewer than {OTHERS} separate images, are left "
-        "for other parts: no split keeps them together by itself.",
+        f"for other parts: no split keeps them together by itself{_across(torn, parts)}.",
         price=f"{_HALF_KNOWN}; {_PRICED}." if torn else f"{_HALF_KNOWN}.",
-        remedy="Take images at other times and places too; or name what belongs together with --groups-from.",
+        remedy="tenfold check DATA --fix OUT.csv gives each a group, and a split of that listing keeps it in one part; "
+        "or name what belongs together with --groups-from; images of other times and places help more.",
+        sets=tuple(sorted(sets, key=lambda item: len(_values(parts, item)) < 2)),
+    )
+
+
+def _scenes(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | None:
+    """A note: one person in numbered files looks so too, and then each picture is one of its own."""
+    if not sets:
+        return None
+    number, torn = _images(sets), [item for item in sets if len(_values(parts, item)) > 1]
+    return Finding(
+        kind="scene",
+        needs_decision=False,
+        images=number,
+        evidence=f"{count(number, 'numbered image')} in {count(len(sets), 'row')} {are(number)} alike, near ones no "
+        f"more than others, as of a camera that stands still, or of one person{_across(torn, parts)}.",
+        price="Frames of one video in two parts flatter the result as copies do; pictures that were taken one by one "
+        "do not.",
+        remedy="Nothing is tied by itself. Of frames, say what belongs together: --groups-from with a bracket around "
+        "what names the video, or a column group in a listing.",
         sets=tuple(sets),
     )
+
+
+def _is_open(item: Evidence, parts: Sequence[str | None]) -> bool:
+    """Whether a split tears a set, or still may: nothing is left to decide once all of it is in one part."""
+    return len(_values(parts, item)) > 1 or not all(parts[row] for row in item.rows)
+
+
+def _across(torn: Sequence[Evidence], parts: Sequence[str | None]) -> str:
+    return f", and {len(torn):,} {are(len(torn))} in more than one part: {_seen(torn, parts)}" if torn else ""
 
 
 def _values(column: Sequence[str | None], item: Evidence) -> list[str]:
@@ -218,7 +251,8 @@ def leaked_rows(sets: Iterable[Evidence], parts: Sequence[str | None]) -> dict[s
     leaked: dict[str, set[int]] = {part: set() for part in PARTS[:0:-1]}
     for item in sets:
         standing = [(place[part], row) for row in item.rows if (part := parts[row]) in place]
+        first = min((number for number, _ in standing), default=0)
         for number, row in standing:
-            if number > min(standing)[0]:
+            if number > first:
                 leaked[PARTS[number]].add(row)
     return leaked

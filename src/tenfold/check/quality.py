@@ -71,7 +71,8 @@ def _unreadable(survey: Survey) -> Finding | None:
         images=number,
         evidence=f"{count(number, 'file')} of {all_images:,} cannot be read as an image.",
         price=f"{share(number, all_images)} of the images are lost to training and to every figure.",
-        remedy="Save them again, or leave them out (--fix); data.allow_truncated takes what is left of a cut one.",
+        remedy="Save them again, or leave them out (--fix); --allow-truncated takes what is left of a cut "
+        "one (of train and recipes data.allow_truncated).",
         sets=singles(survey.unreadable, survey.unreadable.values()),
     )
 

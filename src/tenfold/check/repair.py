@@ -2,7 +2,8 @@
 
 The listing is read as any other: `path,label,group,reason`, where a row with a reason is left out. To take an image in
 after all, empty its reason; to put a label right, write the right one and empty the reason. Of images with boxes a row
-is a box, and none is left out by itself.
+is a box, and none is left out by itself. A listing that is written anew keeps the old one beside it, so that what was
+put right by hand is not lost.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from io import StringIO
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.check.findings import Findings
+from tenfold.check.findings import Findings, set_name
 from tenfold.errors import UsageError
 from tenfold.files import write_file
 from tenfold.images.table import PARTS
 from tenfold.split.fill import short_name
-from tenfold.split.ties import join, texts
+from tenfold.split.ties import bond, is_found, join, texts
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -50,14 +52,21 @@ def is_repaired(path: str | Path) -> bool:
         return False
 
 
-def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[str, int]:
-    """Write the repaired listing of a table of files; gives {"kept", "left_out", "grouped"}, numbers of images.
-
-    Parts that the table has are kept, and of copies in two parts those in the later one, so pass the table as it was
-    read, without the parts of a split that can be made anew. Raises UsageError for images that are not files.
-    """
+def refuse_rows(table: Table) -> None:
+    """Raise UsageError where images are rows of a file or arrays, which no listing of files can name."""
     if table.samples["row"].notna().any():
         raise UsageError("--fix writes a listing of files, and these images are no files of their own.")
+
+
+def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[str, Any]:
+    """Write the repaired listing of a table of files; gives {"kept", "left_out", "grouped"}, numbers of images.
+
+    Copies and shots in a row get a group, rows of shots that no split keeps together by itself too. Parts that the
+    table has are kept, and of copies in two parts those in the later one, so pass the table as it was read, without the
+    parts of a split that can be made anew. A file that stands there with other content is kept under a name of its own,
+    which `before` gives. Raises UsageError for images that are not files.
+    """
+    refuse_rows(table)
     path, parts = Path(path), texts(table, "part")
     reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
     groups = _groups(table, findings)
@@ -70,12 +79,23 @@ def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[s
     for row, cells in rows:
         about = {"path": _relative(sources[row], path), "group": groups[row], "reason": reasons.get(row, "")}
         writer.writerow(about | {"part": parts[row] or ""} | cells)
+    aside = _set_aside(path, text.getvalue().encode())
     write_file(path, text.getvalue())
-    return {
+    return ({"before": aside} if aside else {}) | {
         "kept": len(table) - len(reasons),
         "left_out": len(reasons),
         "grouped": sum(bool(group) and row not in reasons for row, group in enumerate(groups)),
     }
+
+
+def _set_aside(path: Path, content: bytes) -> Path | None:
+    """Copy a file that has another content than this to the first NAME.bak, NAME.bak2, ... that is free."""
+    if not path.exists() or (old := path.read_bytes()) == content:
+        return None
+    names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    write_file(aside, old)
+    return aside
 
 
 def _reasons(findings: Findings) -> dict[int, str]:
@@ -104,21 +124,32 @@ def _earlier_copies(findings: Findings, table: Table, parts: Sequence[str | None
 
 
 def _groups(table: Table, findings: Findings) -> list[str]:
-    """A group for each image that is in a set or had one; sets and groups that share an image become one."""
-    own = texts(table, "group")
-    ties = [[f"group {name}"] if name else [] for name in own]
-    for place, rows in enumerate(findings.groups()):
+    """A group for each image that is in a set or had one; sets and groups that share an image become one.
+
+    It has the names of the groups that somebody gave; where there is none, that of the set, after its smallest hash.
+    """
+    own, series = texts(table, "group"), findings.find("series")
+    ties = [bond(None, name, None) for name in own]
+    names: list[set[str]] = [{name} if name else set() for name in own]
+    for place, rows in enumerate([*findings.groups(), *(item.rows for item in (series.sets if series else ()))]):
+        found = set_name(findings.samples[row].hash for row in rows)
         for row in rows:
             ties[row].append(f"set {place}")
+            names[row].add(found)
     blocks = join(ties).tolist()
-    names: dict[int, set[str]] = {}
-    for row, tie in enumerate(ties):
-        if tie:
-            names.setdefault(blocks[row], set()).update(filter(None, [own[row]]))
-    taken = set(filter(None, own))
-    free = (name for number in range(1, len(table) + len(taken) + 1) if (name := f"alike-{number}") not in taken)
-    called = {block: " + ".join(sorted(known)) or next(free) for block, known in names.items()}
-    return [called.get(block, "") for block in blocks]
+    known: dict[int, set[str]] = {}
+    for block, here in zip(blocks, names, strict=True):
+        known.setdefault(block, set()).update(here)
+    called = {block: _name(here) for block, here in known.items()}
+    return [called[block] for block in blocks]
+
+
+def _name(groups: set[str]) -> str:
+    """One name for the groups and sets of a block; empty where there are none."""
+    given = {group for group in groups if not is_found(group)}
+    if len(given) < 2:
+        return min(given or groups, default="")
+    return " + ".join(sorted({name for group in given for name in group.split(" + ")}))
 
 
 def _rows(table: Table) -> tuple[list[str], list[tuple[int, dict[Any, Any]]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.check.bursts import VERSION as BURSTS_VERSION
-from tenfold.check.bursts import find_bursts, series_of
+from tenfold.check.bursts import Shots, find_shots, series_of
 from tenfold.check.findings import Evidence
 from tenfold.check.pairs import Pair, near_pairs
 from tenfold.check.signature import SAME_PIXELS
@@ -46,19 +46,42 @@ class Looked(NamedTuple):
     data: Surveyed
     copies: list[Evidence]
     bursts: list[Evidence]
+    scenes: Sequence[Evidence] = ()
 
 
 def copy_sets(data: Surveyed) -> list[Evidence]:
     """The sets of images that are copies of one another, byte by byte or by looks."""
     firsts = _firsts(data.survey.hashes)
-    signatures = _signatures(data, firsts)
-    digests = np.ascontiguousarray(signatures.digest).view("V16").ravel()
-    _, different, equal = np.unique(digests, return_index=True, return_inverse=True)
+    digests = data.survey.signatures.digest[np.searchsorted(data.survey.rows, firsts)]
+    _, different, equal = np.unique(
+        np.ascontiguousarray(digests).view("V16").ravel(), return_index=True, return_inverse=True
+    )
     rows = [firsts[place] for place in different]
-    near = near_pairs(signatures.take(different), _pixels(data, rows), allow_truncated=data.allow_truncated)
+    near = near_pairs(_signatures(data, rows), _pixels(data, rows), allow_truncated=data.allow_truncated)
     pairs = [Pair(rows[first], rows[second], relation).ordered() for first, second, relation in near]
     same = ((rows[number], row) for number, row in zip(equal.tolist(), firsts, strict=True))
     return _joined(data.survey.hashes, [*pairs, *((one, row, SAME_PIXELS) for one, row in same if one != row)])
+
+
+def known_copies(data: Surveyed, known: Looked) -> list[Evidence] | None:
+    """The sets of copies among images all of which were looked at before; None where one of them was not.
+
+    Images of one set stay one where another that linked them is not here: they are copies of one picture all the same.
+    """
+    sets: dict[str | None, Evidence] = {}
+    for item in known.copies:
+        sets |= {known.data.survey.hashes[row]: item for row in item.rows}
+    if not {*data.survey.hashes} <= {*known.data.survey.hashes, None}:
+        return None
+    members: dict[str | Evidence, list[int]] = {}
+    for row, text in enumerate(data.survey.hashes):
+        if text is not None:
+            members.setdefault(sets.get(text, text), []).append(row)
+    return [
+        Evidence(tuple(rows), SAME if isinstance(item, str) else item.words)
+        for item, rows in members.items()
+        if len(rows) > 1
+    ]
 
 
 def shared_sets(data: Surveyed, other: Surveyed) -> list[Evidence]:
@@ -85,8 +108,10 @@ def shared_sets(data: Surveyed, other: Surveyed) -> list[Evidence]:
     return [item for item in halves if item.rows and item.others]
 
 
-def burst_sets(data: Surveyed) -> list[Evidence]:
-    """The sets of shots in a row: by one camera within seconds, or numbered one after the other and alike."""
+def shot_sets(data: Surveyed) -> tuple[list[Evidence], list[Evidence]]:
+    """The sets of shots in a row, by one camera within seconds, or numbered one after the other and alike; and scenes,
+    numbered and alike in any order.
+    """
     rows = data.survey.rows
     frame = data.table.samples.iloc[rows]
     places = frame["row"].astype(object).where(frame["row"].notna(), "").tolist()
@@ -94,26 +119,32 @@ def burst_sets(data: Surveyed) -> list[Evidence]:
     facts = data.survey.facts[rows]
     cameras = [camera or None for camera in facts["camera"].tolist()]
 
-    def find() -> list[tuple[int, ...]]:
-        return find_bursts(names, data.survey.signatures, facts["time"], cameras)
+    def find() -> Shots:
+        return find_shots(names, data.survey.signatures, facts["time"], cameras)
 
     hashes = [data.survey.hashes[row] or "" for row in rows]
     known = zip(names, hashes, facts["time"].tolist(), cameras, strict=True)
-    bursts = _remembered(hashes, str(list(known)), find) if any(series_of(names)) else find()
-    return [Evidence(tuple(sorted(int(rows[place]) for place in burst)), "taken in a row") for burst in bursts]
+    shots = _remembered(hashes, str(list(known)), find) if any(series_of(names)) else find()
+    return _evidence(rows, shots.bursts, "taken in a row"), _evidence(rows, shots.scenes, "numbered, and all alike")
 
 
-def _remembered(hashes: list[str], known: str, find: Callable[[], list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
-    """The bursts of these images, from the cache where they were found before, with all that was `known` the same."""
+def _evidence(rows: NDArray[np.int64], shots: Sequence[tuple[int, ...]], words: str) -> list[Evidence]:
+    return [Evidence(tuple(sorted(rows[list(places)].tolist())), words) for places in shots]
+
+
+def _remembered(hashes: list[str], known: str, find: Callable[[], Shots]) -> Shots:
+    """The shots of these images, from the cache where they were found before, with all that was `known` the same."""
     path = store_folder(f"bursts {BURSTS_VERSION} {SIGNATURE_VERSION}") / f"bursts-{text_key(known)}.npz"
-    if path in stored_files(path.parent, "bursts") and (arrays := read_arrays(path, "members", "ends")):
-        parts = np.split(arrays["members"], arrays["ends"])
-        return [tuple(part.tolist()) for part in parts[:-1]]
-    bursts = find()
-    members = np.array([place for burst in bursts for place in burst], np.int64)
-    ends = np.cumsum([len(burst) for burst in bursts], dtype=np.int64)
-    write_arrays(path, {"hashes": np.array(hashes, "S32"), "members": members, "ends": ends})
-    return bursts
+    if path in stored_files(path.parent, "bursts") and (arrays := read_arrays(path, "members", "ends", "bursts")):
+        every = [tuple(part.tolist()) for part in np.split(arrays["members"], arrays["ends"])[:-1]]
+        return Shots(every[: int(arrays["bursts"])], every[int(arrays["bursts"]) :])
+    shots = find()
+    every = [*shots.bursts, *shots.scenes]
+    members = np.array([place for images in every for place in images], np.int64)
+    ends = np.cumsum([len(images) for images in every], dtype=np.int64)
+    content = {"hashes": np.array(hashes, "S32"), "bursts": np.array(len(shots.bursts))}
+    write_arrays(path, content | {"members": members, "ends": ends})
+    return shots
 
 
 def _firsts(hashes: Sequence[str | None]) -> list[int]:

@@ -86,20 +86,30 @@ class Survey:
 
 
 def survey_table(
-    table: Table, *, allow_truncated: bool = False, threads: int = 2, progress: Progress | None = None
+    table: Table,
+    *,
+    known: Survey | None = None,
+    allow_truncated: bool = False,
+    threads: int = 0,
+    progress: Progress | None = None,
 ) -> Survey:
-    """Read, decode and measure every image of the table, or take from the cache what was found of it before."""
+    """Read, decode and measure every image of the table, or take what was found of it before.
+
+    That is in `known`, a survey of some of these images, or in the cache. `threads` 0: as many as there are cores.
+    """
     reader, folder = _Reader(table, allow_truncated), _folder(allow_truncated)
-    with ThreadPoolExecutor(threads, thread_name_prefix="tenfold-check") as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tenfold-check") as pool:
         hashes: list[str | DataError] = [text for text in reader.hashes if text]
         if len(hashes) < len(table):
             hashes = list(pool.map(reader.hash, range(len(table))))
         first: dict[str | DataError, int] = {}
         for row, text in enumerate(hashes):
             first.setdefault(text, row)
-        pages = _known(folder, {text for text in hashes if isinstance(text, str)})
-        known = {text for page in pages for text in page.hashes.tolist()}
-        missing = [(text, row) for text, row in first.items() if isinstance(text, str) and text not in known]
+        wanted = {text for text in hashes if isinstance(text, str)}
+        pages = [] if known is None else [_page(known)]
+        pages += _known(folder, wanted.difference(*(page.hashes.tolist() for page in pages)))
+        found_before = {text for page in pages for text in page.hashes.tolist()}
+        missing = [(text, row) for text, row in first.items() if isinstance(text, str) and text not in found_before]
         failed: dict[str, DataError] = {}
         for start in range(0, len(missing), BLOCK):
             block = missing[start : start + BLOCK]
@@ -194,14 +204,27 @@ def _assemble(hashes: list[str | DataError], pages: list[_Pages]) -> Survey:
     unreadable = {row: str(text) for row, text in enumerate(hashes) if isinstance(text, DataError)}
     place = {text: number for number, text in enumerate(text for page in pages for text in page.hashes.tolist())}
     rows = np.array([row for row in range(len(hashes)) if row not in unreadable], np.int64)
-    places = [place[text] for text in hashes if isinstance(text, str)]
+    places = np.array([place[text] for text in hashes if isinstance(text, str)], np.int64)
     facts = np.zeros(len(hashes), FACTS)
     if not pages:
         return Survey(tuple(None for _ in hashes), facts, rows, stack_signatures([]), unreadable)
-    facts[rows] = np.concatenate([page.facts for page in pages])[places]
-    arrays = {name: np.concatenate([page.signatures[name] for page in pages])[places] for name in pages[0].signatures}
+    shapes = {name: (array.shape[1:], array.dtype) for name, array in pages[0].signatures.items()}
+    arrays = {name: np.empty((len(rows), *shape), dtype) for name, (shape, dtype) in shapes.items()}
+    start = 0
+    for page in pages:  # one by one: what is in memory twice meanwhile is a page, not all
+        mine = np.flatnonzero((start <= places) & (places < start + len(page.hashes)))
+        facts[rows[mine]] = page.facts[places[mine] - start]
+        for name, array in arrays.items():
+            array[mine] = page.signatures[name][places[mine] - start]
+        start += len(page.hashes)
     found = tuple(text if isinstance(text, str) else None for text in hashes)
     return Survey(found, facts, rows, Signatures.from_arrays(arrays), unreadable)
+
+
+def _page(known: Survey) -> _Pages:
+    """What an earlier survey found."""
+    hashes = np.array([known.hashes[row] for row in known.rows], "U32")
+    return _Pages(hashes, known.facts[known.rows], known.signatures.to_arrays())
 
 
 def _folder(allow_truncated: bool) -> Path:

@@ -1,11 +1,11 @@
-"""tenfold cache: the decoded images and frozen features that runs share."""
+"""tenfold cache: what was made of images once and runs share: decoded, features, proposals, checks."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tenfold.commands.output import readable_bytes, show_json, show_table
+from tenfold.commands.output import readable_bytes, say, show_json, show_table
 
 if TYPE_CHECKING:
     from tenfold.images.cache import Entry
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 def cache(*, clear: bool = False, json: bool = False) -> int:
     """Show the cache of decoded images and features, or clear it.
 
-    Images are decoded once, for all runs that prepare them alike. Clearing the
-    cache loses nothing but the time to decode them again. TENFOLD_CACHE says
-    where it lies, TENFOLD_CACHE_GIB how large it may become (0: no cache).
+    Images are decoded once, for all runs that prepare them alike; features of
+    pretrained networks, proposals and what a check compared are kept too. Clearing
+    the cache loses nothing but the time to make all that again; fetched weights
+    stay. TENFOLD_CACHE says where it lies, TENFOLD_CACHE_GIB how large it may
+    become (0: no cache).
 
     For example:
 
@@ -26,19 +28,21 @@ def cache(*, clear: bool = False, json: bool = False) -> int:
     Parameters
     ----------
     clear
-        Delete every decoded image.
+        Delete all of it; the exit code is 1 where something could not be deleted.
     json
         Print one JSON object.
     """
     from tenfold.images.cache import cache_entries, cache_folder, cache_limit, clear_cache
 
     if clear:
-        freed = clear_cache()
+        freed, left = clear_cache(), sum(entry.bytes for entry in cache_entries())
         if json:
-            show_json({"folder": cache_folder(), "freed": freed})
+            show_json({"folder": cache_folder(), "freed": freed, "left": left})
         else:
             print(f"Freed {readable_bytes(freed)} in {cache_folder()}.")
-        return 0
+        if left:
+            say(f"{readable_bytes(left)} could not be deleted: another program uses it, or it can only be read.")
+        return 1 if left else 0
     entries = cache_entries()
     total = sum(entry.bytes for entry in entries)
     if json:

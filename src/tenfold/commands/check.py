@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.look import watched
+from tenfold.commands.look import Parts, parts_in, same_images, watched
 from tenfold.commands.output import next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from tenfold.check import Finding, Findings, LeakPrice
+    from tenfold.check import Finding, Findings, LeakPrice, Looked
     from tenfold.images.table import Table
     from tenfold.run import Run
 
@@ -30,6 +30,7 @@ def check(
     split: Path | None = None,
     groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
     reader: str = "auto",
+    allow_truncated: Annotated[bool, Parameter(negative="")] = False,
     json: bool = False,
 ) -> int:
     """Look for what is wrong with images before training on them.
@@ -61,10 +62,11 @@ def check(
         it, by accuracy, or of a detector by AP50. Each of the two is a look at the test part, and counted as one.
     run
         A classifier on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
+        Only images that it was not trained on are judged: its validation part, or with all folds every image.
     fix
-        Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group;
-        it is then checked itself, to say what is left to decide. Of files that stand already only one that --fix wrote
-        is written anew.
+        Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group,
+        also rows too long to be kept together without one; it is then checked itself, to say what is left to decide.
+        Of files that stand already only one that --fix wrote is written anew, and the old one kept as NAME.bak.
     page
         Write an HTML page with the images side by side; of files that stand already, only over another such page.
     split
@@ -73,56 +75,78 @@ def check(
         A regular expression on the path below DATA; what its first bracket matches is the image's group.
     reader
         How to read the data; auto looks at the path.
+    allow_truncated
+        Take what there is of files that end too early, as training does with --data.allow-truncated.
     json
         Print one JSON object.
     """
-    from tenfold.check import check_table, is_repaired, write_repaired
+    from tenfold.check import check_table, is_repaired, look_at_table, refuse_rows, write_repaired
     from tenfold.images.readers import read_table
 
     sources = {"DATA": Path(data), "--against": Path(against) if against else None}
     _refuse_over("--fix", fix, is_repaired, sources)
     _refuse_over("--page", page, _is_page, sources | {"--fix": fix})
     priced, runs = _priced(price), _runs(run)
+    part = _priced_part(priced) if priced else ""
     table = read_table(data, reader, group_pattern=groups_from)
+    if fix is not None:
+        refuse_rows(table)
     other = read_table(against) if against else None
-    for note in (*table.notes, *(other.notes if other else ())):
+    lacking = list(_lacking(table, data, priced, part, runs, run))
+    for note in (*table.notes, *(other.notes if other else ()), *lacking):
         say(note)
     parts = _parts(data, split, priced or (runs[0] if len(runs) == 1 else None))
     with watched(f"Checking {data}") as progress:
-        findings = check_table(table, against=other, parts=parts, runs=runs, progress=progress)
-        worth = _worth(priced, findings) if priced else None
+        looked = look_at_table(table, allow_truncated=allow_truncated, progress=progress)
+        findings = check_table(
+            table,
+            against=other,
+            parts=parts,
+            runs=runs,
+            looked=looked,
+            allow_truncated=allow_truncated,
+            progress=progress,
+        )
+        worth = _worth(priced, part, findings, whole=not lacking) if priced else None
     made: dict[str, Any] = {}
     left = findings.decisions
     if fix is not None:
         fixed = write_repaired(table, findings, fix)
-        left = _left_in(fix, "listing" if table.boxes is None else "boxes") if fixed["kept"] else left
+        if fixed["kept"]:
+            left = _left_in(fix, "listing" if table.boxes is None else "boxes", looked, allow_truncated)
         made["fix"] = {"listing": fix, **fixed, "to_decide": [finding.title for finding in left]}
     if page is not None:
         _write_page(page, data, findings, table, other, worth)
         made["page"] = page
     if json:
-        show_json({"data": data, **findings.to_json(), "price": worth, **made})
+        show_json({"data": data, **findings.to_json(), "price": worth, **made, "notes": lacking})
+        return 1 if left else 0
+    _show(findings, worth, made)
+    same = same_images(groups_from, reader, allow_truncated)
+    given = {"--against": against, "--price": price, "--run": run, "--split": split}
+    more = [word for name, value in given.items() if value for word in (name, value)]
+    again = ["tenfold", "check", data, *same, *more]
+    if fix is not None:
+        next_command("tenfold", "split", fix, *same_images("", "auto", allow_truncated))
+    elif findings.decisions and page is None:
+        next_command(*again, "--page", "check.html", when="to see the images")
+    elif findings.decisions and not table.samples["row"].notna().any():
+        next_command(*again, "--fix", "repaired.csv", when="when you have looked at the page")
     else:
-        _show(findings, worth, made)
-        if fix is not None:
-            next_command("tenfold", "split", fix)
-        elif not findings.decisions:
-            next_command("tenfold", "split", data)
-        elif page is None:
-            next_command("tenfold", "check", data, "--page", "check.html", when="to see the images")
-        else:
-            next_command("tenfold", "check", data, "--fix", "repaired.csv", when="when you have looked at the page")
+        when = "when you have looked at the page" if findings.decisions else ""
+        next_command("tenfold", "split", data, *same, *(["--out", split] if split else []), when=when)
     return 1 if left else 0
 
 
-def _left_in(listing: Path, reader: str) -> tuple[Finding, ...]:
-    """What needs a decision in a repaired listing, checked as any other; what its images look like is cached."""
-    from tenfold.check import check_table
+def _left_in(listing: Path, reader: str, known: Looked, allow_truncated: bool) -> tuple[Finding, ...]:
+    """What needs a decision in a repaired listing, checked as any other; what its images look like is known."""
+    from tenfold.check import findings_of, look_at_table
     from tenfold.images.readers import read_table
 
+    table, parts = read_table(listing, reader), _parts(str(listing), None, None)
     with watched(f"Checking {listing}") as progress:
-        parts = _parts(str(listing), None, None)
-        return check_table(read_table(listing, reader), parts=parts, progress=progress).decisions
+        looked = look_at_table(table, known=known, allow_truncated=allow_truncated, progress=progress)
+    return findings_of(looked, parts(looked.data.table) if parts else None).decisions
 
 
 def _priced(path: Path | None) -> Run | None:
@@ -131,6 +155,53 @@ def _priced(path: Path | None) -> Run | None:
     from tenfold.run import load_run
 
     return load_run(path)
+
+
+def _priced_part(run: Run) -> str:
+    """The part whose figure is priced."""
+    part = "test" if len(run.table.part("test")) else "validation"
+    if not len(run.table.part(part)):
+        raise UsageError(f"--price needs a run with a test or a validation part, and {run.path} has neither.")
+    return part
+
+
+def _lacking(
+    table: Table, data: str, priced: Run | None, part: str, runs: list[Run], folder: Path | None
+) -> Iterator[str]:
+    """What the answer does not reach, as its images are not among the data; raises UsageError where it reaches nothing.
+
+    An image that is not here has no copy and no doubtful label either, and that must not read as an all-clear.
+    """
+    from tenfold.images.content import hashed
+
+    here = set(hashed(table).samples["hash"]) if priced or runs else set()
+    if priced:
+        for name in dict.fromkeys(("train", "validation", part)):
+            known, needed = set(priced.table.part(name).samples["hash"]), name in ("train", part)
+            yield from _share_lacking("--price", priced.path, name, known, here, data, needed=needed)
+    if runs and folder:
+        known = {digest for one in runs for digest in one.table.part("validation").samples["hash"]}
+        yield from _share_lacking("--run", folder, "validation", known, here, data, needed=True)
+        every = {digest for one in runs for digest in one.table.without("test").samples["hash"]}
+        if not (folder / "model.json").exists() and known != every:
+            yield (
+                f"The folds in {folder} tested {len(known):,} of their {len(every):,} images: some are missing, and "
+                "the labels of the other images are not judged."
+            )
+
+
+def _share_lacking(
+    option: str, run: Path, part: str, known: set[str], here: set[str], data: str, *, needed: bool
+) -> Iterator[str]:
+    """The sentence about `known` images of a run's part of which some are not `here`."""
+    lacking = len(known - here)
+    if needed and known and lacking == len(known):
+        raise UsageError(
+            f"{option} compares the images of {run} with the data, and {data} has none of its {len(known):,} {part} "
+            "images, so nothing could be found; give the data that it was trained on."
+        )
+    if lacking:
+        yield f"{data} lacks {lacking:,} of the {len(known):,} {part} images of {run}: nothing is found in these."
 
 
 def _classifier(path: Path) -> Run:
@@ -155,39 +226,35 @@ def _runs(path: Path | None) -> list[Run]:
     return [_classifier(fold) for fold in folds]
 
 
-def _parts(data: str, split: Path | None, run: Run | None) -> Callable[[Table], list[str | None]] | None:
+def _parts(data: str, split: Path | None, run: Run | None) -> Parts | None:
     """The parts of the written split or of a run; None where neither is there."""
     from tenfold.check import parts_of
-    from tenfold.split import find_split, read_split
+    from tenfold.split import find_split
 
     if split is None and run is not None:
         known = run.table
         return lambda table: parts_of(table, known)
     path = split or find_split(Path(data))
-    if path is None:
-        return None
-    parts = {entry.hash: entry.part or None for entry in read_split(path)}
-    return lambda table: [parts.get(digest) for digest in table.samples["hash"]]
+    return None if path is None else parts_in(path)
 
 
-def _worth(run: Run, findings: Findings) -> LeakPrice | None:
-    """What the leak was worth to the run; said, where there is nothing to price."""
+def _worth(run: Run, part: str, findings: Findings, *, whole: bool) -> LeakPrice | None:
+    """What the leak was worth to the run; said, where there is nothing to price, as far as the data are `whole`."""
     from tenfold.check import labelled_leaks, leaked_hashes, price_leak
 
-    part = "test" if len(run.table.part("test")) else "validation"
-    if not len(run.table.part(part)):
-        raise UsageError(f"--price needs a run with a test or a validation part, and {run.path} has neither.")
     leaked = leaked_hashes(findings, part)
-    known = labelled_leaks(run, leaked, part)
-    kind = "annotated" if run.task.name == "detection" else "labelled"
-    if not known.any():
-        say(f"No price: no {kind} {part} image of {run.path} is leaked, so nothing flatters it. None was looked at.")
-    elif known.all():
-        say(
-            f"No price: all {kind} {part} images of {run.path} that can be read are leaked, so none is left. "
-            "None was looked at."
-        )
-    return price_leak(run, leaked, part)
+    worth = price_leak(run, leaked, part)
+    if worth is not None:
+        return worth
+    named = f"{'annotated' if run.task.name == 'detection' else 'labelled'} {part} image"
+    if labelled_leaks(run, leaked, part).any():
+        said = f"all {named}s of {run.path} that can be read are leaked, so none is left."
+    elif whole:
+        said = f"no {named} of {run.path} is leaked, so nothing flatters it."
+    else:
+        said = f"no {named} of {run.path} is leaked by what is here."
+    say(f"No price: {said} None was looked at.")
+    return None
 
 
 def _refuse_over(option: str, path: Path | None, ours: Callable[[Path], bool], used: dict[str, Path | None]) -> None:
@@ -247,5 +314,7 @@ def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> 
         fixed = made["fix"]
         print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")
         print(f"Left to decide in it: {', '.join(fixed['to_decide']) or 'nothing'}.")
+        if "before" in fixed:
+            print(f"What stood there is kept: {fixed['before']}")
     if "page" in made:
         print(f"Page: {made['page']}")

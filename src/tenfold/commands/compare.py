@@ -120,13 +120,14 @@ def _show(comparison: Comparison) -> None:
     level = write_level(comparison.figures["accuracy"].difference.level)
     heads = [", ".join(names) for names in (comparison.first, comparison.second)]
     title = f"{comparison.n} {comparison.part} images, {level} intervals"
-    show_table(("Figure", *heads, "Difference, paired", "p (sign flips)"), rows, title)
+    test = "p (sign flips)" if len(comparison.first) == 1 else "p (sign flips, seeds)"
+    show_table(("Figure", *heads, "Difference, paired", test), rows, title)
     if comparison.table:
         both, first, second, neither = comparison.table
-        test = "" if comparison.mcnemar is None else f" (McNemar's exact test: p = {comparison.mcnemar:.4f})"
+        exact = "" if comparison.mcnemar is None else f" (McNemar's exact test: p = {comparison.mcnemar:.4f})"
         print(
             f"Both are right on {both} of the images, {heads[0]} alone on {first}, {heads[1]} alone on {second}, "
-            f"neither on {neither}{test}."
+            f"neither on {neither}{exact}."
         )
     print(comparison.sentence)
     for note in comparison.notes:

@@ -60,16 +60,17 @@ def curve(
     from tenfold.evaluate import evaluate_subsets, say_gain
     from tenfold.run import write_json
     from tenfold.train import train_subsets
+    from tenfold.transfer.settle import train_settled
 
     if not 3 <= steps <= 8:
         raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
-    recipe, table = read_parted(source, settings, "A learning curve")
+    recipe, table = read_parted(source, settings, of_classes=True)
     recipe = named(table, recipe)
     folder = out or free_folder(Path(recipe.data.path))
     shares = [0.5**step for step in range(steps)]
     try:
         with Watch() as watch:
-            runs = train_subsets(table, recipe, folder, shares=shares, seeds=seeds, progress=watch)
+            runs = train_subsets(table, recipe, folder, shares=shares, seeds=seeds, progress=watch, train=train_settled)
     except (Interrupted, KeyboardInterrupt):
         options = ("--steps", steps, "--seeds", seeds, "--out", folder)
         again = command_line("tenfold", "curve", folder / "recipe.toml", *options)

@@ -10,20 +10,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tenfold.commands.output import readable_bytes, show_json, show_table, waiting
-
-if TYPE_CHECKING:
-    pass
+from tenfold.environment import install_command, processor_name
 
 OPTIONAL = {
     "pillow-heif": "reads HEIC, the images of iPhones",
     "tensorboard": "shows training in TensorBoard",
     "onnx": "reads ONNX weights, and writes networks for onnxruntime",
     "onnxruntime": "runs pretrained networks on a processor about twice as fast",
+    "huggingface-hub": "finds weights that the Hugging Face hub has brought here",
     "timm": "has many pretrained networks: timm:NAME",
     "h5py": "reads Keras' weights",
     "playwright": "tests the report in a browser",
@@ -31,6 +29,8 @@ OPTIONAL = {
 """Packages that nothing needs to work: name -> what they are for."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+_OWN_BROWSERS = {"chrome", "chromium", "chrome-headless-shell", "headless_shell", "google chrome for testing"}
+"""What playwright calls those that it brings itself."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _required() -> Iterator[Package]:
     try:
         wanted = [Requirement(text) for text in metadata.requires("tenfold") or []]
     except metadata.PackageNotFoundError:
-        yield Package("tenfold", True, "missing", detail="it runs, but is not installed", fix=_install("-e ."))
+        yield Package("tenfold", True, "missing", detail="it runs, but is not installed", fix=install_command("-e ."))
         return
     homes = metadata.packages_distributions().items()
     modules = {canonicalize_name(name): module for module, names in homes for name in names}
@@ -148,7 +148,7 @@ def _look(name: str, module: str, required: bool, versions: str = "") -> Package
     """How one package stands; `module` is imported where it is given."""
     from packaging.specifiers import SpecifierSet
 
-    purpose, fix = OPTIONAL.get(name, ""), _install(f"'{name}{versions}'")
+    purpose, fix = OPTIONAL.get(name, ""), install_command(f"'{name}{versions}'")
     try:
         found = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -162,17 +162,24 @@ def _look(name: str, module: str, required: bool, versions: str = "") -> Package
     except Exception as error:  # whatever a broken installation raises
         why = f"import {module} fails: {error}"
         return Package(
-            name, required, "broken", **about, detail=why, fix=_install(f"--force-reinstall '{name}{versions}'")
+            name, required, "broken", **about, detail=why, fix=install_command(f"--force-reinstall '{name}{versions}'")
         )
     return Package(name, required, "fine", **about, detail=purpose)
 
 
+def find_browser() -> str | None:
+    """The program of a Chromium that the tests can drive: one on the PATH, or playwright's own; None without any."""
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return found
+    place = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / place / "ms-playwright"))
+    files = (path for path in sorted(folder.glob("chromium*/**/*")) if path.stem.lower() in _OWN_BROWSERS)
+    return next((str(path) for path in files if path.is_file() and os.access(path, os.X_OK)), None)
+
+
 def _browser() -> Package:
-    """A Chromium that the tests of the report can drive."""
-    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
-    found = next(filter(None, map(shutil.which, BROWSERS)), None) or next(map(str, folder.glob("chromium*")), None)
     purpose = "the browser that the tests open the report in"
-    if found:
+    if find_browser():
         return Package("chromium", False, "fine", detail=purpose)
     return Package("chromium", False, "missing", detail=purpose, fix=f"{sys.executable} -m playwright install chromium")
 
@@ -185,17 +192,7 @@ def _license(about: metadata.PackageMetadata) -> str:
     return str(fields.get("license_expression", "") or (words if len(words) < 40 else "") or "; ".join(classes))
 
 
-def _install(what: str) -> str:
-    """The command that installs packages into this Python, which has no pip where uv made it."""
-    program = f"{sys.executable} -m pip install" if find_spec("pip") else f"uv pip install --python {sys.executable}"
-    if not find_spec("pip"):
-        what = what.replace("--force-reinstall", "--reinstall")
-    return f"{program} {what}"
-
-
 def _machine() -> dict[str, Any]:
-    from tenfold.environment import processor_name
-
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -247,9 +244,14 @@ def _speed() -> dict[str, float]:
 
 
 def _caches() -> list[dict[str, Any]]:
-    from tenfold.images.cache import cache_entries, cache_folder
+    from tenfold.images.cache import WEIGHTS, cache_entries, cache_folder
 
     folder = cache_folder()
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    size = sum(entry.bytes for entry in cache_entries())
-    return [{"what": "decoded images", "folder": folder, "bytes": size, "free": shutil.disk_usage(there).free}]
+    free, weights = shutil.disk_usage(there).free, folder / WEIGHTS
+    kept = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file())
+    made = sum(entry.bytes for entry in cache_entries())
+    return [
+        {"what": "decoded images, features, proposals and checks", "folder": folder, "bytes": made, "free": free},
+        {"what": "weights", "folder": weights, "bytes": kept, "free": free},
+    ]

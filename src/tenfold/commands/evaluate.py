@@ -34,12 +34,12 @@ def evaluate(
 ) -> int:
     """Measure a run on one part of its images, with an interval for each figure.
 
-    Each look at the test part is counted in ledger.jsonl beside the run and in it,
-    by the images looked at and what was shown: every further look makes its
-    intervals wider, so that those of all looks hold together. The same model again,
-    with the same figures, is no further look. While you are still choosing, look at
-    the validation part. Images without a label are predicted and counted, and are in
-    no figure.
+    Each look at the test part is counted in ledger.jsonl, beside the runs, beside the
+    written split and in the run, by the images looked at and what was shown, whichever
+    run, folder or part they were in: every further look makes its intervals wider, so that those
+    of all looks hold together. The same model again, with the same figures, is no
+    further look. While you are still choosing, look at the validation part. Images
+    without a label are predicted and counted, and are in no figure.
 
     With --unknown, images of other classes say how many of them are given a class
     all the same, and how many of the part's are refused, at the thresholds that
@@ -92,6 +92,7 @@ def evaluate(
     """
     from tenfold.commands.evaluate_open_set import read_unknown, show_pairs, show_unknown
     from tenfold.evaluate import evaluate_run
+    from tenfold.looks import ledger_note
     from tenfold.report import write_card
     from tenfold.report.headline import say_looks
     from tenfold.run import load_run
@@ -136,6 +137,8 @@ def evaluate(
             print(_say_speed(speed, opened.task.name))
         if evaluation.look:
             print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))
+            if note := ledger_note(opened.path):
+                say(note)
         next_command("tenfold", "report", run)
     return 1 if unreadable else 0
 

@@ -42,8 +42,10 @@ def extend(
     A new run is made of the old one's images and the new ones; the old run stays as
     it is. The network is kept and a head of the same kind fitted anew, its strength
     chosen inside the training part, which takes seconds. Old images keep their
-    parts; new ones are dealt to the parts as tenfold split would deal them, and
-    those that the run has already are left out. What the old classes lost or won is
+    parts, and new ones those that a written split of DATA gives them, or the one
+    that the run was trained with, so that test images stay test images; other new
+    ones are dealt to the parts as tenfold split would deal them, and those that the
+    run has already are left out. What the old classes lost or won is
     shown on the old validation images. Of a run whose network was trained on its
     images (finetuned, residual, plain) the network stays as it was trained, and its
     last layers are replaced.
@@ -73,6 +75,7 @@ def extend(
     """
     from tenfold.images.readers import read_table
     from tenfold.run import load_run
+    from tenfold.split import find_split
     from tenfold.train import refuse_taken
     from tenfold.transfer.extend import add_images, extend_run, extending_recipe, place_images
     from tenfold.transfer.unknown import fit_unknown
@@ -87,8 +90,9 @@ def extend(
     table, looked = added.table, None
     if check:
         looked, table = look_over(table, data, allow_truncated=old.recipe.data.allow_truncated)
+    split = find_split(Path(data))
     with waiting("Placing the new images"):
-        table = place_images(old, table)
+        table = place_images(old, table, [split] if split else [])
     notes = [*table.notes, *filter(None, [_left_out(old, added), extending_recipe(old)[1]])]
     for note in notes:
         say(note)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,10 @@ from tenfold.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from tenfold.check import Looked
+    from tenfold.evaluate import CrossValidation
     from tenfold.images.table import Table
     from tenfold.recipe import Recipe
+    from tenfold.run import Run
 
 
 def cross_validate(
@@ -27,12 +31,13 @@ def cross_validate(
     from tenfold.evaluate import evaluate_folds
     from tenfold.run import write_json
     from tenfold.train import train_folds
+    from tenfold.transfer.settle import train_settled
 
     folds, repeats = wanted
     recipe = named(table, recipe)
     try:
         with Watch() as watch:
-            runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch)
+            runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch, train=train_settled)
     except (Interrupted, KeyboardInterrupt):
         again = command_line("tenfold", "train", out / "recipe.toml", "--folds", f"{folds}x{repeats}", "--out", out)
         raise Interrupted(f"Stopped by Ctrl-C; the folds that are done stay: go on with: {again}") from None
@@ -40,25 +45,67 @@ def cross_validate(
         return 0
     with waiting("Evaluating the folds"):
         found = evaluate_folds(runs, folds)
-    write_json(out / "folds.json", found.to_json())
+    notes = [found.estimand, *_chosen(runs), *_flattered(runs)]
+    content = found.to_json() | {"notes": notes}
+    write_json(out / "folds.json", content)
     if looked:
         for run in runs:
             findings = findings_of(looked, parts_of(looked.data.table, run.table))
             write_json(run.path / "findings.json", findings.to_json())
     if json:
-        show_json({"out": out, "runs": [run.path for run in runs], **found.to_json()})
+        show_json({"out": out, "runs": [run.path for run in runs], **content})
         return 0
     show_figures(found.figures, found.basis[0].upper() + found.basis[1:])
-    accuracy = next(iter(found.spread.values()))
-    say(f"Between the {len(runs)} models: {min(accuracy):.3f} to {max(accuracy):.3f}.")
+    for note in notes:
+        say(note)
+    say(_spread_line(found))
     print(f"Folds: {out}")
     next_command("tenfold", "train", out / "recipe.toml", when="for the model to use")
     return 0
 
 
+def _chosen(runs: Sequence[Run]) -> list[str]:
+    """What the folds chose, the most frequent first, and so what the figures are of; none where nothing was open."""
+    ladders = [run.ladder for run in runs if run.ladder]
+    if not ladders:
+        return []
+    counts = Counter(ladder["rungs"][ladder["chosen"]]["words"] for ladder in ladders)
+    return [
+        "Each fold had its head chosen by the ladder inside its own training part, so the figures are of that "
+        "procedure, choice included; the recipe that stands for it leaves the head open too.",
+        *(f"Chosen in {count} of {len(runs)} folds: {words}." for words, count in counts.most_common()),
+    ]
+
+
+def _flattered(runs: Sequence[Run]) -> list[str]:
+    """What is said where the images of a fold chose the epoch of the model that they measure, a sentence or none."""
+    if not any(run.recipe.train.keep != "last" and run.history["step"].any() for run in runs):
+        return []
+    return [
+        "Each training kept the epoch that did best on its own fold, so the figures flatter the procedure a little; "
+        "with --train.keep last no fold has a say in the model that it measures."
+    ]
+
+
+def _spread_line(found: CrossValidation) -> str:
+    """How far the models are apart in the headline, each on its own fold."""
+    from tenfold.report.figures import figure_label
+
+    name, values = next(iter(found.spread.items()))
+    models = found.folds * found.repeats
+    which = f"{len(values)} of the {models}" if len(values) < models else f"the {models}"
+    return f"{figure_label(name)} of {which} models, each on its own fold: {min(values):.3f} to {max(values):.3f}."
+
+
 def named(table: Table, recipe: Recipe) -> Recipe:
     """The recipe with its model named, which is said with the reason where it was left open."""
     if recipe.model.name != "auto":
+        return recipe
+    if table.boxes is not None:
+        from tenfold.train import name_model
+
+        recipe = name_model(recipe, table)
+        say(f"Model: {recipe.model.name}, as the images have boxes; --model names another.")
         return recipe
     from tenfold.transfer.best import name_one
 

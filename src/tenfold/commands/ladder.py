@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from tenfold.transfer.settle import Settled
 
 
-def climb(table: Table, recipe: Recipe, progress: Report) -> Settled | None:
-    """Choose the head of a frozen network by the ladder, and show it; None where the recipe asks for none."""
-    if recipe.model.name != "frozen" or recipe.transfer.head != "auto":
-        return None
-    from tenfold.transfer.settle import settle_head
+def climb(table: Table, recipe: Recipe, progress: Report, started: float) -> Settled | None:
+    """Choose the head of a frozen network by the ladder, and show it; None where the recipe asks for none.
 
-    settled = settle_head(table, recipe, progress=progress)
+    Its time counts from `started` on, by time.monotonic.
+    """
+    from tenfold.transfer.settle import is_open, settle_head
+
+    if not is_open(recipe):
+        return None
+    settled = settle_head(table, recipe, progress=progress, started=started)
     show_ladder(settled.ladder)
     return settled
 

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tenfold.commands.output import console, say
+from tenfold.commands.output import console, is_first, say
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,7 +29,7 @@ class Watch:
 
         line = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"))
         bars = Bars(*line, console=console(sys.stderr), transient=True, refresh_per_second=4)
-        self.bars = bars if sys.stderr.isatty() else None
+        self.bars = bars if sys.stderr.isatty() and is_first() else None
         self.task = bars.add_task("", visible=False, state="", total=None)
         self.shown = time.monotonic()
         self.last: Progress | None = None

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.estimate import Estimate
+
+Item = TypeVar("Item")
 
 WIDE = 120
 """Columns of a table where no terminal sets a limit, as in a file or a pipe; more where its words need them."""
@@ -114,6 +116,21 @@ def waiting(message: str) -> Iterator[None]:
         return
     with console(sys.stderr).status(message, spinner="line"):
         yield
+
+
+def counted(items: Iterable[Item], of: int, what: str, *, printed: bool = False) -> Iterator[Item]:
+    """Pass items on; a terminal sees meanwhile how many have come, and how long the others will take.
+
+    `printed`: each is printed to stdout at once, which shows enough where that is the terminal too.
+    """
+    if not sys.stderr.isatty() or (printed and sys.stdout.isatty()):
+        yield from items
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(sys.stderr), transient=True, redirect_stdout=False) as bars:
+        yield from bars.track(items, of)
 
 
 def console(stream: TextIO, least: int = 0) -> Console:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +12,7 @@ from cyclopts import Parameter
 
 from tenfold.commands.options import Share, Whole, refuse_foreign
 from tenfold.commands.output import command_line, say
-from tenfold.errors import DataError, UsageError
+from tenfold.errors import DataError, UsageError, nearest
 
 Format = Literal["table", "csv", "json", "coco", "yolo"]
 
@@ -70,7 +69,8 @@ def predict(
     max_error
         Of a classifier: leave out the class of images that the model is not sure enough of, so that at most this share
         of its answers is wrong: 2% or 0.02. The validation part must support that at a level of 95 %, and images must
-        be like its own.
+        be like its own. As that part also had a say in the epoch, the temperature and which model was kept, the share
+        may be somewhat higher; the report on the test part, which had none, says what it is there.
     false_accept
         Of a classifier: say "none of these" of images that look like none of the classes, so that at most this share
         of images of unknown classes is given a class: 10% or 0.1. Classes that were held out in training must support
@@ -81,7 +81,8 @@ def predict(
         validation part.
     precision
         Of a detector: show objects from the score on at which at least this share of them is right: 95% or 0.95. The
-        validation part must support that at a level of 95 %, and images must be like its own.
+        validation part must support that at a level of 95 %, and images must be like its own. As that part also had a
+        say in the epoch and in how scores are calibrated, the share may be somewhat lower.
     draw
         Of a detector: write copies of the images with boxes, classes and scores drawn on them into this folder, a new
         or empty one.
@@ -150,8 +151,7 @@ def _refuse_unknown(images: Iterable[str]) -> None:
     """Since "-" is allowed among the images, an option that does not exist arrives there too."""
     for name in images:
         if name.startswith("-") and name != "-":
-            near = get_close_matches(name, _OPTIONS, n=1)
-            raise UsageError(f"Unknown option: {name}." + (f" Did you mean {near[0]}?" if near else ""))
+            raise UsageError(f"Unknown option: {name}. Did you mean {nearest(name, _OPTIONS)}?")
 
 
 def _refuse_swapped(run: Path, images: list[str]) -> None:

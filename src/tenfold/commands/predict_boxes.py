@@ -10,10 +10,11 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tenfold.commands.output import say, show_json, show_table
+from tenfold.commands.output import counted, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from tenfold.models.contract import Prediction
     from tenfold.run import Run
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -49,7 +50,8 @@ def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str])
     _refuse(asked)
     least = _least_score(run, asked)
     names = _Names.of(asked.ids, run.classes) if asked.ids is not None else None
-    seen = _seen(run, paths, least, failed)
+    predicted = counted(run.predict_files(map(Path, paths)), len(paths), "Images", printed=asked.form == "csv")
+    seen = _seen(run, predicted, least, failed)
     if asked.draw is not None:
         seen = _drawn(run, seen, asked.draw, paths)
     if asked.form == "csv":
@@ -118,9 +120,11 @@ def _supported(run: Run, precision: float) -> float:
     return step.score
 
 
-def _seen(run: Run, paths: Iterable[str], least: float, failed: dict[str, str]) -> Iterator[Seen]:
+def _seen(
+    run: Run, predicted: Iterable[tuple[Path, Prediction | DataError]], least: float, failed: dict[str, str]
+) -> Iterator[Seen]:
     """What is found in each image that can be read; the others are told of and go into `failed`."""
-    for path, prediction in run.predict_files(map(Path, paths)):
+    for path, prediction in predicted:
         if isinstance(prediction, DataError):
             failed[str(path)] = str(prediction)
             say(f"error: {prediction}")

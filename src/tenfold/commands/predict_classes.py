@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tenfold.commands.output import say, show_json, show_table
+from tenfold.commands.output import counted, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tenfold.estimate import Estimate
+    from tenfold.models.contract import Prediction
     from tenfold.run import Run
 
 Answer = dict[str, Any]
@@ -22,6 +23,10 @@ sure enough to answer, or where "known", which stands there with "score" for --f
 
 UNSURE = "I do not know"
 NOBODY = "none of these"
+CHOSEN_BY = (
+    "They also had a say in what was trained (epoch, temperature, which model), so that it may be somewhat more: the "
+    "test part, which had none, tells."
+)
 
 
 class Limits(NamedTuple):
@@ -43,14 +48,15 @@ class Wanted(NamedTuple):
     false_accept: float | None
 
 
-def show_classes(run: Run, paths: Iterable[str], wanted: Wanted, failed: dict[str, str]) -> None:
+def show_classes(run: Run, paths: list[str], wanted: Wanted, failed: dict[str, str]) -> None:
     """Print an answer for each image; those that cannot be read go into `failed`."""
     max_error, false_accept = wanted.max_error, wanted.false_accept
     least = Limits(
         0.0 if max_error is None else _least_confidence(run, max_error),
         None if false_accept is None else _least_score(run, false_accept),
     )
-    answers = _answers(run, paths, wanted.top_k, least, failed)
+    predicted = counted(run.predict_files(map(Path, paths)), len(paths), "Images", printed=wanted.form == "csv")
+    answers = _answers(run, predicted, wanted.top_k, least, failed)
     if wanted.form == "json":
         results = list(answers)
         unsure = {} if max_error is None else {"max_error": max_error, "least_confidence": least.confidence}
@@ -81,7 +87,8 @@ def _least_confidence(run: Run, max_error: float) -> float:
     step, count, limit = choose_step(steps, max_error), steps[-1].answered, f"{100 * max_error:.4g} %"
     images = f"{count} validation images" + (" (one of each group)" if count < run.calibration.get("n", count) else "")
     if step is not None:
-        say(f"Answers from a confidence of {step.confidence:.3f} on: {images} support at most {limit} wrong.")
+        supported = f"{images} support at most {limit} wrong"
+        say(f"Answers from a confidence of {step.confidence:.3f} on: {supported}. {CHOSEN_BY}")
         return step.confidence
     needed, other = images_needed(max_error), supported_error(steps, max_error)
     advice = "train with a larger validation part" if other is None else f"they do support {100 * other:g} %"
@@ -133,11 +140,17 @@ def _no_class(answer: Answer) -> str:
     return UNSURE if answer.get("known", True) else NOBODY
 
 
-def _answers(run: Run, paths: Iterable[str], top_k: int, least: Limits, failed: dict[str, str]) -> Iterator[Answer]:
+def _answers(
+    run: Run,
+    predicted: Iterable[tuple[Path, Prediction | DataError]],
+    top_k: int,
+    least: Limits,
+    failed: dict[str, str],
+) -> Iterator[Answer]:
     """An answer for each image that can be read; the others are told of and go into `failed`."""
     from tenfold.metrics.unknown import known_score
 
-    for path, prediction in run.predict_files(map(Path, paths)):
+    for path, prediction in predicted:
         if isinstance(prediction, DataError):
             failed[str(path)] = str(prediction)
             say(f"error: {prediction}")

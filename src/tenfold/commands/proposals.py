@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,9 @@ def proposals(
     A detector such as R-CNN can find no object that no proposal covers. Of images
     with boxes it gives the recall at an IoU of 0.5, 0.7 and 0.8, the average
     recall over all IoUs from 0.5 and MABO (mean average best overlap), for fewer
-    and more boxes, each class and each size, with intervals over images. The
+    and more boxes, each class and each size, with intervals over images. Images of
+    the test part of a run (--method) are in no figure: they are for tenfold
+    evaluate, which counts each look. The
     proposals are cached, for all that use them; --save writes them into a file, which
     a training takes as --detect.proposals-from.
 
@@ -87,13 +90,15 @@ def proposals(
         proposed = propose_table(table, proposer, workers=1 if run else 0, watch=progress)
     for reason in proposed.unreadable:
         say(f"left out: {reason}")
-    if run is not None and (taught := _taught(run, proposed)):
-        say(f"{taught} of these images are those that {run.path} learned from: it finds more in them than in others.")
-    coverage = None if table.boxes is None else cover_objects(proposed.table, proposed.boxes, count)
+    judged = proposed if run is None else _judged(run, proposed)
+    coverage, sealed = None, len(proposed.table) - len(judged.table)
+    if judged.table.boxes is not None and (len(judged.table.boxes) or not sealed):
+        coverage = cover_objects(judged.table, judged.boxes, count)
     name = f"{method} ({version})" if method == "selective-search" else f"RPN of {method}" if run else method
-    result = _result(data, name, count, proposed, coverage)
+    result = _result(data, name, count, proposed, coverage) | {"sealed": sealed}
     if out is not None:
-        _write(out, data, name, count, proposed, coverage, result)
+        write_proposals(out / "proposals.parquet", proposed, count)
+        _write(out, data, name, judged, coverage, result)
         result["out"] = out
     if save is not None:
         write_proposals(save, proposed, count)
@@ -137,10 +142,23 @@ def _proposer(method: str, version: str, count: int) -> tuple[Proposer, Run | No
     return trained_proposer(run), run
 
 
-def _taught(run: Run, proposed: Proposed) -> int:
-    """How many of the images are in the run's training part."""
-    seen = run.table.part("train").samples["hash"]
-    return int(proposed.table.samples["hash"].isin(seen).sum())
+def _judged(run: Run, proposed: Proposed) -> Proposed:
+    """The images by which the run's network is measured, which are all but those of its test part; the rest is said.
+
+    A figure on test images shown here would be a look that nobody counts.
+    """
+    import numpy as np
+
+    from tenfold.models.backbones.taught import image_names, known_rows, taught_by
+
+    table = proposed.table
+    if taught := int(known_rows(table, taught_by(run.path).train).sum()):
+        say(f"{taught} of these images are those that {run.path} learned from: it finds more in them than in others.")
+    sealed = known_rows(table, image_names(run.table.part("test").samples)).to_numpy(bool)
+    if sealed.any() and table.boxes is not None:
+        say(f"Left out of the figures, as they are in the test part of {run.path}: {sealed.sum()} images.")
+    rows = np.flatnonzero(~sealed)
+    return replace(proposed, table=table.take(rows), boxes=[proposed.boxes[row] for row in rows])
 
 
 def _refuse_other(file: Path | None, folder: Path | None) -> None:
@@ -174,18 +192,16 @@ def _write(
     out: Path,
     data: str,
     name: str,
-    count: int,
-    proposed: Proposed,
+    judged: Proposed,
     coverage: Coverage | None,
     result: dict[str, Any],
 ) -> None:
+    """Write the figures, and the page where there are any."""
     from tenfold.files import write_file
-    from tenfold.proposals import write_proposals
     from tenfold.report.proposals_page import proposals_page
 
-    write_proposals(out / "proposals.parquet", proposed, count)
     if coverage is not None:
-        write_file(out / "proposals.html", proposals_page(data, name, proposed, coverage))
+        write_file(out / "proposals.html", proposals_page(data, name, judged, coverage))
     write_file(out / RESULT, jsonlib.dumps(result, indent=2, ensure_ascii=False))
 
 

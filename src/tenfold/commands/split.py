@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.look import look_over
+from tenfold.commands.look import look_closely, same_images
 from tenfold.commands.options import Share, Whole
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
 from tenfold.errors import UsageError
@@ -33,6 +34,7 @@ def split(
     repeats: Whole = 1,
     seed: Whole = 0,
     reader: str = "auto",
+    allow_truncated: Annotated[bool, Parameter(negative="")] = False,
     check: Annotated[bool, Parameter(negative="--no-check")] = True,
     json: bool = False,
 ) -> int:
@@ -80,6 +82,8 @@ def split(
         Another seed deals the images in another way.
     reader
         How to read the data; auto looks at the path.
+    allow_truncated
+        Check what there is of files that end too early, as training does with --data.allow-truncated.
     check
         Look for near copies and shots in a row; the first time all images are decoded, and compared in pairs.
     json
@@ -87,9 +91,14 @@ def split(
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
-    from tenfold.recipe import SplitSettings
+    from tenfold.recipe import SplitSettings, check_range
     from tenfold.split import find_split, limit_table, split_path, write_split
 
+    check_range("--per-class", per_class, 0, 2**31)
+    check_range("--folds, where it is not 0,", folds or 2, 2, 10_000)
+    check_range("--repeats", repeats, 1, 10_000)
+    if repeats > 1 and not folds:
+        raise UsageError("--repeats deals folds anew, and there are none; give --folds too.")
     if per_class and folds:
         raise UsageError("Give either --per-class or --folds, not both: with folds, limit the training itself.")
     path = out or find_split(Path(data)) or split_path(Path(data))
@@ -103,15 +112,20 @@ def split(
     before = path.read_bytes() if path.exists() else None
     with waiting(f"Reading {data}"):
         table = hashed(read_table(data, reader, group_pattern=groups_from))
+    told: list[str] = []
     if check:
-        _, table = look_over(table, data)
+        _, table, told = look_closely(table, data, allow_truncated, path)
+    for line in told:  # before the split stands
+        say(line)
     with waiting(f"Splitting {data}"):
         settings, advice = advised(table, asked, expect)
-        table = parted(table, settings, seed)
-        if per_class:
-            table = limit_table(table, per_class, seed=seed)
+        table, is_new = _placed(table, settings, seed)
+        table = limit_table(table, per_class, seed=seed) if per_class else table
+        files, tables = _folds(table, path, folds, repeats, seed) if folds else ([path], iter(()))
+        if is_new or per_class:  # nothing is written before all is known to be possible
             write_split(table, path)
-        files = _write_folds(table, path, folds, repeats, seed) if folds else [path]
+        for file, dealt in zip(files, tables, strict=bool(folds)):
+            write_split(dealt, file)
     stood = [] if before is None else [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
     advice = advice if before is None else None  # it is for a new split
     notes = [*stood, *table.notes, *(advice.reasons if advice else ())]
@@ -119,16 +133,17 @@ def split(
         say(note)
     if json:
         shares = {"validation": settings.validation, "test": settings.test}
-        show_json({"files": files, "counts": counts(table), "shares": shares, "advice": advice, "notes": notes})
+        reasoned = {"shares": shares, "advice": advice, "notes": [*told, *notes]}
+        show_json({"files": files, "split": path, "counts": counts(table), **reasoned})
         return 0
     show_counts(table)
     if folds:
-        print(f"Written to {files[0]} and {len(files) - 1} more, one a fold")
+        print(f"Written to {files[0]} and {len(files) - 1} more, one a fold; the test part is that of {path}")
     else:
         print(f"{'Followed' if before == path.read_bytes() else 'Written to'} {path}")
     here = [] if not (out or folds) else ["--split", files[0]]
-    groups = [f"--data.group-pattern={groups_from}"] if groups_from else []  # new images need their groups too
-    next_command("tenfold", "train", data, *here, *groups, *([] if check else ["--no-check"]))
+    same = same_images(groups_from, reader, allow_truncated, train=True)  # new images need their groups too
+    next_command("tenfold", "train", data, *here, *same, *([] if check else ["--no-check"]))
     return 0
 
 
@@ -158,18 +173,24 @@ def parted(table: Table, settings: SplitSettings, seed: int) -> Table:
 
     What was not in the file yet is placed and written to it.
     """
-    from tenfold.split import apply_split, read_split, split_table, write_split
+    from tenfold.split import write_split
+
+    table, is_new = _placed(table, settings, seed)
+    if is_new:
+        write_split(table, Path(settings.file))
+    return table
+
+
+def _placed(table: Table, settings: SplitSettings, seed: int) -> tuple[Table, bool]:
+    """The same table, with nothing written, and whether there is something to be written."""
+    from tenfold.split import apply_split, read_split, split_table
 
     path, validation, test = Path(settings.file), settings.validation, settings.test
     if not path.exists():
-        made = split_table(table, validation=validation, test=test, seed=seed)
-        write_split(made, path)
-        return made
+        return split_table(table, validation=validation, test=test, seed=seed), True
     known = {entry.hash for entry in read_split(path)}
     table = apply_split(table, path, validation=validation, test=test, seed=seed)
-    if not known.issuperset(table.samples["hash"][table.samples["part"].notna()]):
-        write_split(table, path)
-    return table
+    return table, not known.issuperset(table.samples["hash"][table.samples["part"].notna()])
 
 
 def standing_note(path: Path, options: list[str]) -> str:
@@ -194,9 +215,12 @@ def show_counts(table: Table) -> None:
     show_table(("Class", *parts), [(name, *(row[part] for part in parts)) for name, row in rows.items()])
 
 
-def _write_folds(table: Table, path: Path, folds: int, repeats: int, seed: int) -> list[Path]:
-    """A file a fold; images of the test part are in each of them as such, so that they stay sealed."""
-    from tenfold.split import fold_tables, write_split
+def _folds(table: Table, path: Path, folds: int, repeats: int, seed: int) -> tuple[list[Path], Iterator[Table]]:
+    """A file a fold, and what is to be written to it; images of the test part are in each as such, so they stay sealed.
+
+    Raises UsageError at once where there cannot be so many, or one of the files stands already.
+    """
+    from tenfold.split import fold_tables
 
     tables = fold_tables(table, folds, repeats=repeats, seed=seed)
     files = [_fold_path(path, number, folds, repeats) for number in range(folds * repeats)]
@@ -206,11 +230,14 @@ def _write_folds(table: Table, path: Path, folds: int, repeats: int, seed: int) 
             f"--folds deals every fold anew, and {standing} stands already; remove the old folds, or name another file "
             "with --out."
         )
-    for fold, file in zip(tables, files, strict=True):
-        parts: Any = table.samples["part"].copy()
-        parts[(parts != "test").fillna(True)] = fold.samples["part"].to_numpy()
-        write_split(table.assign(part=parts), file)
-    return files
+    return files, (_with_test(table, fold) for fold in tables)
+
+
+def _with_test(table: Table, fold: Table) -> Table:
+    """The whole table with the parts that a fold has, and the test part as it is."""
+    parts: Any = table.samples["part"].copy()
+    parts[(parts != "test").fillna(True)] = fold.samples["part"].to_numpy()
+    return table.assign(part=parts)
 
 
 def _fold_path(path: Path, number: int, folds: int, repeats: int) -> Path:

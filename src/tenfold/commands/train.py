@@ -72,11 +72,13 @@ def train(
         The images: a folder with a folder for each class, a listing, Parquet with images, or digits; a folder with
         boxes; or a recipe.
     out
-        The run's folder, a new one; by default runs/NAME-NUMBER.
+        The run's folder, a new one; by default runs/NAME-NUMBER. Looks are counted beside the written split too,
+        whatever this folder.
     resume
         Go on with this run, with the settings that it has.
     folds
-        Cross-validate instead: 5, or 5x2 for five folds dealt twice, a run each, on all but the test part.
+        Cross-validate instead: 5, or 5x2 for five folds dealt twice, a run each, on all but the test part. It
+        measures the procedure, on images with boxes too, and leaves no model to use.
     json
         Print one JSON object.
     settings
@@ -86,31 +88,39 @@ def train(
         if source or out or folds or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
         return _resume(resume, json)
-    wanted = read_folds(folds) if folds else None
-    recipe, table, looked = read_checked(source, settings, "A cross-validation" if wanted else "")
+    began, wanted = time.monotonic(), read_folds(folds) if folds else None
+    recipe, table, looked, checking = read_checked(source, settings)
     folder = out or free_folder(Path(recipe.data.path))
     if wanted is not None:
         return cross_validate(table, recipe, folder, wanted, json, looked)
     findings = found_in(looked, table).to_json() if looked else None
-    deadline = time.monotonic() + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
+    started = began + checking  # the check, which --minutes does not count: see findings_line
+    deadline = started + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
     with _stop_told(folder), Watch() as watch:
-        run = _trained(table, recipe, folder, watch, findings)
+        run = _trained(table, recipe, folder, watch, findings, started)
     return _finish(run, json, evaluated=True, deadline=deadline)
 
 
-def _trained(table: Table, recipe: Recipe, folder: Path, watch: Watch, findings: dict[str, Any] | None) -> Run:
-    """The run of the recipe's model, with the head that the ladder chooses; or of the best one."""
+def _trained(
+    table: Table, recipe: Recipe, folder: Path, watch: Watch, findings: dict[str, Any] | None, started: float
+) -> Run:
+    """The run of the recipe's model, with the head that the ladder chooses; or of the best one.
+
+    What is chosen by the time counts it from `started` on, by time.monotonic.
+    """
     from tenfold.train import refuse_taken, train_model
     from tenfold.transfer.best import train_best
 
     if recipe.model.name == "auto" and table.boxes is None:
-        return train_best(table, recipe, folder, progress=watch, findings=findings, climbed=show_ladder)
+        return train_best(
+            table, recipe, folder, progress=watch, findings=findings, climbed=show_ladder, started=started
+        )
     refuse_taken(folder)
     if recipe.model.name == "rcnn" and recipe.detect.finetune and not recipe.transfer.init:
         from tenfold.detect import train_rcnn
 
         return train_rcnn(table, recipe, folder, progress=watch, findings=findings)
-    settled = climb(table, recipe, watch)
+    settled = climb(table, recipe, watch, started)
     if settled is None:
         return train_model(table, recipe, folder, progress=watch, findings=findings)
     ladder, known = settled.ladder.to_json(), settled.known
@@ -142,19 +152,22 @@ def _stop_told(folder: Path) -> Iterator[None]:
         raise Interrupted("Stopped by Ctrl-C before the first step; nothing was written, start again.") from None
 
 
-def read_parted(source: str, settings: dict[str, Any], of_classes: str = "") -> tuple[Recipe, Table]:
+def read_parted(source: str, settings: dict[str, Any], *, of_classes: bool = False) -> tuple[Recipe, Table]:
     """The recipe with its data and split named in full, and the table with its parts; raises as `read_checked`."""
-    return read_checked(source, settings, of_classes)[:2]
+    return read_checked(source, settings, of_classes=of_classes)[:2]
 
 
-def read_checked(source: str, settings: dict[str, Any], of_classes: str = "") -> tuple[Recipe, Table, Looked | None]:
-    """The same, and what a check saw of the table's images, if the recipe wants one.
+def read_checked(
+    source: str, settings: dict[str, Any], *, of_classes: bool = False
+) -> tuple[Recipe, Table, Looked | None, float]:
+    """The same, and what a check saw of the table's images, if the recipe wants one, and the seconds that it took.
 
-    `of_classes` names what is for images with a class each, if that is wanted: UsageError where these have boxes.
+    Raises what `refuse_boxes` raises where it must be `of_classes`.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
     from tenfold.models import find_model
+    from tenfold.models.backbones.taught import learn_from
     from tenfold.split import find_split, limit_table, split_path
     from tenfold.train import refuse_boxes, refuse_other_task
 
@@ -186,11 +199,11 @@ def read_checked(source: str, settings: dict[str, Any], of_classes: str = "") ->
         table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
         refuse_other_task(recipe, table)
         if of_classes:
-            refuse_boxes(table, of_classes)
+            refuse_boxes(table)
         table = hashed(table, unreadable=data.unreadable)
     began, looked = time.monotonic(), None
     if data.check:
-        looked, table = look_over(table, data.path, allow_truncated=data.allow_truncated)
+        looked, table = look_over(table, data.path, allow_truncated=data.allow_truncated, split=path)
     seconds = time.monotonic() - began
     with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
@@ -198,13 +211,14 @@ def read_checked(source: str, settings: dict[str, Any], of_classes: str = "") ->
         table = parted(table, recipe.split, recipe.train.seed)
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
+    learn_from(table, recipe.transfer.init)  # refused before the ladder climbs
     for note in (*table.notes, *(advice if is_new else ())):
         say(note)
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
     if looked:
         say(findings_line(found_in(looked, table), recipe, seconds, settings.get("data__path", data.path)))
-    return recipe, table, looked
+    return recipe, table, looked, seconds
 
 
 def found_in(looked: Looked, table: Table) -> Findings:

@@ -3,6 +3,7 @@
 evaluation.py       what an evaluation is, and how it is made
 open_set.py         beyond the run's classes: images of others, and pairs of images
 compare.py          two runs, or two sets of them, on the same images
+compare_notes.py    what a reader of a comparison has to know besides
 compare_boxes.py    two detectors on the same images
 folds.py            the runs of a cross-validation -> figures of their common procedure
 learning_curve.py   errors at growing numbers of training images -> what more would bring

@@ -8,6 +8,7 @@ Shapes: N images that all runs have, R runs of one side.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,15 +20,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError, unknown
-from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, Units, check_level, level_of_each, to_json, units_of
+from tenfold.estimate import Estimate, Units, check_level, level_of_each, to_json, units_of
+from tenfold.evaluate.compare_notes import common_notes, group_notes, look_notes, seed_notes
 from tenfold.evaluate.evaluation import PARTS
-from tenfold.looks import count_looks, image_hashes, ledger_path
+from tenfold.looks import count_looks, image_hashes
 from tenfold.metrics import METRICS
 from tenfold.metrics.answers import Answers
 from tenfold.metrics.intervals import mean_estimate, share
-from tenfold.metrics.paired import Spread, hits_interval, loss_interval, mcnemar, sign_flip, split_variance
+from tenfold.metrics.paired import (
+    Spread,
+    hits_interval,
+    loss_interval,
+    mcnemar,
+    seed_reach,
+    seed_variance,
+    sign_flip,
+    split_variance,
+    spread_test,
+)
 from tenfold.metrics.probability import log_losses
 from tenfold.run import Run
+from tenfold.split.ties import join
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +50,12 @@ class Difference(NamedTuple):
     """One figure of both sides, and how far they are apart."""
 
     first: Estimate
-    """Of several runs their mean. On a test part its interval allows for all looks at the images."""
+    """Of several runs their mean, its interval over their seeds too. On a test part it allows for all looks."""
     second: Estimate
     difference: Estimate
     """First minus second; the interval is paired, and with several runs a side it allows for their seeds too."""
     p: float
-    """Of the sign-flip test, two-sided."""
+    """Of the sign-flip test, two-sided; of sets of runs the larger of that and of one that knows seeds too."""
     variance: Spread
 
     @property
@@ -126,9 +139,8 @@ def compare_runs(
             f"{len(images)}; train them on one split of the same images."
         )
     probability = np.stack([np.stack(frame.loc[images, "probability"].to_list()) for frame in frames])
-    groups = next((groups for frame in frames if (groups := frame.loc[images, "group"]).notna().any()), None)
-    units = units_of(None if groups is None else groups.to_numpy(object), len(images))
-    blocks = len(images) if groups is None else groups.nunique() + int(groups.isna().sum())
+    groups = _groups([frame.loc[images] for frame in frames])
+    units, blocks = units_of(groups.astype(object), len(images)), len(np.unique(groups))
     sides = (probability[: len(first)], probability[len(first) :])
     hits, losses = ([score(truth, side) for side in sides] for score in (_hits, _losses))
     _check_answers(runs, sides)
@@ -145,10 +157,10 @@ def compare_runs(
         figures,
         table,
         mcnemar(table[1], table[2]) if table and blocks == len(images) else None,
-        _notes(frames, part, len(images), int((~agreed).sum()))
-        + _look_notes(looks, len(runs))
-        + _seed_notes(first, second, figures["accuracy"])
-        + _group_notes(blocks),
+        common_notes([len(frame) for frame in frames], part, len(images), int((~agreed).sum()))
+        + look_notes(looks, len(runs))
+        + seed_notes(first, second, figures["accuracy"].variance)
+        + group_notes(blocks),
     )
 
 
@@ -167,6 +179,15 @@ def paired_differences(
     }
 
 
+def _groups(frames: Sequence[pd.DataFrame]) -> NDArray[np.int64]:
+    """The group of each image, int64 [N], by the same N images' `group` of all runs: what one ties, belongs together.
+
+    A run that was trained without a check knows of fewer copies.
+    """
+    rows = zip(*(frame["group"] for frame in frames), strict=True)
+    return join([f"{run} {name}" for run, name in enumerate(row) if isinstance(name, str)] for row in rows)
+
+
 def _check_answers(runs: Sequence[Run], sides: Sequence[NDArray[np.float64]]) -> None:
     """Raise UsageError where two runs of a side, float64 [R, N, K], are one training given twice."""
     for place, side in zip((0, len(sides[0])), sides, strict=True):
@@ -178,7 +199,7 @@ def _check_answers(runs: Sequence[Run], sides: Sequence[NDArray[np.float64]]) ->
 
 def _looks(runs: Sequence[Run]) -> int:
     """How many looks there have been at the test images, 1 at least."""
-    return max(1, *(count_looks(ledger_path(run.path), image_hashes(run.table.part("test"))) for run in runs))
+    return max(1, *(count_looks(run.path, image_hashes(run.table.part("test"))) for run in runs))
 
 
 def _cross_table(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[int, int, int, int]:
@@ -237,14 +258,27 @@ def _figures(
     runs = [Answers(truth, one, one.argmax(1), units) for one in probability]
     answered = ([getattr(run, name) for run in runs] for name in ("truth", "predicted", "second"))
     losses, right, wrong = (
-        np.mean([log_losses(label, one, label) for label, one in zip(labels, probability, strict=True)], 0)
+        np.stack([log_losses(label, one, label) for label, one in zip(labels, probability, strict=True)])
         for labels in answered
     )
-    doubt = 1 - probability.max(2).mean(0)
+    doubt, hits, span = 1 - probability.max(2).mean(0), _hits(truth, probability), METRICS["log_loss"].span
+    loss = mean_estimate(losses.mean(0), right.mean(0), wrong.mean(0), doubt, units, level, span)
     return {
-        "accuracy": share(_hits(truth, probability).mean(0), units, level),
-        "log_loss": mean_estimate(losses, right, wrong, doubt, units, level, METRICS["log_loss"].span),
+        "accuracy": _over_seeds(share(hits.mean(0), units, level), hits, units, METRICS["accuracy"].span),
+        "log_loss": _over_seeds(loss, losses, units, span),
     }
+
+
+def _over_seeds(figure: Estimate, scores: NDArray[np.float64], units: Units, span: tuple[float, float]) -> Estimate:
+    """The mean over several runs, of scores float64 [R, N], with what their seeds add to its interval."""
+    if len(scores) == 1:
+        return figure
+    seeds = seed_variance(scores, units)
+    reach = seed_reach(Spread(0.0, seeds.own, seeds.df), figure.level)
+    low = max(figure.value - math.hypot(figure.value - figure.low, reach), span[0])
+    high = min(figure.value + math.hypot(figure.high - figure.value, reach), span[1])
+    method = f"mean of {len(scores)} runs, {figure.method} and seeds"
+    return replace(figure, low=low, high=high, method=method)
 
 
 def _accuracy(
@@ -254,7 +288,7 @@ def _accuracy(
     first, second = hits
     spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
     whole = (gaps * len(first) * len(second)).round()  # counts of runs, so that the test is exact
-    p = sign_flip(whole, units)
+    p = _test(sign_flip(whole, units), first, float(gaps.mean()), spread, units)
     found = _difference(gaps, hits_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
     return Difference(shown[0]["accuracy"], shown[1]["accuracy"], found, p, spread)
 
@@ -267,9 +301,14 @@ def _log_loss(
     spread, gaps = split_variance(first, second, units), first.mean(0) - second.mean(0)
     if not spread.sample:  # the same difference for every image: as uncertain as an exponential one
         spread = spread._replace(sample=float(gaps.mean()) ** 2 / units.count)
-    p = sign_flip(gaps, units)
+    p = _test(sign_flip(gaps, units), first, float(gaps.mean()), spread, units)
     found = _difference(gaps, loss_interval(gaps, units, spread, level), p, level, f"paired {units.words}")
     return Difference(shown[0]["log_loss"], shown[1]["log_loss"], found, p, spread)
+
+
+def _test(flipped: float, runs: NDArray[np.float64], difference: float, spread: Spread, units: Units) -> float:
+    """The p-value: that of flipped signs, and of sets, of which `runs` are one, at least that which knows seeds too."""
+    return flipped if len(runs) == 1 else max(flipped, spread_test(difference, spread, units))
 
 
 def _difference(gaps: NDArray[np.float64], ends: tuple[float, float], p: float, level: float, method: str) -> Estimate:
@@ -284,59 +323,6 @@ def _leader(name: str, found: Difference) -> str | None:
     if not found.real:
         return None
     return "first" if (found.difference.value > 0) == (name == "accuracy") else "second"
-
-
-def _notes(frames: list[pd.DataFrame], part: str, common: int, relabeled: int) -> list[str]:
-    notes = []
-    counts = [len(frame) for frame in frames]
-    if relabeled:
-        notes.append(f"{relabeled} more images have other labels in one run than in another and are left out.")
-    if common + relabeled < max(counts):
-        notes.append(f"All have {common} images in common, of {min(counts)} to {max(counts)} in their {part} parts.")
-    return notes
-
-
-def _look_notes(looks: int, runs: int) -> list[str]:
-    if looks <= runs:
-        return []
-    return [
-        f"These test images have had {looks} looks. Each side's own intervals allow for them; that of the difference "
-        "is for runs that were chosen before any of them."
-    ]
-
-
-def _seed_notes(first: Sequence[Run], second: Sequence[Run], found: Difference) -> list[str]:
-    if len(first) == 1:
-        return [
-            "This is about these two trained models. With another seed either recipe may come out otherwise; to "
-            "compare the recipes, train each with several seeds: tenfold compare A1 A2 A3 --with B1 B2 B3"
-        ]
-    notes = []
-    whole = found.variance.sample + found.variance.seed
-    if whole:
-        seed = 100 * found.variance.seed / whole
-        notes.append(
-            f"Of the variance of the difference in accuracy {seed:.0f} % is due to the seed and {100 - seed:.0f} % to "
-            f"the images: more {'seeds' if seed > 50 else 'images'} would narrow the interval most."
-        )
-    for side in (first, second):
-        bare = [run.recipe.change(train={"seed": 0}) for run in side]
-        if any(recipe != bare[0] for recipe in bare):
-            names = ", ".join(str(run.path) for run in side)
-            notes.append(
-                f"The recipes of {names} differ in more than the seed, and what that does counts as the seed's."
-            )
-    return notes
-
-
-def _group_notes(blocks: int) -> list[str]:
-    """`blocks`: groups, and images without one."""
-    if blocks >= FEWEST_GROUPS:
-        return []
-    few = f"These images are of {'one group' if blocks == 1 else f'{blocks} groups'} only"
-    if blocks < COUNTED_BY:
-        return [f"{few} and are counted as if each stood alone; with another group the difference may be another."]
-    return [f"{few}: how much chance there is in the difference can hardly be told from so few."]
 
 
 def _names(side: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
@@ -367,17 +353,29 @@ def _say_open(found: Difference, names: dict[str, str]) -> str:
     gap = found.difference
     ahead, behind = (names["first"], names["second"])[:: 1 if gap.value > 0 else -1]
     more = f"{100 * abs(gap.value):.1f}"
-    seen = f"{ahead} gets {more} points more of these images right than {behind}, which chance alone could explain"
+    seen = f"{ahead} gets {more} points more of these images right than {behind}"
     if more == "0.0":
-        seen = f"{names['first']} and {names['second']} get equally many of these images right"
+        seen = f"{names['first']} and {names['second']} get equally many of these images right ({_say_p(found.p)})"
+    elif found.p > 1 - gap.level:
+        seen += f", which chance alone could explain ({_say_p(found.p)})"
+    else:  # not the test, but how far the interval reaches
+        seen += f", but {_what_differs(found)} to tell whether that is more than chance"
     ends = (-gap.low, names["second"]), (gap.high, names["first"])
     low, high = (
         f"{100 * end:.1f} points in favor of {name}" if 100 * end >= 0.05 else "none at all" for end, name in ends
     )
     return (
-        f"No difference is shown: {seen} ({_say_p(found.p)}); in truth the difference may be anything from {low} to "
-        f"{high} ({100 * gap.level:g} % interval)"
+        f"No difference is shown: {seen}; in truth the difference may be anything from {low} to {high} "
+        f"({100 * gap.level:g} % interval)"
     )
+
+
+def _what_differs(found: Difference) -> str:
+    if found.variance.seed:
+        return "the seeds differ too much and are too few"
+    if "groups" in found.difference.method.partition("(")[0]:
+        return "the groups differ too much and are too few"
+    return "the images on which they differ are too few"
 
 
 def _say_p(p: float) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from tenfold.errors import UsageError, unknown
 from tenfold.estimate import check_level, to_json, units_of
 from tenfold.images.table import BOX_COLUMNS, PARTS
-from tenfold.looks import count_looks, image_hashes, ledger_path
+from tenfold.looks import count_looks, image_hashes
 from tenfold.metrics.detection import match_part
 from tenfold.metrics.detection_estimates import Compared, compare_detectors
 from tenfold.tasks import box_detections, table_objects
@@ -145,7 +145,7 @@ def _detections(run: Run, part: str, rows: NDArray[np.int64], classes: tuple[str
 
 
 def _looks(*runs: Run) -> int:
-    return max(1, *(count_looks(ledger_path(run.path), image_hashes(run.table.part("test"))) for run in runs))
+    return max(1, *(count_looks(run.path, image_hashes(run.table.part("test"))) for run in runs))
 
 
 def _names(first: Run, second: Run) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,18 @@ Measure = Callable[[float, bool], Any]
 _SAME = 12  # digits after the point to which two figures are the same
 _ASKED_FOR = ("open_set", "pairs", "speed")  # details that not every evaluation has
 _SHOWN = ("dir", "refused", "fnmr", "fmr")  # what rows of details say of the part itself
+
+
+class Answered(NamedTuple):
+    """What a run predicts for the images of a part that can be read."""
+
+    predictions: pd.DataFrame
+    """A row a sample (its place in the prepared table) and instance, with what the task tabulates."""
+    prepared: PreparedTable
+    rows: NDArray[np.int64]
+    """Places of the prepared images in the run's table."""
+    no_boxes: int | None
+    """Of a run with proposals from a file, how many rows of it, of these images, are no box."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,8 @@ def evaluate_run(
     rows of it, of these images, are no box.
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
-    and `top_k`, a detection `level` and `score`. Writes predictions.parquet and evaluation.json into the run; a look at
-    the test part goes into the ledger before its figures are shown or written, and from the second look on the
+    and `top_k`, a detection `level` and `score`. Writes predictions.parquet and evaluation.json into the run; the look
+    goes into the ledger before its figures are shown or written, and of the test part from the second look on the
     intervals are such that those of all looks hold together (see tenfold.looks). Where the answers are the same as
     before, what evaluation.json has of unknown images, pairs and speed stays. Images without a label are predicted, and
     are in no figure. Raises UsageError for an unknown part, one without images or labels, an unknown option or
@@ -129,28 +141,44 @@ def evaluate_run(
     >>> evaluation.figures["log_loss"].level
     0.9
     """
-    if part not in PARTS:
-        raise none_of("part", part, PARTS)
-    rows = np.flatnonzero(run.table.samples["part"] == part)
-    if not len(rows):
-        raise UsageError(f"{run.path} has no {part} part; split the data with a {part} share above 0.")
+    rows = _rows(run, part)
     check_beyond(run, unknown=unknown is not None, pairs=pairs)
-    truncated = run.recipe.data.allow_truncated
-    prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
-    given = run.proposals.of_table(prepared.table) if run.proposals else None
-    predictions = _predict(run, prepared, given)
+    answered = _answer(run, rows)
+
+    def besides() -> dict[str, Measure]:
+        found = _besides(run, answered.prepared, answered.predictions, unknown, pairs)
+        return found | (_speed(run, answered.prepared.table) if speed else {})
+
+    return evaluate_answers(run, part, answered, options, besides)
+
+
+def answer_part(run: Run, part: str) -> Answered:
+    """Predict one part of the run's table. Raises as `evaluate_run` for a part that is unknown or not there."""
+    return _answer(run, _rows(run, part))
+
+
+def evaluate_answers(
+    run: Run,
+    part: str,
+    answered: Answered,
+    options: dict[str, Any],
+    measured: Callable[[], dict[str, Measure]] = dict,
+) -> Evaluation:
+    """What the answers to a part are worth, stored in the run as `evaluate_run` says, which makes use of this.
+
+    `measured` is called for what is measured besides the task's figures, when its options have proved possible.
+    """
+    predictions, prepared = answered.predictions, answered.prepared
     options = {name: run.calibration[name] for name in run.task.settled if name in run.calibration} | options
     first = run.task.findings(predictions, prepared.table, options)
-    besides, level = _besides(run, prepared, predictions, unknown, pairs), options.get("level", 0.95)
-    besides |= _speed(run, prepared.table) if speed else {}
-    besides |= _settled("no_boxes", given.left_out) if given else {}
+    besides, level = measured(), options.get("level", 0.95)
+    besides |= _settled("no_boxes", answered.no_boxes) if answered.no_boxes is not None else {}
     first = findings = _with_details(first, besides, level, looks=1)
-    answered = _part_rows(part, predictions, prepared.table, rows[prepared.rows])
+    written = _part_rows(part, predictions, prepared.table, answered.rows)
     _stored(run)  # a damaged file is refused before it costs a look
-    look = 0
-    if part == "test":
-        shown = _fingerprints(answered, first)
-        look = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), *shown)
+    shown = _fingerprints(written, first)
+    noted = record_look(ledger_path(run.path), run.path, image_hashes(prepared.table), *shown, part=part)
+    look = noted if part == "test" else 0  # who chooses by the validation part knows that it is not the last word
     if look > 1:
         findings = run.task.findings(predictions, prepared.table, options, looks=look)
         findings = _with_details(findings, besides, level, looks=look)
@@ -164,8 +192,26 @@ def evaluate_run(
         findings.unlabeled,
         _width(findings) / _width(first),
     )
-    _store(run, answered, evaluation)
+    _store(run, written, evaluation)
     return evaluation
+
+
+def _rows(run: Run, part: str) -> NDArray[np.int64]:
+    """Places of a part's images in the run's table, at least one."""
+    if part not in PARTS:
+        raise none_of("part", part, PARTS)
+    rows = np.flatnonzero(run.table.samples["part"] == part)
+    if not len(rows):
+        raise UsageError(f"{run.path} has no {part} part; split the data with a {part} share above 0.")
+    return rows
+
+
+def _answer(run: Run, rows: NDArray[np.int64]) -> Answered:
+    truncated = run.recipe.data.allow_truncated
+    prepared = prepare_table(run.table.take(rows), run.preprocessing, allow_truncated=truncated)
+    given = run.proposals.of_table(prepared.table) if run.proposals else None
+    predictions = _predict(run, prepared, given)
+    return Answered(predictions, prepared, rows[prepared.rows], given.left_out if given else None)
 
 
 def _besides(

@@ -6,9 +6,15 @@ hold none of a rare class; so is the calibration error, which in a fold of few i
 Areas and the means of probabilities are averaged over folds: scores of different models have no common scale (Forman
 and Scholz, "Apples-to-apples in cross-validation studies", 2010, https://doi.org/10.1145/1882471.1882479).
 
+A detector's figures (AP and AR) are pooled: the detections in all images of a repeat are ranked together, each image
+answered by the model that has not seen it. That scores have no common scale makes a pooled AP too low, if anything; but
+an AP averaged over folds is too high, since its envelope takes the best precision at a recall or beyond, which among
+few objects is mostly luck, and a class is left out wherever a fold has no object of it. benchmarks/box_folds.py
+compares both with the truth.
+
 Each fold's probabilities are calibrated by a temperature that `train_folds` fitted on the other folds, so that log
 loss, Brier score and calibration error are those of images that had no say in it. One say is left to a fold's images:
-each training keeps the epoch that did best on them.
+each training keeps the epoch that did best on them, unless its recipe keeps the last one.
 
 Every image is tested once a repeat, but the training sets overlap, so that the folds' errors are not independent and
 the interval of so many independent images would be too narrow. Nadeau and Bengio (2003,
@@ -19,27 +25,25 @@ images, the variance over all of them is multiplied by
 
     c = k (1 / (k r) + 1 / (k - 1)) = 1 / r + k / (k - 1)        1.75 for 5 folds twice, 2.25 for 5 folds once
 
-and a score interval depends on quantile^2 x variance alone, so it is the same interval at a level whose quantile is
-sqrt(c) times as large: the normal one, or over groups Student's t with their degrees of freedom. An area of a rare
-class has fewer degrees than its images or groups (Welch), so that its quantile grows by more and its interval is wider
-than it need be. benchmarks/folds.py simulates how often intervals hold the truth.
+which every interval knows as `Units.overlap`: it is that of c times fewer images, with the degrees of freedom that the
+figure has. What is no mean over images, as an AP, is one nearly: of what each image adds to it (its influence), whose
+variance the resamples of images show. benchmarks/folds.py and benchmarks/box_folds.py simulate how often intervals hold
+the truth.
 
 Shapes: J = k r runs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, check_level, standard_errors, to_json, units_of
-from tenfold.evaluate.evaluation import evaluate_run
+from tenfold.estimate import Estimate, check_level, to_json
+from tenfold.evaluate.evaluation import answer_part, evaluate_answers
 from tenfold.images.table import Table, stack_tables
 from tenfold.metrics import METRICS
 from tenfold.run import Run
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
 
 AVERAGED = ("log_loss", "brier", "roc_auc", "average_precision")
 """Figures that are averaged over folds; all others are of the images of a repeat together."""
+
+_PART = "validation"
 
 
 @dataclass(frozen=True)
@@ -72,78 +78,87 @@ class CrossValidation:
         times = f", {self.repeats} times" if self.repeats > 1 else ""
         return f"this procedure at {self.n_train:,} training images, by {self.folds} folds{times}, {self.n:,} images"
 
+    @property
+    def estimand(self) -> str:
+        """What the figures estimate, a sentence."""
+        return (
+            f"What models of this recipe, each trained on {self.n_train:,} such images, reach on new ones on average; "
+            f"it is said of none of these {self.folds * self.repeats} models alone."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
-        names = ("folds", "repeats", "n", "n_train", "basis", "figures", "spread")
+        names = ("folds", "repeats", "n", "n_train", "basis", "estimand", "figures", "spread")
         content: dict[str, Any] = to_json({name: getattr(self, name) for name in names})
         return content
+
+
+class _Fold(NamedTuple):
+    """What a run is worth on its fold alone, and what it answered there."""
+
+    figures: dict[str, Estimate]
+    """Empty where nothing in the fold can be measured, as no image of it has an object."""
+    predictions: pd.DataFrame
+    table: Table
 
 
 def evaluate_folds(runs: Sequence[Run], folds: int, *, level: float = 0.95, **options: Any) -> CrossValidation:
     """Evaluate each run on its fold and say what their common procedure is worth.
 
     `runs` come repeat by repeat, `folds` a repeat, as `train_folds` gives them; `options` go to the task's figures.
-    Raises UsageError unless the runs are whole repeats of at least two folds, and what `evaluate_run` raises.
+    Each run has its predictions and figures written into it, as by `evaluate_run`; the latter are left out where its
+    fold has nothing to be measured by. Raises UsageError unless the runs are whole repeats of at least two folds, and
+    what `evaluate_run` raises of all folds together.
     """
     check_level(level)
     if folds < 2 or not runs or len(runs) % folds:
         raise UsageError(f"runs must be whole repeats of at least two folds, not {len(runs)} runs for {folds} folds.")
-    repeats = len(runs) // folds
-    evaluations = [evaluate_run(run, "validation", level=level, **options) for run in runs]
-    stacks = [_stack(runs[place : place + folds]) for place in range(0, len(runs), folds)]
-    wider = overlap_level(level, folds, repeats, _degrees(stacks[0][1]))
-    pooled = [runs[0].task.findings(*stack, {"level": wider, **options}) for stack in stacks]
-    spread = {
-        name: [float(found.figures[name].value) for found in evaluations if name in found.figures]
-        for name in pooled[0].figures
-    }
+    repeats, options = len(runs) // folds, {"level": level, **options}
+    single = [_evaluate(run, options) for run in runs]
+    stacks = [_stack(single[place : place + folds]) for place in range(0, len(runs), folds)]
+    factor = overlap_factor(folds, repeats)
+    pooled = [runs[0].task.findings(*stack, options, overlap=factor).figures for stack in stacks]
+    spread = {name: [float(one.figures[name].value) for one in single if name in one.figures] for name in pooled[0]}
     figures = {
-        name: _combine(name, [found.figures[name] for found in pooled], spread[name], level)
-        for name in pooled[0].figures
-        if all(name in found.figures for found in pooled) and (name not in AVERAGED or spread[name])
+        name: _combine(name, [found[name] for found in pooled], spread[name])
+        for name in pooled[0]
+        if all(name in found for found in pooled) and (name not in AVERAGED or spread[name])
     }
     trained = np.mean([len(run.table.part("train")) for run in runs])
     return CrossValidation(folds, repeats, next(iter(figures.values())).n, round(float(trained)), figures, spread)
 
 
-def overlap_level(level: float, folds: int, repeats: int, df: float | None = None) -> float:
-    """The level at which an interval that takes images for independent is so wide as one at `level` has to be.
-
-    `df` are the degrees of freedom of Student's t, None for the normal distribution.
-    """
-    quantile = standard_errors(level, df) * math.sqrt(1 / repeats + folds / (folds - 1))
-    if df is None:
-        return 2 * NormalDist().cdf(quantile) - 1
-    from scipy.special import stdtr
-
-    return 1 - 2 * float(stdtr(df, -quantile))
+def overlap_factor(folds: int, repeats: int) -> float:
+    """By how much the variance over all images grows as folds share training images: c, see the top of this file."""
+    return 1 / repeats + folds / (folds - 1)
 
 
-def _stack(runs: Sequence[Run]) -> tuple[pd.DataFrame, Table]:
-    """The predictions of one repeat for the images of all its folds, and these images."""
+def _evaluate(run: Run, options: dict[str, Any]) -> _Fold:
+    answered = answer_part(run, _PART)
+    try:
+        figures = evaluate_answers(run, _PART, answered, options).figures
+    except UsageError:  # of a fold without objects; whatever else is wrong, is so of all folds together
+        figures = {}
+    return _Fold(figures, answered.predictions, answered.prepared.table)
+
+
+def _stack(folds: Sequence[_Fold]) -> tuple[pd.DataFrame, Table]:
+    """The predictions of one repeat for the images of all its folds, and these images, those without any among them."""
     import pandas as pd
 
-    frames, tables, start = [], [], 0
-    for run in runs:
-        frame = run.predictions("validation")
-        rows, place = np.unique(frame["sample"].to_numpy(), return_inverse=True)
-        frames.append(frame.assign(sample=place + start))
-        tables.append(run.table.take(rows))
-        start += len(rows)
-    return pd.concat(frames, ignore_index=True), stack_tables(tables)
+    starts = np.cumsum([0, *(len(fold.table) for fold in folds)]).tolist()
+    frames = [
+        fold.predictions.assign(sample=fold.predictions["sample"] + start)
+        for fold, start in zip(folds, starts, strict=False)
+    ]
+    filled = [frame for frame in frames if len(frame)] or frames[:1]  # one without rows lacks the others' columns
+    return pd.concat(filled, ignore_index=True), stack_tables([fold.table for fold in folds])
 
 
-def _degrees(table: Table) -> float | None:
-    """Degrees of freedom of figures over the images that have a label, in their groups."""
-    groups = table.samples["group"].to_numpy(object)[table.labels() >= 0]
-    return units_of(groups, len(groups)).df
-
-
-def _combine(name: str, pooled: list[Estimate], single: list[float], level: float) -> Estimate:
+def _combine(name: str, pooled: list[Estimate], single: list[float]) -> Estimate:
     """One estimate from that of each repeat; ends of intervals are averaged, as every repeat is of the same images."""
     value, low, high = (float(np.mean([getattr(found, end) for found in pooled])) for end in ("value", "low", "high"))
-    method = f"{pooled[0].method}, folds overlap"
-    found = Estimate(value, low, high, level, pooled[0].n, method)
+    found = replace(pooled[0], value=value, low=low, high=high, method=f"{pooled[0].method}, folds overlap")
     if name not in AVERAGED:
         return found
     mean = float(np.mean(single))

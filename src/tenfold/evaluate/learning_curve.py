@@ -27,6 +27,7 @@ Shapes: M trainings, G curves.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,6 +67,8 @@ class Point:
     seed: int
     worth: float = 0.0
     """How many independent validation images would say as much: fewer than n where they are in groups; 0 is n."""
+    share: float = 0.0
+    """Of the training images, as asked for; 0: not known. Drawn in whole groups, it is of other sizes by seed."""
 
     @property
     def trials(self) -> float:
@@ -174,15 +177,16 @@ class LearningCurve:
         """Of each error: chance among validation images, and chance in training as far as seeds show it.
 
         Seeds differ in proportion to the error: at 40 training images by tens of points, at 300 by tenths. One spread
-        for all sizes would let the curve pass by the last points, which matter most.
+        for all sizes would let the curve pass by the last points, which matter most. Seeds are held against each other
+        within a share, whose draws of whole groups differ by some images; where none is known, at one number of images.
 
         The validation images are the same for all points, so that errors at two sizes vary less against each other
         than two independent ones; to take them for independent is cautious for a gain. For an accuracy it alone would
         be bold, as many points may agree on an error that they all share: see `_luck`.
         """
         sampling = errors * (1 - errors) / np.array([point.trials + 1 for point in self.points])
-        sizes = np.array([point.images for point in self.points])
-        groups = [errors[sizes == size] for size in np.unique(sizes)]
+        drawn = np.array([(point.share, 0 if point.share else point.images) for point in self.points])
+        groups = [errors[(drawn == one).all(1)] for one in np.unique(drawn, axis=0)]
         repeated = [group for group in groups if len(group) > 1]
         between = float(np.mean([group.var(ddof=1) / group.mean() ** 2 for group in repeated])) if repeated else 0.0
         variances: Floats = sampling + (between + MISFIT**2) * errors**2
@@ -203,15 +207,16 @@ def fit_learning_curve(points: Sequence[Point], *, level: float = 0.95) -> Learn
     if len({point.images for point in points}) < 3:
         raise UsageError("A learning curve needs trainings on at least three different numbers of images.")
     for point in points:
-        if not (point.images > 0 and 0 <= point.hits <= point.n and point.n > 0):
-            raise UsageError(f"A point needs images > 0 and 0 <= hits <= n, n > 0, not {point}.")
+        if not (point.images > 0 and 0 <= point.hits <= point.n and point.n > 0 and point.share >= 0):
+            raise UsageError(f"A point needs images > 0, 0 <= hits <= n, n > 0 and share >= 0, not {point}.")
     return LearningCurve(tuple(points), level)
 
 
 def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCurve:
     """The learning curve of runs on growing shares of the training images, as `train_subsets` gives them.
 
-    Each is evaluated on its validation part; its first figure, a share of right answers, is the curve's.
+    Each is evaluated on its validation part; its first figure, a share of right answers, is the curve's. The share of
+    the training images that a run is of stands in its folder's name.
     """
     points = []
     for run in runs:
@@ -219,8 +224,15 @@ def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCur
         accuracy = next(iter(evaluation.figures.values()))
         hits = round(accuracy.value * evaluation.n)
         worth = min(images_worth(accuracy), float(evaluation.n))
-        points.append(Point(len(run.table.part("train")), hits, evaluation.n, run.recipe.train.seed, worth))
+        images, seed = len(run.table.part("train")), run.recipe.train.seed
+        points.append(Point(images, hits, evaluation.n, seed, worth, share_of(run)))
     return fit_learning_curve(points, level=level)
+
+
+def share_of(run: Run) -> float:
+    """The share of the training images that `train_subsets` gave a run, as its folder says; 0 for any other run."""
+    named = re.fullmatch(r"share(\d[\d.e+-]*)-seed\d+", run.path.name)
+    return float(named[1]) if named else 0.0
 
 
 def images_worth(share: Estimate) -> float:

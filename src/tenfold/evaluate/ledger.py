@@ -1,6 +1,6 @@
-"""The ledger of looks is written: a line in `ledger.jsonl` for each model that is measured on a test part.
+"""The ledger of looks is written: a line in `ledger.jsonl` for each model that is measured on a part of its images.
 
-What counts as a look stands in tenfold.looks. The line goes into the project's ledger and into the run's own.
+What counts as a look, and which ledgers there are, stands in tenfold.looks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tenfold.errors import DataError
-from tenfold.looks import DIGITS, LEDGER, looks_at, looks_in
+from tenfold.looks import DIGITS, LEDGER, Looks, ledger_above, looks_at, looks_in
 
 PATIENCE = 30.0
 """Seconds to wait for another evaluation that is writing; it needs milliseconds."""
@@ -24,47 +24,61 @@ PATIENCE = 30.0
 _TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsError
 
 
-def record_look(path: Path, run: Path, hashes: list[str], answers: str = "", *besides: str) -> int:
+def record_look(path: Path, run: Path, hashes: list[str], answers: str = "", *besides: str, part: str = "test") -> int:
     """Note a look at these images; gives how many different ones there were, this one among them.
 
     `answers` is a hash of what was shown, and `besides` are those of what was shown with it: where all of it was shown
-    before, the look is no further one. Without `answers` it is a further one always. What the project's ledger, `path`,
-    or that of the run lacks of this is on the disk when this returns. Several processes may call this at once: each
-    gets its own number. Raises DataError where a ledger is damaged or cannot be written.
+    before, the look is no further one. Without `answers` it is a further one always. What `path`, the project's
+    ledger or that of the run lacks of this, and of the looks that are known, is on the disk when this returns. Several
+    processes may call this at once: each gets its own number. `part`, as which the run has the images, is for people
+    alone. Raises DataError where a ledger is damaged or cannot be written.
     """
-    own = run / LEDGER
-    ledgers = [path, own] if run.is_dir() else [path]
+    shown, ledger = [answers, *besides], path
+    ledgers = list(dict.fromkeys([path, ledger_above(run), run / LEDGER])) if run.is_dir() else [path]
     try:
         with locked(path.with_suffix(".lock")):
             for ledger in ledgers:
                 _cut_torn_line(ledger)
-            here, brought = looks_at(path, hashes), looks_in([own], hashes)
-            known = here.answers | brought.answers
-            shown = [answers, *besides]
-            new = [text for text in shown if text not in known | here.besides | brought.besides]
+            here = looks_at(run, hashes)
+            new = [text for text in shown if not text or (text not in here.answers and text not in here.besides)]
             name = (new or shown)[0]
-            look = max(here.number, brought.number, len(known)) + bool(new)
+            look = here.number + bool(new)
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "run": run.name,
+                "part": part,
                 "look": look,
                 "images": len(hashes),
                 "answers": name,
                 "besides": [text for text in shown if text != name],
+                **({"least": look} if here.number > len(here.answers) else {}),
+                "known": _known(here, hashes, name),
                 "hashes": sorted({text[:DIGITS] for text in hashes}),
             }
             # A name that is no Unicode has lone surrogates; as \udcxx they are legal JSON.
             text = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
             for ledger in ledgers:
-                noted = looks_in([ledger], hashes)
-                if noted.number < look or not noted.answers | noted.besides >= {*shown}:
+                if not _has(looks_in([ledger], hashes), shown, here, look):
                     _append(ledger, text)
     except OSError as error:
         raise DataError(
-            f"The look cannot be noted in {path} ({error.strerror or error}), so its figures are not shown; see that "
+            f"The look cannot be noted in {ledger} ({error.strerror or error}), so its figures are not shown; see that "
             "the folder can be written to, then evaluate again."
         ) from error
     return look
+
+
+def _known(here: Looks, hashes: list[str], name: str) -> dict[str, list[str] | None]:
+    """The other looks, each with those of the images that it saw; None: all of them."""
+    count = len({text[:DIGITS] for text in hashes})
+    others = ((answer, seen) for answer, seen in here.answers.items() if answer != name)
+    return {answer: None if len(seen) == count else sorted(seen) for answer, seen in others}
+
+
+def _has(noted: Looks, shown: list[str], here: Looks, look: int) -> bool:
+    """Whether a ledger holds what was shown and all looks that are known."""
+    told = all(text in noted.answers or text in noted.besides for text in shown)
+    return told and noted.number >= look and here.answers.items() <= noted.answers.items()
 
 
 def _cut_torn_line(path: Path) -> None:

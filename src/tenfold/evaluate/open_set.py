@@ -22,6 +22,7 @@ from tenfold.looks import image_hashes
 from tenfold.metrics.open_set import Comparisons
 from tenfold.metrics.pairs import compare_features, compared_rows
 from tenfold.metrics.unknown import Answered, known_score
+from tenfold.models.backbones.taught import taught_by
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.heads import Head, unit_rows
@@ -69,7 +70,7 @@ def find_strangers(run: Run, table: Table) -> Strangers:
     labels = texts(table, "label")
     known = np.array([label is not None and label.casefold() in own for label in labels], np.bool_)
     kept = hashed(replace(table.take(np.flatnonzero(~known)), notes=()))
-    have = set(image_hashes(run.table))
+    have = {*image_hashes(run.table), *taught_by(run.path).every}
     digests = zip(texts(kept, "hash"), texts(kept, "origin"), strict=True)
     seen = np.array([not have.isdisjoint(pair) for pair in digests], np.bool_)
     left_out = []

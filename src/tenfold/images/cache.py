@@ -40,6 +40,9 @@ _DAMAGE = (
 """What reading a damaged file raises. An OSError says that it cannot be read now, by this user, and nothing of it."""
 _DAY = 24 * 60 * 60.0
 
+WEIGHTS = "weights"
+"""The folder beside the decoded images that holds fetched weights, which are neither counted nor cleared."""
+
 
 def cache_folder() -> Path:
     """Where the cache lies: TENFOLD_CACHE, else the user's cache folder."""
@@ -188,7 +191,7 @@ def cache_entries() -> list[Entry]:
 
 
 def clear_cache() -> int:
-    """Delete every decoded image; gives the bytes that were freed."""
+    """Delete all that `cache_entries` tells of, as far as this user may; gives the bytes that were freed."""
     before = sum(entry.bytes for entry in cache_entries())
     shutil.rmtree(cache_folder() / "images", ignore_errors=True)
     return before - sum(entry.bytes for entry in cache_entries())

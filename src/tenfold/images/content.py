@@ -21,7 +21,7 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,15 @@ Arrays = dict[str, Sequence[NDArray[np.uint8]] | NDArray[np.uint8]]
 
 Place = tuple[str, int | None, tuple[float, ...] | None]
 """Where a sample's content lies: source, row (None: the file is the image) and region (None: all of it)."""
+
+
+class Digest(NamedTuple):
+    """What a sample's content is known by."""
+
+    hash: str
+    origin: str | None
+    """Of a region, the hash of the whole content that it is cut from."""
+
 
 LARGEST_FILE = 2**30
 """Bytes; a larger file is refused, so that no image can exhaust the memory."""
@@ -83,7 +92,9 @@ def hashed(table: Table, threads: int = 0, *, unreadable: Literal["skip", "refus
     """The table with every missing `hash` filled in: 32 hexadecimal digits of BLAKE2b over the content.
 
     The hash covers the file's bytes (or an array's shape, type and values) and, where there is one, the region. Equal
-    files have equal hashes, whatever their names and wherever they lie. `threads` 0: as many as there are cores.
+    files have equal hashes, whatever their names and wherever they lie. A region that is hashed here and has no
+    `origin` gets that of the whole content: cut otherwise, or to all of the image, it is still known to be of it.
+    `threads` 0: as many as there are cores.
 
     A sample whose content cannot be read is left out, and `notes` name it and say why. Raises DataError, which names
     the file, where that is so of every sample, or of one and `unreadable` is "refuse".
@@ -94,20 +105,23 @@ def hashed(table: Table, threads: int = 0, *, unreadable: Literal["skip", "refus
     places = _places(table, missing)
     chunks = [places[start : start + _CHUNK] for start in range(0, len(places), _CHUNK)]
 
-    def digest(chunk: list[Place]) -> list[str | DataError]:
-        return [_digest(place, table.arrays) for place in chunk]
+    def digest(chunk: list[Place]) -> list[Digest | DataError]:
+        return [_digest_at(place, table.arrays) for place in chunk]
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tenfold-hash") as pool:
         digests = [found for part in pool.map(digest, chunks) for found in part]
     errors = {
-        row: str(found) for row, found in zip(missing.tolist(), digests, strict=True) if not isinstance(found, str)
+        row: str(found) for row, found in zip(missing.tolist(), digests, strict=True) if isinstance(found, DataError)
     }
     if errors and (unreadable == "refuse" or len(errors) == len(table)):
         first = next(iter(errors.values()))
         raise DataError(f"{len(errors)} of {len(table)} images cannot be read; the first: {first}")
-    values = table.samples["hash"].to_numpy(object, copy=True)
-    values[missing] = [found if isinstance(found, str) else None for found in digests]
-    return _left_out(table.assign(hash=values), errors)
+    values, origins = (table.samples[name].to_numpy(object, copy=True) for name in ("hash", "origin"))
+    for row, found in zip(missing.tolist(), digests, strict=True):
+        if not isinstance(found, DataError):
+            values[row] = found.hash
+            origins[row] = origins[row] if isinstance(origins[row], str) else found.origin
+    return _left_out(table.assign(hash=values, origin=origins), errors)
 
 
 def _left_out(table: Table, errors: dict[int, str]) -> Table:
@@ -133,22 +147,28 @@ def _places(table: Table, rows: NDArray[np.int64]) -> list[Place]:
 
 def content_hash(content: Content, region: tuple[float, ...] | None = None) -> str:
     """The hash of a sample's content: 32 hexadecimal digits of BLAKE2b; see `hashed`."""
+    return _digest(content, region).hash
+
+
+def _digest(content: Content, region: tuple[float, ...] | None) -> Digest:
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(content, bytes):
         digest.update(content)
     else:
         digest.update(f"{content.dtype} {content.shape} ".encode())
         digest.update(np.ascontiguousarray(content).reshape(-1).data)
-    if region is not None:
-        digest.update(b" region " + struct.pack("<4d", *region))
-    return digest.hexdigest()
+    if region is None:
+        return Digest(digest.hexdigest(), None)
+    whole = digest.hexdigest()
+    digest.update(b" region " + struct.pack("<4d", *region))
+    return Digest(digest.hexdigest(), whole)
 
 
-def _digest(place: Place, arrays: Arrays) -> str | DataError:
-    """The hash, or why there is none: one lost file must not end the reading of all others."""
+def _digest_at(place: Place, arrays: Arrays) -> Digest | DataError:
+    """The hash of what lies there, or why there is none: one lost file must not end the reading of all others."""
     source, row, region = place
     try:
-        return content_hash(_read_content(source, row, arrays), region)
+        return _digest(_read_content(source, row, arrays), region)
     except DataError as error:
         return error
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +27,19 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from tenfold.errors import DataError, unknown
 from tenfold.images.content import Content
-from tenfold.images.jpeg import decode_jpeg, read_header
+from tenfold.images.jpeg import JpegHeader, decode_jpeg, read_header
 from tenfold.images.pixels import CHANNELS, Channels, flatten, pixels_of, turn_upright
 from tenfold.recipe import check_range
 
+MADE = 1
+"""To be counted up when the same bytes come to be decoded to other pixels, so that nothing cached before is used."""
+
 MAX_PIXELS = 178_956_970 // 2
 """Most pixels of an image, the limit at which Pillow begins to warn: a quarter of a GiB of 24-bit pixels."""
+
+LARGE = 2**25
+"""Pixels from which on images are decoded one at a time: with alpha one of MAX_PIXELS takes nearly 1 GB meanwhile."""
+_ONE_AT_A_TIME = Lock()
 
 # Formats that describe pixels and nothing else: EPS, for one, would start an interpreter.
 # The first five come with Pillow's core; only for the others it loads all its plugins.
@@ -68,16 +77,34 @@ def decode_image(
     header = read_header(content)
     if header is not None:
         _check_pixels(header.height * header.width, max_pixels, name)
-        grey = channels == "grey" and header.components == 1
-        colors = "gray" if grey else "rgb" if channels == "grey" else channels
-        pixels = decode_jpeg(content, colors, allow_truncated, name)
+        with _turn(header.height * header.width):
+            pixels = _from_jpeg(content, header, channels, allow_truncated, name)
         if pixels is not None:
-            if channels == "grey" and not grey:
-                pixels = pixels_of(Image.fromarray(pixels), channels)
-            return turn_upright(pixels, header.orientation)
+            return pixels
     image = _open(content, name, max_pixels)
-    flat = _load(image, background, allow_truncated, name)
-    return turn_upright(pixels_of(flat, channels), _orientation(image, content))
+    with _turn(image.width * image.height):
+        flat = _load(image, background, allow_truncated, name)
+        orientation = _orientation(image, content)
+        del image  # what is transparent was copied, and is as large again
+        return turn_upright(pixels_of(flat, channels), orientation)
+
+
+def _turn(pixels: int) -> AbstractContextManager[object]:
+    """The turn of an image of so many pixels: large ones are decoded one at a time, however many threads there are."""
+    return _ONE_AT_A_TIME if pixels > LARGE else nullcontext()
+
+
+def _from_jpeg(
+    content: bytes, header: JpegHeader, channels: Channels, allow_truncated: bool, name: str
+) -> NDArray[np.uint8] | None:
+    grey = channels == "grey" and header.components == 1
+    colors = "gray" if grey else "rgb" if channels == "grey" else channels
+    pixels = decode_jpeg(content, colors, allow_truncated, name)
+    if pixels is None:
+        return None
+    if channels == "grey" and not grey:
+        pixels = pixels_of(Image.fromarray(pixels), channels)
+    return turn_upright(pixels, header.orientation)
 
 
 def image_size(content: Content, name: str = "the image") -> tuple[int, int]:

@@ -24,7 +24,7 @@ def flatten(image: Image.Image, background: int, name: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image, name)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")  # which would copy it all the same
         flat = Image.new("RGB", image.size, (background, background, background))
         flat.paste(image, mask=image)
         return flat

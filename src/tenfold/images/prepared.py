@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tenfold.errors import DataError
 from tenfold.images.cache import Canvases, Pixels, Prepared, cache_folder, open_cache
 from tenfold.images.content import content_hash, encoded
-from tenfold.images.decode import decode_image, image_size
+from tenfold.images.decode import MADE, decode_image, image_size
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import Table
 
@@ -69,7 +69,7 @@ def prepare_table(
                 watch(done, len(rows))
             yield prepared
 
-    name = json.dumps([preprocessing.geometry(), allow_truncated], sort_keys=True)
+    name = json.dumps([preprocessing.geometry(), allow_truncated, MADE], sort_keys=True)
     hashes = table.samples["hash"].tolist()
     try:
         canvases = open_cache(name, hashes, prepare, prepare_many)

@@ -109,7 +109,7 @@ def calibration_error(
     between = float(weight @ (distance**2 - weight @ distance**2) ** 2) / units.count
     still = 2 * float(weight**2 @ spread**2) + between
     moving = 4 * float(weight**2 @ ((distance**2 + spread) * spread)) / float(weight @ (distance**2 + spread))
-    z = standard_errors(level, units.df)
+    z = standard_errors(level, units.df) * math.sqrt(units.overlap)
     middle = square + z * z * moving / 2
     half = math.sqrt(max(middle**2 - square**2, 0.0) + z * z * still)
     low, high = math.sqrt(max(middle - half, 0.0)), math.sqrt(min(middle + half, 1.0))

@@ -33,6 +33,7 @@ def classification_findings(  # noqa: PLR0913 - all but three have a default tha
     threshold: float | None = None,
     top_k: int | None = None,
     looks: int = 1,
+    overlap: float = 1.0,
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
     """Figures by name, in the order of METRICS, and the details that a report shows.
 
@@ -45,6 +46,7 @@ def classification_findings(  # noqa: PLR0913 - all but three have a default tha
     top_k        of top-k accuracy; 5 where nothing is said, 2 where there are fewer than 6 classes
     looks        how many models these images have been looked at with, this one among them: the intervals of all of
                  them hold together at `level`, each one at 1 - (1 - level) / looks, and are exact from 2 on
+    overlap      what variances are multiplied by, as several models with overlapping training sets answered; 1: one did
 
     The predicted class is the most probable one, of equally probable ones the first in order; with `positive` or
     `threshold` given it is `positive` where that has at least the threshold (0.5 where only `positive` is given).
@@ -62,7 +64,7 @@ def classification_findings(  # noqa: PLR0913 - all but three have a default tha
     if top_k is not None and top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}.")
     k = top_k or (5 if len(classes) > 5 else 2)
-    answers = Answers(truth, probability, predicted, units_of(groups, len(truth), looks > 1), place, k)
+    answers = Answers(truth, probability, predicted, units_of(groups, len(truth), looks > 1, overlap), place, k)
     figures, undefined = _figures(answers, level)
     if top_k is None and len(classes) == 2:
         undefined.pop("top_2_accuracy")  # nobody asked
@@ -151,7 +153,7 @@ def _f1(jaccard: Estimate | None) -> Estimate | None:
     if jaccard is None:
         return None
     value, low, high = (2 * end / (1 + end) for end in (jaccard.value, jaccard.low, jaccard.high))
-    return Estimate(value, low, high, jaccard.level, jaccard.n, jaccard.method)
+    return Estimate(value, low, high, jaccard.level, jaccard.n, f"F1 by {jaccard.method}")
 
 
 def _curves(answers: Answers, classes: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -96,6 +96,7 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
     level: float = 0.95,
     score: float = SHOWN_FROM,
     looks: int = 1,
+    overlap: float = 1.0,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[dict[str, Estimate], dict[str, Any]]:
@@ -109,6 +110,7 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
     level       of every interval
     score       from which on detections count in the confusion matrix, the errors' numbers and those of each class
     looks       as for classification_findings
+    overlap     as for classification_findings
     draws       bootstrap resamples
 
     Details: "classes", "score", "confusion" (rows objects, columns detections, background and missed last),
@@ -125,7 +127,7 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
     if objects.ignore.all():
         raise UsageError("A detector's figures need at least one object that is not to be ignored.")
     part = match_part(objects, detections, classes, images)
-    units = units_of(groups, images, looks > 1)
+    units = units_of(groups, images, looks > 1, overlap)
     found = resampled(partial(measure, part.matches), units, draws, seed)
     figures = mean_estimates(found, part.matches, units, level)
     mended = mend(objects, detections, part.mistakes, images, len(classes))

@@ -56,7 +56,7 @@ class BestF1(NamedTuple):
 
 def detection_units(image: NDArray[np.int64], units: Units) -> Units:
     """The units of D detections, `image` int64 [D], from those of the images; at least one detection."""
-    found = units_of(units.index[image].astype(object), len(image), units.exact)
+    found = units_of(units.index[image].astype(object), len(image), units.exact, units.overlap)
     return found if units.grouped else _of_images(found)
 
 

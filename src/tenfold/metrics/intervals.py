@@ -46,6 +46,7 @@ def resampled(metric: Metric, answers: Answers, level: float) -> Estimate:
     shown = min(level, 1 - 2 * IN_TAIL / answers.draws)
     low, high = np.quantile(found, [(1 - shown) / 2, (1 + shown) / 2]) if len(found) else (value, value)
     stretch = NormalDist().inv_cdf((1 + level) / 2) / NormalDist().inv_cdf((1 + shown) / 2)
+    stretch *= math.sqrt(answers.units.overlap)
     low, high = (value + stretch * (float(end) - value) for end in (min(low, value), max(high, value)))
     if not low < high:
         raise Undefined("is the same whichever of these images are drawn, so that no interval can be given")

@@ -12,6 +12,7 @@ views.py       the squares of an image that a frozen network sees
 frozen.py      a frozen backbone with a head
 finetuned.py   a backbone that learns too, with new layers on it
 detection/     R-CNN, Fast and Faster R-CNN and torchvision's detectors, which find objects in boxes
+card.py        what a run's model.json says of it
 cost.py        parameters and multiply-adds
 predictor.py   from images to predictions, some at a time
 

@@ -33,15 +33,15 @@ from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
 from tenfold.models.backbones import bare_backbone
 from tenfold.models.classifier import Classifier
-from tenfold.models.contract import Pretrained, Step, Usual
-from tenfold.models.frozen import load_backbone, pretrained_backbone
+from tenfold.models.contract import Step, Usual
+from tenfold.models.frozen import OnBackbone
 from tenfold.models.heads import LinearHead, choose_strength, fit_head
 from tenfold.models.layers import make_activation, make_convolution, make_head, make_norm, start_weights
 
 _START = "logistic"
 
 
-class FineTunedNetwork(Classifier):
+class FineTunedNetwork(OnBackbone, Classifier):
     """Settings: "backbone", "weights", "init", "layers", "width", "hidden", "activation", "norm", "dropout", "frozen",
     "thawed", "rate_decay".
     """
@@ -69,15 +69,6 @@ class FineTunedNetwork(Classifier):
             self.head = make_head(features, tuple(settings["hidden"]), len(classes), settings)
             start_weights(self.head, settings["activation"])
         start_weights(self.layers, settings["activation"])
-
-    @classmethod
-    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
-        """Of the backbone's weights."""
-        return pretrained_backbone(settings)
-
-    def load_pretrained(self) -> dict[str, Any]:
-        """Load the backbone's weights, as `load_backbone` does."""
-        return load_backbone(self.backbone, self.settings)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.features(images)

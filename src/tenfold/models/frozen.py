@@ -40,7 +40,40 @@ AUTO = "auto"
 """What a recipe names instead of backbones to have the ladder climbed on all that are at hand."""
 
 
-class FrozenClassifier(Classifier):
+class OnBackbone:
+    """A model's first base where it stands on a pretrained network, its `backbone`: where the weights come from."""
+
+    backbone: Backbone
+    settings: dict[str, Any]
+
+    @classmethod
+    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
+        """What the weights want that a recipe's [transfer] names; raises what `named_backbone` raises."""
+        backbone, _ = named_backbone(settings)
+        return Pretrained(backbone.preprocessing, backbone.name)
+
+    def load_pretrained(self) -> dict[str, Any]:
+        """Put these weights into the backbone; gives what the run's model.json says of them under "weights".
+
+        Raises what `named_backbone` raises, and DataError for weights that do not fit.
+        """
+        pretrained, origin = named_backbone(self.settings)
+        try:
+            self.backbone.load_state_dict(pretrained.state_dict())
+        except RuntimeError as error:
+            raise DataError(
+                f"The weights of {origin.name} do not fit the backbone {self.settings['backbone']!r} of this model "
+                f"({' '.join(str(error).split())}); name the backbone that they are of."
+            ) from error
+        return {
+            "origin": f"{origin.name}, {origin.source}",
+            "licence": origin.licence,
+            "sha256": origin.sha256,
+            "note": origin.note,
+        }
+
+
+class FrozenClassifier(OnBackbone, Classifier):
     """A frozen backbone and a head.
 
     Settings: "backbone" (its name), "weights" (a file, or empty), "init" (an earlier run's folder, or empty), "views"
@@ -59,15 +92,6 @@ class FrozenClassifier(Classifier):
         if not (settings["strength"] or find_head(settings["head"]).is_linear):
             raise UsageError("The head neighbors needs their number: set transfer.strength, or leave the head open.")
         self.head = make_head(settings["head"], self.backbone.width, len(classes), settings["strength"])
-
-    @classmethod
-    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
-        """Of the backbone's weights."""
-        return pretrained_backbone(settings)
-
-    def load_pretrained(self) -> dict[str, Any]:
-        """Load the backbone's weights, as `load_backbone` does."""
-        return load_backbone(self.backbone, self.settings)
 
     def features(self, images: Tensor) -> Tensor:
         """[N, C, S, S] -> [N, V, D]."""
@@ -100,7 +124,10 @@ class FrozenClassifier(Classifier):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
-        """Fit the head, of the strength and sharpness that the settings say, or that are chosen here."""
+        """Fit the head, of the strength and sharpness that the settings say, or that are chosen here.
+
+        What is chosen stands in the settings then, so that whoever repeats the fit has no choice to make.
+        """
         features, labels = [], []
         for batch in batches:
             known = batch.targets.get(KNOWN)
@@ -112,6 +139,7 @@ class FrozenClassifier(Classifier):
         if not strength:
             found = choose_strength(name, rows, truth, classes, spread=spread)
             strength, sharpness = found.strength, sharpness or found.sharpness
+            self.settings |= {"strength": strength, "sharpness": sharpness}
         head = fit_head(name, rows, truth, classes, strength, sharpness=sharpness or 1.0, spread=spread)
         self.head = head.to(self.head.center.device)
 
@@ -126,8 +154,7 @@ def refuse_open(backbone: str) -> None:
     if leaves_open(backbone):
         raise UsageError(
             f"transfer.backbone must name one network here, not {backbone!r}: only the ladder chooses among several, "
-            "which tenfold train climbs without --model, or with --model frozen and the head left open, and never for "
-            "--folds."
+            "which tenfold train climbs without --model, or with --model frozen and the head left open."
         )
 
 
@@ -149,30 +176,3 @@ def named_backbone(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
             f"transfer.init (--init) brings a network with its weights, and {given} names another; drop one."
         )
     return backbone, origin
-
-
-def pretrained_backbone(settings: dict[str, Any]) -> Pretrained:
-    """What the weights want that a recipe's [transfer] names, as for `named_backbone`."""
-    backbone, _ = named_backbone(settings)
-    return Pretrained(backbone.preprocessing, backbone.name)
-
-
-def load_backbone(backbone: Backbone, settings: dict[str, Any]) -> dict[str, Any]:
-    """Put pretrained weights into a backbone; gives what the run's model.json says of them under "weights".
-
-    `settings` as for `named_backbone`. Raises what that raises, and DataError for weights that do not fit.
-    """
-    pretrained, origin = named_backbone(settings)
-    try:
-        backbone.load_state_dict(pretrained.state_dict())
-    except RuntimeError as error:
-        raise DataError(
-            f"The weights of {origin.name} do not fit the backbone {settings['backbone']!r} of this model "
-            f"({' '.join(str(error).split())}); name the backbone that they are of."
-        ) from error
-    return {
-        "origin": f"{origin.name}, {origin.source}",
-        "licence": origin.licence,
-        "sha256": origin.sha256,
-        "note": origin.note,
-    }

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from tenfold.estimate import Estimate, from_json
 from tenfold.files import write_file
 from tenfold.images.table import PARTS
+from tenfold.report.blocks.per_class import counted_by
 from tenfold.report.context import Context, render_file
 from tenfold.report.headline import headline
-from tenfold.report.page import figure_rows, group_counts, training_again
+from tenfold.report.page import figure_rows, found_together, group_counts, training_again
 from tenfold.report.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def card(run: Run) -> str:
         figures=figures[:MOST_FIGURES],
         more=len(figures) > MOST_FIGURES,
         weakest=weakest_classes(context) if context else [],
+        basis=basis,
         score=context.details.get("score") if context else None,
         weights=run.card.get("weights", {}),
         again=Markup(training_again(run, Path(), "../again")),  # stands in a block of code, where nothing is markup
@@ -89,17 +91,20 @@ def markdown(text: object) -> Markup:
 
 def separation(run: Run) -> list[str]:
     """How far the parts have nothing in common: sentences, true of this run's table."""
-    grouped = bool(group_counts(run))
+    given, together = bool(group_counts(run)), found_together(run)
     groups, copies = _shared(run, "group"), _shared(run, "hash")
     sentences = []
-    if not grouped:
+    if not given:
         sentences.append(
             "No groups are known. Where several images show the same thing, one may have been learned and another "
             "tested, and the figures then flatter the model."
         )
-    elif groups:
-        sentences.append(f"Groups with images in more than one part: {groups:,}. The figures flatter the model.")
-    else:
+    if together:
+        sentences.append(together)
+    if groups:
+        what = "Groups" if given else "Such sets"
+        sentences.append(f"{what} with images in more than one part: {groups:,}. The figures flatter the model.")
+    elif given:
         sentences.append("Images of one group are all in one part.")
     if copies:
         sentences.append(f"Images with identical copies in another part: {copies:,}. The figures flatter the model.")
@@ -111,6 +116,12 @@ def made(environment: Mapping[str, Any]) -> str:
     packages = {"Python": environment.get("python"), **environment.get("packages", {})}
     versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     return " ".join(filter(None, ["Made", environment.get("time"), "with" if versions else "", versions]))
+
+
+def basis(figure: Estimate) -> str:
+    """What a class's figure is of: "20", or "20 in 2 groups" where it is counted by these."""
+    groups = counted_by(figure)
+    return f"{figure.n}" if groups is None else f"{figure.n} in {groups} group{'' if groups == 1 else 's'}"
 
 
 def weakest_classes(context: Context) -> list[tuple[str, Estimate]]:

@@ -73,7 +73,7 @@ class Context:
         """One answer an image, of a task that predicts one class an image."""
         classes = list(self.run.classes)
         place = {name: index for index, name in enumerate(classes)}
-        frame = self.run.predictions(self.part)
+        frame = self.run.predictions(self.part, "predicted", "probability")
         frame = frame[frame["label"].isin(classes)]
         probability = np.array(frame["probability"].tolist(), np.float64).reshape(len(frame), -1)
         truth = np.array([place[name] for name in frame["label"]], np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, wilson
-from tenfold.looks import count_looks, for_looks, image_hashes, ledger_path
+from tenfold.looks import count_looks, for_looks, image_hashes
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 from tenfold.report.ladder import CHOSEN_BY_VALIDATION
 
@@ -81,7 +81,7 @@ def looks_so_far(run: Run, context: Context) -> int:
     """How many models these test images have judged by now, which may be more than when this one was evaluated."""
     if context.part != "test":
         return 0
-    counted = count_looks(ledger_path(run.path), image_hashes(run.table.part("test")))
+    counted = count_looks(run.path, image_hashes(run.table.part("test")))
     return max(counted, int(context.evaluation["look"]))
 
 

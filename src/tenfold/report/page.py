@@ -25,8 +25,11 @@ from tenfold.report.speed import speed
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
 from tenfold.report.unknown import unknown
+from tenfold.split.ties import is_found
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tenfold.run import Run
 
 
@@ -61,6 +64,7 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         sections=sections,
         split=split_rows(run),
         groups=group_counts(run),
+        together=found_together(run),
         notes=[*environment.pop("notes", []), *environment.pop("unreadable", {}).values()],
         model=run.recipe.model.name,
         recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
@@ -176,8 +180,26 @@ def _text(value: object) -> str:
 
 
 def group_counts(run: Run) -> dict[str, int]:
-    """The groups in each part; empty where no sample has one."""
+    """The groups that the data give, in each part; empty where they give none."""
     samples = run.table.samples
-    if not samples["group"].notna().any():
+    given = samples["group"].notna() & ~_found(run)
+    if not given.any():
         return {}
-    return {part: int(samples["group"][samples["part"] == part].nunique()) for part in PARTS}
+    return {part: int(samples["group"][given & (samples["part"] == part)].nunique()) for part in PARTS}
+
+
+def found_together(run: Run) -> str:
+    """What was found to belong together, a sentence; empty where nothing was."""
+    names = run.table.samples["group"][_found(run)]
+    if names.empty:
+        return ""
+    sets = names.nunique()
+    return (
+        f"{len(names):,} images are copies, shots in a row or of one picture, in {sets:,} set{'' if sets == 1 else 's'}"
+        " that were found; each set counts as one in the intervals."
+    )
+
+
+def _found(run: Run) -> pd.Series[bool]:
+    """Which samples have a group that nobody gave."""
+    return run.table.samples["group"].map(is_found, na_action="ignore").eq(True)

@@ -16,7 +16,7 @@ from tenfold.images.readers.labels import natural_order
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.deal import deal_blocks, gather_blocks
-from tenfold.split.ties import block_keys, class_counts, join, strata
+from tenfold.split.ties import Together, block_keys, class_counts, join, strata, together
 
 LEFT_OUT = ""
 """The part of a sample that is left out; None is the part of one that is not yet decided."""
@@ -55,6 +55,14 @@ def block_parts(blocks: NDArray[np.int64], parts: Sequence[str | None]) -> list[
         if part:
             held[block].add(part)
     return [held[block] for block in blocks.tolist()]
+
+
+def kept_whole(blocks: NDArray[np.int64], parts: Sequence[str | None]) -> Together:
+    """How far N samples are separate ones, without the blocks that these parts tear: what is torn is not kept together.
+
+    `blocks` int64 [N]; `parts` [N] are those that stand before a split, None where none does.
+    """
+    return together(blocks[[len(held) < 2 for held in block_parts(blocks, parts)]])
 
 
 def fill_parts(
@@ -136,7 +144,9 @@ def torn_note(table: Table, torn: NDArray[np.int64]) -> str:
     return f"Left out, as {tie} ties each to more than one part ({len(torn)}): {named(table, torn)}."
 
 
-def spread_note(table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str | None], what: str) -> str:
+def spread_note(
+    table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str | None], what: str, remedy: str
+) -> str:
     """The sentence about samples whose parts stand though their ties reach into another; empty where there are none.
 
     `ties` and `parts` may go on with members that are not in the table; `what` is what gave those parts.
@@ -146,4 +156,5 @@ def spread_note(table: Table, ties: Sequence[Sequence[str]], parts: Sequence[str
     if not rows:
         return ""
     names = named(table, np.array(rows, np.int64))
-    return f"{what} images that belong together to several parts, which flatters the result ({len(rows)}): {names}."
+    flatters = "images that belong together to several parts, which flatters the result"
+    return f"{what} {flatters} ({len(rows)}): {names}; {remedy}."

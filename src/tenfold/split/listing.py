@@ -12,7 +12,7 @@ import csv
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -39,7 +39,7 @@ from tenfold.split.fill import (
     tied_parts,
     torn_note,
 )
-from tenfold.split.ties import bond, bonds, join, texts
+from tenfold.split.ties import bond, bonds, is_found, join, texts
 
 
 class Entry(NamedTuple):
@@ -136,7 +136,7 @@ def apply_split(
     (`table.alike`); if that ties it to more than one part it is left out; else it fills the part in which its class
     falls shortest of the wanted shares. What the reader says of a new image's part holds. A new image without a group
     is left out, for its group may be in any part, where every image of the file has one, or some have and the reader
-    found none at all.
+    found none at all; sets that a check found are no groups in this.
 
     The caller writes the result back, with `write_split`, before limiting the training part, so that what was new is
     old the next time. `notes` tell what was new, gone or left out.
@@ -145,7 +145,7 @@ def apply_split(
     check_range("seed", seed, 0, 2**63 - 1)
     entries = read_split(path)
     table = hashed(table)
-    needed = _groups_needed([entry.group for entry in entries], any(texts(table, "group")))
+    needed = _groups_needed(_owners([entry.group for entry in entries]), any(_owners(texts(table, "group"))))
     table = _with_ties(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
     hashes, given = texts(table, "hash"), texts(table, "part")
@@ -179,7 +179,7 @@ def apply_split(
         _new_note(added, _count_tied(ties, kept), path),
         f"{path.name} has {absent} images that are not among those read; they keep their parts." if absent else "",
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
-        spread_note(table, ties, fixed, f"{path.name} gives"),
+        spread_note(table, ties, fixed, f"{path.name} gives", "a new split keeps such images together"),
         torn_note(table, np.union1d(torn, clash)),
         _lone_note(table, lone, path),
     )
@@ -258,6 +258,11 @@ def _with_ties(table: Table, entries: list[Entry]) -> Table:
     return replace(table.assign(group=[group or groups.get(digest or "") for group, digest in pairs]), alike=alike)
 
 
+def _owners(groups: Sequence[str | None]) -> list[str]:
+    """The groups that the owner of the images gave; empty where there is none, or only a set that a check found."""
+    return ["" if not group or is_found(group) else group for group in groups]
+
+
 def _groups_needed(groups: list[str], found: bool) -> bool:
     """Whether a new image must have a group, as the lines of the file have these; `found`: the reader knows some."""
     return any(groups) and (all(groups) or not found)
@@ -265,7 +270,7 @@ def _groups_needed(groups: list[str], found: bool) -> bool:
 
 def _alone(table: Table, known: Set[str | None]) -> list[int]:
     """The samples without a group that are neither in the file nor made from an image of it."""
-    cells = zip(*(texts(table, name) for name in ("group", "hash", "origin")), strict=True)
+    cells = zip(_owners(texts(table, "group")), *(texts(table, name) for name in ("hash", "origin")), strict=True)
     return [row for row, (group, *hashes) in enumerate(cells) if not group and not known & set(hashes)]
 
 

@@ -22,6 +22,7 @@ from tenfold.split.fill import (
     assigned,
     block_parts,
     fill_parts,
+    kept_whole,
     listed,
     named,
     noted,
@@ -30,12 +31,13 @@ from tenfold.split.fill import (
     spread_note,
     torn_note,
 )
-from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts, together
+from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LIMIT, _FOLD = 1, 2  # numbers of the draws; each repeat of the folds adds its own
+_REMEDY = "name one part for each in the data; of copies, tenfold check DATA --fix OUT.csv keeps the later one"
 
 
 def split_table(
@@ -77,9 +79,9 @@ def split_table(
     split = noted(
         split,
         _given_note(given, left),
-        str(together(blocks)),
+        str(kept_whole(blocks, given)),
         moved,
-        spread_note(table, ties, given, "The data give"),
+        spread_note(table, ties, given, "The data give", _REMEDY),
         torn_note(table, torn),
         _absence_note(split, shares),
     )

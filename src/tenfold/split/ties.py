@@ -5,6 +5,7 @@ Shapes: N samples, B blocks, K classes, M pairs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,12 +44,16 @@ class Together(NamedTuple):
         if not self.sets:
             return ""
         one = " (those with an image in common are one)" if self.sets > 1 else ""
-        verb = "stands" if self.alone == 1 else "stand"
-        rest = f"; {self.alone:,} more {verb} alone" if self.alone else ""
+        verb = "is" if self.alone == 1 else "are"
+        rest = f"; {self.alone:,} more {verb} tied to none" if self.alone else ""
         return f"{self.images:,} images belong to {self.sets_in_words}{one}, each kept in one part{rest}."
 
 
 _SETS = "groups, sets of copies or rows of shots"
+_AND = " + "
+_JOINED = 64
+_DIGITS = 12
+_FOUND = re.compile(f"alike-[0-9a-f]{{{_DIGITS}}}")
 
 _SPLIT = 0x5B117  # keeps these draws apart from what training draws for the same image under the same seed
 
@@ -71,17 +76,54 @@ def bonds(table: Table) -> list[list[str]]:
 
 
 def grouped(table: Table) -> Table:
-    """The table with the set of near copies or shots in a row as the group of each sample that has none of its own."""
-    if not table.alike:
-        return table
-    pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
-    return table.assign(group=[group or table.alike.get(digest or "") for group, digest in pairs])
+    """The table with its blocks as groups, so that what a split keeps whole counts as one in every interval.
+
+    Each sample that shares its block with another gets the block's name as its group: the group that its members were
+    given, "p + q" where they were given several, and where none was, or more than 64, one that `is_found` knows:
+    `alike-` and the first digits of the smallest hash. All others keep their group. `table` has hashes. A second time
+    changes nothing.
+    """
+    blocks = join(bonds(table))
+    shared = np.flatnonzero(np.bincount(blocks)[blocks] > 1) if len(blocks) else blocks
+    groups, hashes = texts(table, "group"), texts(table, "hash")
+    given: dict[int, set[str]] = {}
+    smallest: dict[int, str] = {}
+    for row, block in zip(shared.tolist(), blocks[shared].tolist(), strict=True):
+        group, digest = groups[row], hashes[row] or ""
+        given.setdefault(block, set()).update([group] if group and not is_found(group) else [])
+        smallest[block] = min(smallest.get(block, digest), digest)
+    names = {block: _joined(known) or f"alike-{smallest[block][:_DIGITS]}" for block, known in given.items()}
+    every = enumerate(blocks.tolist())
+    own = [names.get(block) or groups[row] or table.alike.get(hashes[row] or "") for row, block in every]
+    return table if own == groups else table.assign(group=own)
+
+
+def is_found(group: str) -> bool:
+    """Whether nobody gave this group: `grouped` named it, or a check a set of near copies or shots in a row."""
+    return _FOUND.fullmatch(group) is not None
 
 
 def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
-    """The ties by content hash, by group and by a set of near copies or shots in a row."""
-    names = {"hash": digest, "group": group, "alike": alike}
-    return [f"{kind} {name}" for kind, name in names.items() if name]
+    """The ties by content hash, by group and by a set of near copies or shots in a row.
+
+    A group "p + q" is both p and q, which `grouped` and a check's repaired listing found to be one.
+    """
+    ties = [f"hash {digest}"] if digest else []
+    ties += [f"group {name}" for name in _single(group)] if group else []
+    return ties + ([f"alike {alike}"] if alike else [])
+
+
+def _single(group: str) -> list[str]:
+    """The groups that one of the name "p + q" is."""
+    return [name for name in group.split(_AND) if name] or [group]
+
+
+def _joined(groups: set[str]) -> str:
+    """One name for several groups; empty where there is none, or where each sample would have to name very many."""
+    if len(groups) == 1:
+        return next(iter(groups))
+    single = {name for group in groups for name in _single(group)}
+    return _AND.join(sorted(single)) if len(single) <= _JOINED else ""
 
 
 def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:

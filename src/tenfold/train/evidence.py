@@ -26,7 +26,8 @@ from tenfold.environment import torch_threads
 from tenfold.estimate import Estimate, Units, units_of
 from tenfold.images.prepared import PreparedTable, sample_size
 from tenfold.images.table import Table
-from tenfold.metrics.intervals import share
+from tenfold.metrics.intervals import area_estimate, share
+from tenfold.metrics.ranking import Area
 from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
 from tenfold.split.ties import strata
@@ -71,6 +72,15 @@ class Outcome:
     def accuracy(self) -> Estimate:
         """The share of hits."""
         return share(self.hits, self.units, 0.95)
+
+    @cached_property
+    def balanced_accuracy(self) -> Estimate:
+        """The mean over the classes that there are images of, of their shares of hits."""
+        _, place, sizes = np.unique(self.truth, return_inverse=True, return_counts=True)
+        shares = np.bincount(place, self.hits) / sizes
+        influence = (self.hits - shares[place]) / (len(sizes) * sizes[place])
+        trials = len(sizes) ** 2 / float((1 / sizes).sum())  # a mean of so many proportions varies as one of these
+        return area_estimate(Area(float(shares.mean()), influence, trials, self.truth), self.units, 0.95)
 
     @cached_property
     def ap50(self) -> Estimate:

@@ -1,27 +1,38 @@
 """Folds: a Table + a Recipe -> a run for each fold of a repeated cross-validation, in one folder.
 
-    OUT/recipe.toml           the recipe that was asked for
-    OUT/repeat1-fold1/ ...    a run each, with the fold as its validation part; the test part is in none of them
+    OUT/recipe.toml                the recipe that was asked for
+    OUT/repeat1-fold1/ ...         a run each, with the fold as its validation part; the test part is in none of them
+    OUT/repeat1-fold1.split.csv    the parts of its images: its recipe names them, and so repeats the run
 
 What is there already is kept: the same call goes on where an interrupted one stopped. When all folds of a repeat are
-trained, the temperature of each run is fitted anew, on the folds of the others.
+trained, what each run has chosen on its own fold, its temperature and a detector's score, is chosen anew on the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 from tenfold.environment import choose_device
 from tenfold.errors import UsageError
+from tenfold.images.content import hashed
 from tenfold.images.table import Table
+from tenfold.models.backbones.taught import known_rows, taught_by
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run
-from tenfold.split import fold_tables
+from tenfold.split import fold_tables, write_split
 from tenfold.train.calibrate import calibrate_folds
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import join_ranks
 from tenfold.train.start import resume_training, train_model
+
+
+class Trainer(Protocol):
+    """What makes a run of a table and a recipe: `train_model`, or what first settles what the recipe leaves open."""
+
+    def __call__(self, table: Table, recipe: Recipe, out: str | Path, *, task: str, progress: Report) -> Run:
+        """As `train_model`, which raises what this may."""
 
 
 def train_folds(
@@ -31,31 +42,46 @@ def train_folds(
     *,
     folds: int = 5,
     repeats: int = 1,
-    task: str = "classification",
+    task: str = "",
     progress: Report = no_report,
+    train: Trainer = train_model,
 ) -> list[Run]:
     """Train the recipe `repeats` x `folds` times, each on all but one fold of what is not in the test part.
 
-    Blocks of images that belong together stay whole. Each run has a seed of its own, counted up from the recipe's, so
-    that the spread over runs holds what chance in training does too. Each run's probabilities are calibrated by what
-    the other folds of its repeat say, so that the figures of its own fold do not flatter them. The runs come repeat by
-    repeat.
-    Raises UsageError where `out` holds something else or there are fewer separate images than folds, and what
-    `train_model` raises.
+    Blocks of images that belong together stay whole; of every class, that of the objects in images with boxes too, each
+    fold gets its share. Each run has a seed of its own, counted up from the recipe's, so that the spread over runs
+    holds what chance in training does too. Each run's probabilities are calibrated by what the other folds of its
+    repeat say, so that the figures of its own fold do not flatter them. The runs come repeat by repeat. `task` as for
+    `train_model`. Each run is made by `train`, whose validation part is the fold: what it chooses, it must choose by
+    the training part alone.
+    Raises UsageError where `out` holds something else, there are fewer separate images than folds, a training has two
+    stages, or the network to start from has learned from these images; and what `train_model` raises.
     """
-    refuse_boxes(table, "A cross-validation")
+    _refuse_stages(recipe)
+    _refuse_learned(table, recipe)
     folder, numbers = Path(out), list(_numbers(folds, repeats))
+    table = hashed(table)
     tables = fold_tables(table, folds, repeats=repeats, seed=recipe.train.seed)
     claim_folder(folder, recipe)
     runs = []
     for count, ((repeat, fold), part) in enumerate(zip(numbers, tables, strict=True)):
         name = f"repeat{repeat}-fold{fold}"
         progress(Progress("note", f"Fold {count + 1} of {len(numbers)}: {name}"))
-        seeded = recipe.change(train={"seed": recipe.train.seed + count})
-        runs.append(train_or_resume(part, seeded, folder / name, task, progress))
+        file = _write_parts(table, part, folder / f"{name}.split.csv")
+        own = recipe.change(train={"seed": recipe.train.seed + count}, split={"file": file})
+        runs.append(train_or_resume(part, own, folder / name, task, progress, train))
         if fold == folds and join_ranks(choose_device(recipe.train.device)).is_first:
             runs[-folds:] = calibrate_folds(runs[-folds:])
     return runs
+
+
+def _write_parts(table: Table, part: Table, file: Path) -> str:
+    """The file of a fold's parts, written where it does not stand; images of the test part are in it as such."""
+    if not file.exists():
+        parts: Any = table.samples["part"].copy()
+        parts[(parts != "test").fillna(True)] = part.samples["part"].to_numpy()
+        write_split(table.assign(part=parts), file)
+    return str(file.absolute())
 
 
 def _numbers(folds: int, repeats: int) -> Iterator[tuple[int, int]]:
@@ -64,10 +90,26 @@ def _numbers(folds: int, repeats: int) -> Iterator[tuple[int, int]]:
             yield repeat, fold
 
 
-def refuse_boxes(table: Table, what: str) -> None:
-    """Raise UsageError for images with boxes: what is made of several runs is made of images with a class each."""
-    if table.boxes is not None:
-        raise UsageError(f"{what} is for images with a class each, and these have boxes; train a detector by itself.")
+def _refuse_stages(recipe: Recipe) -> None:
+    """Raise UsageError where a run is more than one training: its first one would be of no fold."""
+    if recipe.model.name == "rcnn" and recipe.detect.finetune:
+        raise UsageError(
+            "detect.finetune must be false for a cross-validation, which trains once a fold, and it is true: that is "
+            "a training before the other; leave it out, or take --model fast-rcnn, which trains its network at once."
+        )
+
+
+def _refuse_learned(table: Table, recipe: Recipe) -> None:
+    """Raise UsageError where the earlier run `transfer.init` knows images that a fold would judge its network by."""
+    init = recipe.transfer.init
+    if not init:
+        return
+    if count := int(known_rows(hashed(table.without("test")), taught_by(Path(init)).every).sum()):
+        raise UsageError(
+            f"transfer.init (--init) must be a run that has seen none of these images, and {init}, or a run that it "
+            f"started from, learned from or chose by {count:,} of them, on which the folds would judge its network; "
+            "leave it out."
+        )
 
 
 def claim_folder(folder: Path, recipe: Recipe) -> None:
@@ -82,8 +124,10 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
     write_recipe(recipe, noted)
 
 
-def train_or_resume(table: Table, recipe: Recipe, folder: Path, task: str, progress: Report) -> Run:
-    """A new run in the folder, or the one that stands there, which goes on if it has not ended.
+def train_or_resume(
+    table: Table, recipe: Recipe, folder: Path, task: str, progress: Report, train: Trainer = train_model
+) -> Run:
+    """A new run in the folder, made by `train`, or the one that stands there, which goes on if it has not ended.
 
     Raises UsageError where that one was begun with other parts, as with another number of folds or other images.
     """
@@ -93,4 +137,4 @@ def train_or_resume(table: Table, recipe: Recipe, folder: Path, task: str, progr
         if any(asked.get(digest) != part for digest, part in known):
             raise UsageError(f"{folder} holds a run with other images in its parts; name another folder than its own.")
         return resume_training(folder, progress=progress)
-    return train_model(table, recipe, folder, task=task, progress=progress)
+    return train(table, recipe, folder, task=task, progress=progress)

@@ -28,6 +28,7 @@ from tenfold.recipe import Recipe
 from tenfold.run import resume_command
 from tenfold.train.checkpoint import Row, State, checkpoint_file, save_checkpoint
 from tenfold.train.diagnosis import say_diverged
+from tenfold.train.impossible import said_plainly
 from tenfold.train.interrupt import catch_interrupt
 from tenfold.train.measure import precision_context
 from tenfold.train.optimizer import AveragedWeights, clip_gradients, make_optimizer, set_rate
@@ -125,7 +126,8 @@ class Loop:
             self.model.learn(done)
             whole = cuts[self.state.batch + 1] - cuts[self.state.batch]
             began = time.perf_counter()
-            losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
+            with said_plainly(self.recipe):
+                losses = self._step(batch, rate, self.ranks.share(len(batch), whole))
             _add(self.state.sums, losses, len(batch))
             self._watch_threads((time.perf_counter() - began) / self.schedule.share(self.state.epoch))
             self.state.step += 1

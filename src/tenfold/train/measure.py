@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -15,9 +15,11 @@ from tenfold.environment import torch_threads
 from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
+from tenfold.train.impossible import said_plainly
 from tenfold.train.optimizer import clip_gradients, make_optimizer, set_rate
 
 PRECISIONS = ("float32", "bfloat16")
+_RANGE = 100  # batches of a range test, at most
 
 Context = Callable[[], AbstractContextManager[object]]
 
@@ -52,7 +54,7 @@ def measure_pace(model: Model, batch: Batch, recipe: Recipe, device: torch.devic
     given, counts = recipe.train, _thread_counts(recipe.train.threads, device)
 
     def pace(precision: str, threads: int) -> Pace:
-        with torch_threads(threads):
+        with torch_threads(threads), said_plainly(recipe):
             return Pace(precision, threads, _step_seconds(model, batch, recipe, precision, device))
 
     precisions = _worth_trying(device) if given.precision == "auto" else (given.precision,)
@@ -97,20 +99,35 @@ def _thread_counts(given: int, device: torch.device) -> tuple[int, ...]:
     return (every,) if every == 1 else (every, every // 2)
 
 
-def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, device: torch.device) -> float:
+def find_learning_rate(
+    model: Model,
+    batches: Iterator[Batch],
+    recipe: Recipe,
+    device: torch.device,
+    still: Iterable[Batch] | None = None,
+) -> float:
     """A tenth of the learning rate at which the loss is least in a range test (Smith 2017, section 3.3).
 
     A copy of the model is trained with a rate that grows from 1e-6 to 1 over at most 100 batches, until the smoothed
-    loss is four times its least. The steepest slope, which is taken too, was found here to follow the noise.
+    loss is four times its least. The steepest slope, which is taken too, was found here to follow the noise. The copy
+    starts as the training does, from one pass over the training images as they are, `still`, and lets the same layers
+    learn after the same share of the batches. A model that takes no gradient steps has no rate to find: it is given
+    none of the batches, and keeps `train.lr`.
     """
-    trial = copy.deepcopy(model).train()
+    trial = copy.deepcopy(model)
     steps = [step for step in trial.steps() if step.parameters]
+    if not steps:
+        return recipe.train.lr
+    if still is not None:
+        trial.eval().begin(batch.to(device) for batch in still)
+    trial.train()
     optimizers = [make_optimizer(step, recipe.train) for step in steps]
     rates: list[float] = []
     losses: list[float] = []
     smooth = 0.0
     for index, batch in enumerate(batches):
-        rate = 10 ** (-6 + 6 * index / 99)
+        rate = 10 ** (-6 + 6 * index / (_RANGE - 1))
+        trial.learn(index / _RANGE)
         total = 0.0
         for step, optimizer in zip(steps, optimizers, strict=True):
             set_rate(optimizer, rate)
@@ -122,7 +139,7 @@ def find_learning_rate(model: Model, batches: Iterator[Batch], recipe: Recipe, d
             total += float(loss.detach())
         smooth = 0.9 * smooth + 0.1 * total
         current = smooth / (1 - 0.9 ** (index + 1))
-        if not math.isfinite(current) or (losses and current > 4 * min(losses)) or index == 99:
+        if not math.isfinite(current) or (losses and current > 4 * min(losses)) or index == _RANGE - 1:
             break
         rates.append(rate)
         losses.append(current)

@@ -17,7 +17,7 @@ from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.choose import fresh_model, make_card, shrink_images
-from tenfold.train.data import noise_batch, training_loader
+from tenfold.train.data import noise_batch, plain_loader, training_loader
 from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
 from tenfold.train.progress import Progress, Report, several
 from tenfold.train.ranks import Ranks
@@ -76,10 +76,16 @@ class Plan:
         """Find the learning rate by a range test, where the recipe asks for it."""
         if not self.recipe.train.find_lr:
             return
+        if not any(step.parameters for step in model.steps()):
+            self.recipe = self.recipe.change(train={"find_lr": False})
+            self.progress(Progress("note", "train.find_lr: no rate to find, as this model takes no gradient steps"))
+            return
         loader = training_loader(self.recipe, prepared, self.task, lambda epoch: self.recipe.image.size)
         batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
         device = choose_device(self.recipe.train.device)
-        rate = self.ranks.first(find_learning_rate(model.to(device), batches, self.recipe, device))
+        still = plain_loader(self.recipe, prepared, self.task, "train")
+        found = find_learning_rate(model.to(device), batches, self.recipe, device, still.batches() if still else None)
+        rate = self.ranks.first(found)
         self.recipe = self.recipe.change(train={"lr": rate, "find_lr": False})
         self.progress(Progress("measure", f"learning rate {rate:.2g} by the range test"))
 

@@ -7,7 +7,6 @@ import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,16 @@ from tenfold.files import write_file
 from tenfold.images.batch import Batch
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
-from tenfold.images.table import Table, load_table, write_table
+from tenfold.images.table import Table, load_table
 from tenfold.models import find_model
+from tenfold.models.backbones.taught import NOTE, learn_from
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run, read_card, resume_command, write_json, write_weights
 from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
+from tenfold.train.begin import begin_run, refuse_taken
 from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, checkpoint_file, load_checkpoint
 from tenfold.train.choose import (
@@ -46,7 +47,7 @@ from tenfold.train.choose import (
 )
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_foreknown, with_statistics
 from tenfold.train.diagnosis import diagnose
-from tenfold.train.events import event_writer
+from tenfold.train.events import event_writer, refuse_missing
 from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
 from tenfold.train.loop import Loop
 from tenfold.train.plan import Plan
@@ -83,8 +84,9 @@ def train_model(
     `known` gives what was computed of the images before, as frozen features; `ladder` is how the recipe's head was
     chosen, as `tenfold.transfer.Ladder.to_json` gives it, for the report too.
 
-    Raises UsageError where `out` already holds a run, a part is missing or a setting does not fit; DataError where
-    images cannot be read; TrainingError where a loss is no longer finite.
+    Raises UsageError where `out` already holds a run, a part is missing, a setting does not fit or images of the test
+    part have taught the run that it starts from (`transfer.init`, its own start included); DataError where images
+    cannot be read; TrainingError where a loss is no longer finite.
 
     >>> import tenfold
     >>> table = tenfold.split_table(tenfold.read_table("digits"), per_class=20)
@@ -95,12 +97,12 @@ def train_model(
     """
     folder, recipe = Path(out), name_model(recipe or Recipe(), table)
     refuse_taken(folder)
+    refuse_missing(recipe)
     if not task:
         refuse_other_task(recipe, table)
     task = task or find_model(recipe.model.name).task
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    find_model(recipe.model.name)
     _compile(recipe, progress)
     started = time.monotonic()
     table = table.take(np.flatnonzero(table.samples["part"].notna()))
@@ -110,6 +112,10 @@ def train_model(
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
     ranks = join_ranks(choose_device(recipe.train.device))
     given, recipe = recipe, choose_settings(recipe, table.part("train"))
+    taught, notes = learn_from(table, recipe.transfer.init)
+    for note in notes:
+        progress(Progress("note", note))
+    table = replace(table, notes=(*table.notes, *notes))
     most = recipe.train.epochs if recipe.train.minutes else 0
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
     scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
@@ -132,20 +138,12 @@ def train_model(
     recipe = plan.recipe
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
-        _begin(folder, table, environment, card, recipe, {"findings.json": findings, "ladder.json": ladder})
-    state = State(epochs=recipe.train.epochs, most=most)
-    state.threads = 0 if given.train.threads else recipe.train.threads
+        facts = {"findings.json": findings, "ladder.json": ladder, NOTE: taught.to_json() if taught else None}
+        begin_run(folder, table, environment, card, recipe, facts)
+    state = State(epochs=recipe.train.epochs, most=most, threads=0 if given.train.threads else recipe.train.threads)
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
-
-
-def refuse_taken(folder: Path) -> None:
-    """Raise UsageError unless a new run can be begun in the folder."""
-    if (folder / "recipe.toml").exists():
-        raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UsageError(f"out must be a new or empty folder, and {folder} holds something else; name another.")
 
 
 def measure_epoch(table: Table, recipe: Recipe) -> tuple[Recipe, float]:
@@ -174,52 +172,29 @@ def _compile(recipe: Recipe, progress: Report) -> None:
         progress(Progress("note", f"compiled the kernel of augmentation, once for this machine: {took:.0f} s"))
 
 
-def _begin(
-    folder: Path,
-    table: Table,
-    environment: dict[str, Any],
-    card: dict[str, Any],
-    recipe: Recipe,
-    notes: dict[str, dict[str, Any] | None],
-) -> None:
-    """Write what a run begins with, and those of the notes, by file, that there are.
-
-    recipe.toml comes last, and nothing stays where it cannot be written.
-    """
-    try:
-        write_table(table, folder / "table.parquet")
-        write_json(folder / "environment.json", environment)
-        write_json(folder / "model.json", card)
-        for name, content in notes.items():
-            if content is not None:
-                write_json(folder / name, content)
-        write_recipe(recipe, folder / "recipe.toml")
-    except OSError as error:
-        for name in ("table.parquet", "boxes.parquet", "environment.json", "model.json", *notes):
-            with suppress(OSError):
-                (folder / name).unlink()
-        raise DataError(
-            f"The run cannot be written to {folder} ({error.strerror or error}), and nothing of it stays there; make "
-            "room or name another folder for it, then train again."
-        ) from error
-
-
-def resume_training(out: str | Path, *, progress: Report = no_report) -> Run:
+def resume_training(out: str | Path, *, progress: Report = no_report, known: Known | None = None) -> Run:
     """Go on with a run that was stopped or killed; on the CPU it ends with the same bits as one that was not.
 
-    A run that has ended is given back as it is. Raises DataError where the folder holds no run or the images are no
-    longer what they were.
+    A run that has ended is given back as it is. `known` as for `train_model`, where that had it. Raises DataError where
+    the folder holds no run, or several, or the images are no longer what they were.
     """
     folder = Path(out)
     if not (folder / "recipe.toml").is_file():
         raise DataError(f"{folder} holds no run to go on with (no recipe.toml); start it with: tenfold train DATA")
     if (folder / "model.safetensors").is_file():
+        _note_epochs(folder)  # a kill may have come between the two
         return Run(folder)
+    if not (folder / "model.json").is_file():
+        raise DataError(
+            f"{folder} is no run: it has a recipe and no model.json, as a folder of several runs has (--folds, tenfold "
+            f"curve); give the command that began it once more, with --out {folder}: what is done stays."
+        )
     recipe, card = read_recipe(folder / "recipe.toml"), read_card(folder)
     table = load_table(folder / "table.parquet", tuple(card["classes"])).without("test")
     prepared = prepare_images(table, recipe, progress)
     if prepared.unreadable:
         raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
+    prepared = replace(prepared, known=known(prepared)) if known else prepared
     model = fresh_model(card, recipe)
     if not checkpoint_file(folder).exists():
         model.load_pretrained()
@@ -246,7 +221,9 @@ def _run_loop(
     schedule = Schedule(recipe, recipe.train.epochs)
     model = model.to(device).to(memory_format=torch.channels_last)
     if not checkpoint_file(folder).exists():
+        began = time.monotonic()
         model.eval().begin(_as_they_are(recipe, prepared, task, device))
+        state.seconds = state.began = state.seconds + time.monotonic() - began
         if said := model.describe():
             progress(Progress("note", said))
     loop = Loop(
@@ -298,12 +275,13 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if loop.state.best_loss is not None:
         loop.ranks.wait()
         model.load_state_dict(_load_weights(folder / _BEST, loop.device))
-    began = time.monotonic()
+    began, before = time.monotonic(), dict(model.settings)
     with torch_threads(threads):
         model.eval().fit(_as_they_are(recipe, prepared, task, loop.device, loop.report))
     loop.state.seconds += time.monotonic() - began
     if not loop.ranks.is_first:
         return
+    recipe = _note_chosen(folder, recipe, model, before)
     rows = loop.state.rows
     if not loop.steps:
         means = {f"validation_{name}": value for name, value in loop.validate(model).items()}
@@ -317,9 +295,29 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if fitted := calibrate(model, recipe, prepared, task, loop.device):
         write_json(folder / "model.json", read_card(folder) | {"calibration": fitted})
     write_weights(folder / "model.safetensors", model.state_dict())
-    if recipe.train.minutes:  # whoever repeats the run trains as long as it did, whatever the machine
-        write_recipe(recipe.change(train={"epochs": loop.state.epoch, "minutes": 0.0}), folder / "recipe.toml")
+    _note_epochs(folder)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _note_epochs(folder: Path) -> None:
+    """Put the epochs that an ended run took in the place of its time limit: to repeat it is to train as long."""
+    recipe = read_recipe(folder / "recipe.toml")
+    if recipe.train.minutes:
+        history = Run(folder).history
+        epochs = int(history["epoch"].max()) if history["step"].any() else 0
+        write_recipe(recipe.change(train={"epochs": epochs, "minutes": 0.0}), folder / "recipe.toml")
+
+
+def _note_chosen(folder: Path, recipe: Recipe, model: Model, before: dict[str, Any]) -> Recipe:
+    """What a fit has chosen of its settings, which were `before`, written into the run: the recipe with that."""
+    chosen = {name: value for name, value in model.settings.items() if value != before.get(name)}
+    for section in model.sections if chosen else ():
+        known = vars(getattr(recipe, section)).keys() & chosen
+        recipe = recipe.change(**{section: {name: chosen[name] for name in known}})
+    if chosen:
+        write_recipe(recipe, folder / "recipe.toml")  # first: after a kill the model chooses again, and the same
+        write_json(folder / "model.json", (card := read_card(folder)) | {"settings": card["settings"] | chosen})
+    return recipe
 
 
 def _as_they_are(

@@ -23,8 +23,9 @@ from tenfold.images.table import Table
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 from tenfold.split.ties import block_keys, bonds, join
-from tenfold.train.folds import claim_folder, refuse_boxes, train_or_resume
+from tenfold.train.folds import Trainer, claim_folder, train_or_resume
 from tenfold.train.progress import Progress, Report, no_report
+from tenfold.train.start import train_model
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 _DRAW = 3  # number of the draw, apart from those of the split
@@ -39,17 +40,19 @@ def train_subsets(
     seeds: int = 2,
     task: str = "classification",
     progress: Report = no_report,
+    train: Trainer = train_model,
 ) -> list[Run]:
     """Train the recipe on each share of the training images, with `seeds` seeds counted up from the recipe's.
 
     With one seed the images of a smaller share are among those of a larger one, so that runs can be compared in pairs;
     the validation part is always the same and the test part in none of them. Shares are drawn as `share_tables` says.
+    `train` is as for `train_folds`.
     Raises UsageError for impossible shares or seeds, shares between which there is no separate image or group, without
     a validation part, or where `out` holds something else; and what `train_model` does.
     """
     if seeds < 1 or not shares or not all(0 < share <= 1 for share in shares):
         raise UsageError(f"shares must be above 0 and at most 1 and seeds at least 1, not {shares} and {seeds}.")
-    refuse_boxes(table, "A learning curve")
+    refuse_boxes(table)
     if not len(table.part("validation")):
         raise UsageError("A learning curve needs a validation part, and the table has none; split it with a share.")
     folder, shares, runs = Path(out), sorted(shares), list[Run]()
@@ -63,8 +66,16 @@ def train_subsets(
             name = f"share{share:.4g}-seed{seed}"
             progress(Progress("note", f"Training {len(runs) + 1} of {seeds * len(shares)}: {name}"))
             seeded = recipe.change(train={"seed": seed})
-            runs.append(train_or_resume(part, seeded, folder / name, task, progress))
+            runs.append(train_or_resume(part, seeded, folder / name, task, progress, train))
     return runs
+
+
+def refuse_boxes(table: Table) -> None:
+    """Raise UsageError for images with boxes, of which there is no learning curve."""
+    if table.boxes is not None:
+        raise UsageError(
+            "A learning curve is for images with a class each, and these have boxes; train a detector by itself."
+        )
 
 
 def share_tables(table: Table, shares: Sequence[float], *, seed: int = 0) -> list[Table]:

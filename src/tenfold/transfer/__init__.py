@@ -4,6 +4,7 @@ engines.py   the quickest way to run a backbone on this machine
 features.py  frozen features of a Table's images, from the cache
 choice.py    which of several candidates to take, and how each image is judged by a choice made without it
 rungs.py     what each way to answer gave, and what the choice is worth
+clock.py     the time that a user gives
 at_hand.py   which pretrained networks are tried: those that are named, or all that are on this machine
 ladder.py    the rungs, climbed until the time is over
 settle.py    from a recipe to the recipe with the network and the head that the ladder chose
@@ -19,11 +20,13 @@ gallery.py         who is enrolled: enroll, identify, verify, remove
 gallery_folder.py  a gallery as a folder
 """
 
+from tenfold.transfer.clock import Clock
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import Eye, Source, climb, climb_table, fold_numbers
 from tenfold.transfer.rungs import Exam, Ladder, Rung
 
 __all__ = [
+    "Clock",
     "Exam",
     "Extractor",
     "Eye",

@@ -39,12 +39,13 @@ from tenfold.train import (
     is_small_and_grey,
     measure_epoch,
     no_report,
+    refuse_missing,
     refuse_taken,
     resume_training,
     train_model,
 )
 from tenfold.transfer.rungs import Ladder
-from tenfold.transfer.settle import settle_head
+from tenfold.transfer.settle import resume_settled, settle_head
 from tenfold.transfer.verdict import FEWEST, PART, judge
 
 TUNED = Path("checkpoint") / "finetuned"
@@ -66,6 +67,7 @@ def train_best(
     progress: Report = no_report,
     findings: dict[str, Any] | None = None,
     climbed: Callable[[Ladder], None] = tell_nobody,
+    started: float | None = None,
 ) -> Run:
     """Train what a recipe that names no model allows, the cheapest first, and leave the best as one run in `out`.
 
@@ -74,15 +76,18 @@ def train_best(
     better on the validation part, as `judge` says. What is left out is named. Small grey images, and any where the
     built-in network's weights are not here and the recipe's [transfer] asks for nothing, get the residual network from
     scratch instead, and `progress` hears why. `climbed` is called with the ladder when it ends; `findings` are as
-    `train_model` takes them. What was stopped goes on with `resume_best`.
+    `train_model` takes them. The minutes count from the moment `started` on, by time.monotonic; None: from now on. What
+    was stopped goes on with `resume_best`.
 
     Raises UsageError where several processes train together, where the recipe settles what the ladder is to choose, and
     where `settle_head` and `train_model` do; DataError likewise.
     """
-    deadline = time.monotonic() + recipe.train.minutes * 60 if recipe.train.minutes else math.inf
+    started = time.monotonic() if started is None else started
+    deadline = started + recipe.train.minutes * 60 if recipe.train.minutes else math.inf
     folder, table = Path(out), hashed(table, unreadable=recipe.data.unreadable)
     _refuse_several()
     refuse_taken(folder)
+    refuse_missing(recipe)
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     if reason := why_scratch(table, recipe):
@@ -90,7 +95,7 @@ def train_best(
         scratch = recipe.change(model={"name": "residual"})
         return train_model(table, scratch, folder, progress=progress, findings=findings)
     _refuse_settled(recipe)
-    settled = settle_head(table, recipe.change(model={"name": "frozen"}), progress=progress)
+    settled = settle_head(table, recipe.change(model={"name": "frozen"}), progress=progress, started=started)
     ladder, hopeless = settled.ladder, _why_not(table, settled.learns)
     if hopeless:
         ladder = replace(ladder, left_out=(*ladder.left_out, hopeless))
@@ -118,14 +123,14 @@ def resume_best(out: str | Path, *, progress: Report = no_report) -> Run:
     """
     folder = Path(out)
     if not is_undecided(folder):
-        run = resume_training(folder, progress=progress)
+        run = resume_settled(folder, progress=progress)
         shutil.rmtree(folder / TUNED.parent, ignore_errors=True)  # a kill may have left it
         return run
     _refuse_several()
     minutes = Run(folder).ladder["finetuning"]["recipe"]["train"]["minutes"]
     deadline = time.monotonic() + minutes * 60 if minutes else math.inf
     if not (folder / _WEIGHTS).is_file() and not (folder / TUNED / _LADDER).is_file():
-        resume_training(folder, progress=progress)
+        resume_settled(folder, progress=progress)
     return _fine_tune(Run(folder), deadline, progress)
 
 

@@ -18,8 +18,6 @@ Shapes: N images, C candidates, U units (images or groups).
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -66,11 +64,6 @@ def choices_without(
     chosen[never, _choose(sums, sizes, np.ones(units.count), costs, widen)] = 1
     shares: NDArray[np.float64] = (chosen / chosen.sum(1, keepdims=True))[units.index]
     return shares
-
-
-def overlap(folds: int, repeats: int) -> float:
-    """By how much a standard error over images grows as folds share training images (Nadeau and Bengio 2003)."""
-    return math.sqrt(1 / repeats + folds / (folds - 1))
 
 
 def _unit_sums(losses: NDArray[np.float64], units: Units) -> NDArray[np.float64]:

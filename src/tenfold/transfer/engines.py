@@ -1,9 +1,9 @@
 """Engines: the quickest way to run a frozen backbone on this machine, measured on its own images.
 
 What is tried on a processor, in float32: PyTorch with channels last in memory, PyTorch with channels first, and ONNX
-Runtime, which folds batch normalization and activations into the convolutions (an extra: pip install 'tenfold[onnx]').
-One is taken only if its features are those of the first to 1e-4 of the largest. bfloat16 is not tried: its eight bits
-give 4e-3 at best. A GPU runs PyTorch in float32, without the rounding of TF32, so that the cache may be shared.
+Runtime, which folds batch normalization and activations into the convolutions (an extra: onnx and onnxruntime). One is
+taken only if its features are those of the first to 1e-4 of the largest. bfloat16 is not tried: its eight bits give
+4e-3 at best. A GPU runs PyTorch in float32, without the rounding of TF32, so that the cache may be shared.
 
 Shapes: N images, H x W pixels, D features.
 """

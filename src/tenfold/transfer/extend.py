@@ -1,8 +1,9 @@
 """Extend: a run, and images that it does not have -> a new run that knows them too, on the old one's network.
 
 The network stays as it is, so that only a head has to be fitted anew: of the same kind, its strength chosen again. What
-the old run holds in its parts stays there, as in a written split; the new images are dealt as `tenfold split` deals
-new ones, so that copies, groups and sets of what is alike stay together. The old run is not changed.
+the old run holds in its parts stays there, as in a written split; so does what another written split has, and the
+other new images are dealt as `tenfold split` deals new ones, so that copies, groups and sets of what is alike stay
+together. The old run is not changed.
 
 Shapes: N images, K classes.
 """
@@ -10,7 +11,8 @@ Shapes: N images, K classes.
 from __future__ import annotations
 
 import csv
-import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -26,13 +28,14 @@ from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.prepared import prepare_table
 from tenfold.images.readers.labels import natural_order
-from tenfold.images.table import Table, stack_tables
+from tenfold.images.table import PARTS, Table, stack_tables
 from tenfold.models.backbones import OWN
 from tenfold.models.frozen import named_backbone
 from tenfold.recipe import Recipe, TrainSettings, TransferSettings
 from tenfold.run import Run
-from tenfold.split import apply_split, write_split
-from tenfold.split.ties import texts
+from tenfold.split import Entry, apply_split, read_split, write_split
+from tenfold.split.fill import LEFT_OUT, noted, tied_parts, torn_note
+from tenfold.split.ties import bond, bonds, is_found, texts
 from tenfold.train import Report, no_report, refuse_taken, train_model
 from tenfold.transfer.settle import settle_head
 from tenfold.transfer.verdict import Change
@@ -40,7 +43,7 @@ from tenfold.transfer.verdict import Change
 HEAD = "logistic"
 """What is fitted to the features of a network that had another kind of last layer."""
 _PART = "validation"
-_SET = re.compile("alike-[0-9a-f]{12}")  # how a check names a set of what is alike
+_STRICTEST = (LEFT_OUT, "test", "validation", "train")
 _CORNERS = ("x1", "y1", "x2", "y2")
 
 
@@ -97,18 +100,25 @@ def add_images(old: Run, more: Table) -> Added:
     return Added(replace(both, notes=more.notes), classes, len(more) - len(fresh), relabeled)
 
 
-def place_images(old: Run, table: Table) -> Table:
+def place_images(old: Run, table: Table, splits: Iterable[Path] = ()) -> Table:
     """The table of `add_images` with parts, as `tenfold split` gives them to images that a written split lacks.
 
-    What a check found to be alike (`table.alike`) stays together; `notes` say what was left out.
+    What a written split says of a new image holds, so that no test image of it is trained on: of `splits`, and of the
+    one that the run was trained with, as a run of a cross-validation has no test part itself. Where two differ, the
+    stricter holds: left out, test, validation, train. An image that such a part would tear from another part's is left
+    out. What a check found to be alike (`table.alike`) stays together; `notes` say what was left out.
     """
     split, kept = old.recipe.split, old.table.samples["part"]
     validation, test = (
         share if share >= 0 else float((kept == part).mean())
         for part, share in ((_PART, split.validation), ("test", split.test))
     )
+    given, note = _given(old, table, splits)
+    table = _without_torn(noted(table, note, _lost_split(old)), old, given)
     with TemporaryDirectory(prefix="tenfold-") as folder:
         written = Path(folder) / old.path.resolve().name
+        if given:
+            write_file(written, _split_text(given))
         write_split(_ungrouped(old.table), written)
         return apply_split(table, written, validation=validation, test=test, seed=old.recipe.train.seed)
 
@@ -228,10 +238,57 @@ def _has_weights(old: Run) -> bool:
 def _ungrouped(table: Table) -> Table:
     """A run's table as it was before the sets that a check found became groups: what only looks alike is no group."""
     groups, hashes = texts(table, "group"), texts(table, "hash")
-    sets = {row: group for row, group in enumerate(groups) if group and _SET.fullmatch(group)}
+    sets = {row: group for row, group in enumerate(groups) if group and is_found(group)}
     own = [None if row in sets else group for row, group in enumerate(groups)]
     alike = {digest: group for row, group in sets.items() if (digest := hashes[row])}
     return replace(table.assign(group=own), alike=table.alike | alike)
+
+
+def _given(old: Run, table: Table, splits: Iterable[Path]) -> tuple[list[Entry], str]:
+    """What written splits say of images that a run does not have, the table's or tied to these; and that in words."""
+    own = Path(old.recipe.split.file)
+    files = dict.fromkeys(path.resolve() for path in (*splits, own) if path.is_file())
+    held, here = {*texts(old.table, "hash")}, {*texts(table, "hash")}
+    lines = [(path, entry) for path in files for entry in read_split(path) if entry.hash not in held]
+    ties = {name for names in bonds(table) for name in names}
+    ties |= {name for _, entry in lines if entry.hash in here for name in bond(entry.hash, entry.group, entry.alike)}
+    found: dict[str, Entry] = {}
+    for _, entry in lines:
+        if not ties.isdisjoint(bond(entry.hash, entry.group, entry.alike)):
+            other = found.get(entry.hash, entry)
+            found[entry.hash] = min(other, entry, key=lambda each: _STRICTEST.index(each.part))
+    counts = Counter(entry.part for digest, entry in found.items() if digest in here and entry.part)
+    if not counts:
+        return list(found.values()), ""
+    names = " and ".join(dict.fromkeys(path.name for path, entry in lines if entry.hash in here))
+    each = ", ".join(f"{counts[part]} to {part}" for part in PARTS if counts[part])
+    return list(found.values()), f"The parts that {names} gives to new images hold: {each}."
+
+
+def _without_torn(table: Table, old: Run, given: list[Entry]) -> Table:
+    """The table without the new images whose given part is another than that of what they belong to; a note says so."""
+    hashes, new = texts(table, "hash"), {entry.hash: entry.part for entry in given}
+    known = dict(zip(texts(old.table, "hash"), texts(old.table, "part"), strict=True)) | new
+    ties = bonds(table) + [bond(entry.hash, entry.group, entry.alike) for entry in given]
+    tied = tied_parts(ties, [known.get(digest) for digest in hashes] + [entry.part for entry in given])
+    torn = [row for row, digest in enumerate(hashes) if new.get(digest or "") and len(tied[row]) > 1]
+    kept = np.setdiff1d(np.arange(len(table)), torn)
+    return noted(table.take(kept), torn_note(table, np.array(torn, np.int64))) if torn else table
+
+
+def _lost_split(old: Run) -> str:
+    """What is said where a run has no test part and the split that may have one is gone; else nothing."""
+    file = old.recipe.split.file
+    if not file or Path(file).is_file() or len(old.table.part("test")):
+        return ""
+    return f"The split that {old.path} was trained with, {file}, is gone: its test images are not known as such."
+
+
+def _split_text(entries: list[Entry]) -> str:
+    """A written split of these lines."""
+    text = StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([Entry._fields, *entries])
+    return text.getvalue()
 
 
 def _listing(table: Table) -> str:

@@ -9,9 +9,8 @@ Shapes: N images, V views, D features, R repeats of the folds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +28,7 @@ from tenfold.split.ties import bonds, grouped, join
 from tenfold.tasks import TASKS
 from tenfold.train import Progress
 from tenfold.transfer.at_hand import multiply_adds
+from tenfold.transfer.clock import Clock, OverError
 from tenfold.transfer.features import Extractor, Watch, table_features
 from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
 
@@ -37,7 +37,7 @@ LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
 FOLDS = 5
 FEW = 1000
 """Images below which folds are dealt twice: with more, once tells enough."""
-_RESERVE = 0.05  # of the time, for the choice itself and the fit to all images
+_TRIED = 0.25  # share of the images whose decoding tells how long that of the others takes: sizes differ
 
 Tell = Callable[[Progress], None]
 
@@ -79,7 +79,7 @@ def climb_table(
     eyes: Sequence[Eye],
     *,
     heads: Sequence[str] = LADDER,
-    minutes: float = 0.0,
+    clock: Clock | None = None,
     seed: int = 0,
     workers: int = 2,
     device: str = "cpu",
@@ -87,11 +87,14 @@ def climb_table(
 ) -> Ladder:
     """Climb the ladder on the training part of a table, over these backbones, the cheapest first.
 
-    `minutes` 0: no limit; else what would not end in time is left out and named. Images that cannot be read take no
-    part. Raises UsageError without a backbone, a training part or labels, or with fewer than two separate images or
-    groups; DataError where no image can be read.
+    By the `clock` what would not end in time is left out and named, decoding and features included; and time is kept
+    back in which the validation part is decoded and seen, as the training part was. None: no limit. Images that cannot
+    be read take no part. Raises UsageError without a backbone, a training part or labels, with fewer than two separate
+    images or groups, or where the images of the training part cannot be decoded in time; DataError where no image can
+    be read.
     """
-    clock = Clock(minutes * 60)
+    clock = clock or Clock()
+    others = len(table.part("validation"))
     table = grouped(hashed(table.part("train")))
     if not eyes:
         raise UsageError("The ladder needs at least one backbone, and none is given.")
@@ -99,15 +102,21 @@ def climb_table(
     if not len(table):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS["classification"].targets(table)  # refuses what cannot be learnt from
-    first = _prepared(table, eyes[0].extractor, workers, progress)
-    table = first.table
+    sight = _Sight(others / len(table), workers, device, progress, clock)
+    try:
+        first = sight.decode(table, eyes[0].extractor)
+    except OverError as error:
+        raise UsageError(
+            f"The time limit of {clock.seconds:g} s is too short to decode the {len(table)} training images; give more."
+        ) from error
+    table = first[0].table
 
     def source(eye: Eye) -> Source:
         def features(watch: Watch) -> NDArray[np.float32]:
-            prepared = first if eye is eyes[0] else _prepared(table, eye.extractor, workers, progress)
+            prepared, seconds = first if eye is eyes[0] else sight.decode(table, eye.extractor)
             if len(prepared.table) < len(table):
                 raise DataError(f"The images have changed meanwhile: {next(iter(prepared.unreadable.values()))}")
-            return table_features(prepared, eye.extractor, device=device, watch=watch)
+            return sight.look(prepared, eye.extractor, watch, seconds)
 
         views = len(eye.extractor.views)
         words = f"{eye.extractor.backbone.name}, {views} view{'s' if views > 1 else ''}"
@@ -117,6 +126,44 @@ def climb_table(
     units = units_of(table.samples["group"].to_numpy(object), len(table))
     exam = Exam(table.labels(), len(table.classes), folds, units)
     return climb([source(eye) for eye in eyes], exam, heads=heads, clock=clock, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """From images to features, against the clock."""
+
+    later: float
+    """How much of this comes again for images that take no part in the ladder, as a share of those that do."""
+    workers: int
+    device: str
+    progress: Tell
+    clock: Clock
+
+    def decode(self, table: Table, extractor: Extractor) -> tuple[PreparedTable, float]:
+        """The images as an extractor wants them, and the seconds that it took; OverError where time is too short."""
+        began = self.clock.tick()
+
+        def told(done: int, of: int) -> None:
+            self.progress(Progress("prepare", f"decoding images {done} of {of}", step=done, steps=of))
+
+        prepared = prepare_table(
+            table,
+            extractor.preprocessing,
+            allow_truncated=extractor.allow_truncated,
+            workers=self.workers,
+            watch=_both(told, self.clock.watch(tried=_TRIED, later=self.later)),
+        )
+        seconds = self.clock.tick() - began
+        self.clock.keep(self.later * seconds)
+        return prepared, seconds
+
+    def look(self, prepared: PreparedTable, extractor: Extractor, watch: Watch, decoding: float) -> NDArray[np.float32]:
+        """Features float32 [N, V, D] of images that took so many seconds to decode; raises as `decode`."""
+        began = self.clock.tick()
+        in_time = _both(watch, self.clock.watch(warms_up=True, later=self.later))
+        found = table_features(prepared, extractor, device=self.device, watch=in_time)
+        self.clock.keep(self.later * (decoding + self.clock.tick() - began))
+        return found
 
 
 def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -131,44 +178,6 @@ def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> ND
         repeat, fold = divmod(place, count)
         numbers[repeat, (dealt.samples["part"] == "validation").to_numpy(bool)] = fold
     return numbers
-
-
-class _Over(Exception):
-    """There is not enough time for what was begun."""
-
-
-@dataclass
-class Clock:
-    """The time that may be used."""
-
-    seconds: float = 0.0
-    """0: no limit."""
-    tick: Callable[[], float] = time.monotonic
-    started: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.started = self.tick()
-
-    @property
-    def spent(self) -> float:
-        """Seconds since the start."""
-        return self.tick() - self.started
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left for rungs; infinite without a limit."""
-        return self.seconds * (1 - _RESERVE) - self.spent if self.seconds else float("inf")
-
-    def watch(self) -> Watch:
-        """What is to be called with (done, of) during a piece of work: it stops what would not end in time."""
-        began = self.tick()
-
-        def check(done: int, of: int) -> None:
-            left = self.left
-            if left <= 0 or (done and (self.tick() - began) * (of - done) / done > left):
-                raise _Over
-
-        return check
 
 
 def climb(
@@ -197,7 +206,7 @@ def climb(
                     features = source.features(_told(source, clock, progress))
                 seen = np.zeros((len(exam.labels), 1, 1), np.float32) if features is None else features
                 tried.append(_climbed(head, source, seen, exam, clock, began))
-            except _Over:
+            except OverError:
                 left_out.append(f"{words}: there was no time for it.")
                 if head != "majority" and features is None:
                     left_out[-1] = f"All on {source.words}: there was no time for the features."
@@ -211,7 +220,7 @@ def climb(
 
 
 def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exam, clock: Clock, began: float) -> Tried:
-    """One rung, its seconds counted from `began` on; _Over where there is no time for it."""
+    """One rung, its seconds counted from `began` on; OverError where there is no time for it."""
     kind = HEADS[head]
     each = 1 + len(kind.strengths)
     of, done, watch = each * exam.fold_count * len(exam.folds), 0, clock.watch()
@@ -241,19 +250,17 @@ def _words(head: str, source: Source) -> str:
 
 
 def _told(source: Source, clock: Clock, progress: Tell) -> Watch:
-    watch = clock.watch()
-
     def told(done: int, of: int) -> None:
         progress(Progress("prepare", f"features of {source.words}: {done} of {of}", step=done, steps=of))
-        watch(done, of)
 
-    return told
+    return _both(told, clock.watch(warms_up=True))
 
 
-def _prepared(table: Table, extractor: Extractor, workers: int, progress: Tell) -> PreparedTable:
+def _both(one: Watch, other: Watch) -> Watch:
+    """A watch that calls two."""
+
     def watch(done: int, of: int) -> None:
-        progress(Progress("prepare", f"decoding images {done} of {of}", step=done, steps=of))
+        one(done, of)
+        other(done, of)
 
-    return prepare_table(
-        table, extractor.preprocessing, allow_truncated=extractor.allow_truncated, workers=workers, watch=watch
-    )
+    return watch

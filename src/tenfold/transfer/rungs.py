@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.estimate import Estimate, Units, mean_moments, score_interval, to_json
-from tenfold.evaluate.folds import overlap_level
+from tenfold.evaluate.folds import overlap_factor
 from tenfold.metrics.intervals import mean_estimate
 from tenfold.metrics.probability import log_losses
 from tenfold.models.heads import Answers, best_answers
-from tenfold.transfer.choice import choices_without, choose_candidate, overlap
+from tenfold.transfer.choice import choices_without, choose_candidate
 
 _CORRECTED = ", folds overlap, corrected for the choice"
 
@@ -44,12 +44,12 @@ class Exam:
     @property
     def widen(self) -> float:
         """What standard errors are multiplied by, as folds share training images."""
-        return overlap(self.fold_count, len(self.folds))
+        return math.sqrt(overlap_factor(self.fold_count, len(self.folds)))
 
     @property
-    def wider(self) -> float:
-        """The level at which intervals are made that are to hold at `level`."""
-        return overlap_level(self.level, self.fold_count, len(self.folds), self.units.df)
+    def shared(self) -> Units:
+        """The units with the variance that figures over all folds have."""
+        return replace(self.units, overlap=self.widen**2)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _loss_estimate(judged: NDArray[np.float64], taken: Answers, exam: Exam) -> E
     order = np.argsort(taken.probability, axis=1, kind="stable")
     right, wrong = (log_losses(order[:, place], taken.probability, order[:, place]) for place in (-1, -2))
     doubt = 1 - taken.probability.max(1)
-    found = mean_estimate(judged, right, wrong, doubt, exam.units, exam.wider, (0.0, math.inf))
+    found = mean_estimate(judged, right, wrong, doubt, exam.shared, exam.level, (0.0, math.inf))
     return Estimate(found.value, found.low, found.high, exam.level, found.n, f"{found.method}{_CORRECTED}")
 
 
@@ -162,5 +162,5 @@ def _share_estimate(judged: NDArray[np.float64], exam: Exam) -> Estimate:
     """The mean of hits float64 [N], which are fractions where choices or repeats differed."""
     value = float(judged.mean())
     moments = mean_moments(judged, exam.units, np.ones(1), np.zeros(1))
-    low, high = score_interval(value, *moments, exam.units, exam.wider)
+    low, high = score_interval(value, *moments, exam.shared, exam.level)
     return Estimate(value, low, high, exam.level, len(judged), f"Wilson {exam.units.words}{_CORRECTED}")

@@ -1,9 +1,12 @@
-"""From a table and a recipe with frozen networks to the recipe with one of them and its head settled, by the ladder."""
+"""From a table and a recipe with frozen networks to the recipe with one of them and its head settled, by the ladder;
+and to the run of that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +17,19 @@ from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
 from tenfold.models.frozen import KNOWN, named_backbone
 from tenfold.models.views import find_views
-from tenfold.recipe import Recipe
-from tenfold.train import Progress, Report, choose_settings, no_report, start_preprocessing
+from tenfold.recipe import Recipe, read_recipe
+from tenfold.run import Run
+from tenfold.train import (
+    Progress,
+    Report,
+    choose_settings,
+    no_report,
+    resume_training,
+    start_preprocessing,
+    train_model,
+)
 from tenfold.transfer.at_hand import wanted_networks
+from tenfold.transfer.clock import Clock
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import LADDER, Eye, climb_table
 from tenfold.transfer.rungs import Ladder
@@ -38,13 +51,20 @@ class Settled(NamedTuple):
 
 
 def settle_head(
-    table: Table, recipe: Recipe, *, heads: Sequence[str] = LADDER, progress: Report = no_report
+    table: Table,
+    recipe: Recipe,
+    *,
+    heads: Sequence[str] = LADDER,
+    progress: Report = no_report,
+    started: float | None = None,
 ) -> Settled:
     """Climb the ladder of these heads on the training part, over the backbone that the recipe names or over several.
 
-    The validation and the test part are left alone. `train.minutes` limits the ladder too. Raises what
-    `wanted_networks` and `climb_table` raise, and DataError where a named backbone's weights are not here.
+    The validation and the test part are left alone. `train.minutes` limits the ladder too, from the moment `started`
+    on, by time.monotonic; None: from now on. Raises what `wanted_networks` and `climb_table` raise, and DataError where
+    a named backbone's weights are not here.
     """
+    clock = Clock(recipe.train.minutes * 60, started=started)
     training, wanted = table.part("train"), wanted_networks(recipe.transfer)
     if len(wanted.names) > 1:
         progress(Progress("note", f"Networks to choose from: {', '.join(wanted.names)}"))
@@ -55,7 +75,7 @@ def settle_head(
         table,
         eyes,
         heads=heads,
-        minutes=recipe.train.minutes,
+        clock=clock,
         seed=recipe.train.seed,
         workers=named[0].train.workers,
         device=device,
@@ -64,11 +84,46 @@ def settle_head(
     ladder = replace(ladder, left_out=(*wanted.left_out, *ladder.left_out))
     best = ladder.best.settings
     [taken] = [eye.extractor for eye in eyes if eye.settings["backbone"] == best["backbone"]]
+    return Settled(recipe.change(transfer=best), ladder, _known(taken, device), bool(taken.backbone.stages()))
 
+
+def resume_settled(out: str | Path, *, progress: Report = no_report) -> Run:
+    """`resume_training`, where the ladder chose the head with the very features that it had, so that no bit differs."""
+    folder, known = Path(out), None
+    if (folder / "recipe.toml").is_file() and not (folder / "model.safetensors").is_file() and Run(folder).ladder:
+        recipe = read_recipe(folder / "recipe.toml")
+        if recipe.model.name == "frozen":
+            known = _known(_eye(recipe).extractor, choose_device(recipe.train.device).type)
+    return resume_training(folder, progress=progress, known=known)
+
+
+def _known(extractor: Extractor, device: str) -> Callable[[PreparedTable], dict[str, NDArray[np.generic]]]:
     def known(prepared: PreparedTable) -> dict[str, NDArray[np.generic]]:
-        return {KNOWN: table_features(prepared, taken, device=device)}
+        return {KNOWN: table_features(prepared, extractor, device=device)}
 
-    return Settled(recipe.change(transfer=best), ladder, known, bool(taken.backbone.stages()))
+    return known
+
+
+def is_open(recipe: Recipe) -> bool:
+    """Whether a recipe leaves the head of a frozen network to the ladder."""
+    return recipe.model.name == "frozen" and recipe.transfer.head == "auto"
+
+
+def train_settled(
+    table: Table, recipe: Recipe, out: str | Path, *, task: str = "", progress: Report = no_report
+) -> Run:
+    """`train_model`, but the ladder settles first what the recipe leaves open, on this table's training part alone.
+
+    So where it is called for each fold of a cross-validation, every fold chooses without its own images, and what is
+    estimated is the procedure, choice included, that the same recipe stands for on all of them. Raises what
+    `settle_head` and `train_model` raise.
+    """
+    if not is_open(recipe):
+        return train_model(table, recipe, out, task=task, progress=progress)
+    settled = settle_head(table, recipe, progress=progress)
+    progress(Progress("note", f"Chosen: {settled.ladder.reason}"))
+    ladder = settled.ladder.to_json()
+    return train_model(table, settled.recipe, out, task=task, progress=progress, known=settled.known, ladder=ladder)
 
 
 def _eye(chosen: Recipe) -> Eye:

@@ -93,9 +93,9 @@ def _place_entry(entry: os.DirEntry[str], name: str, found: Found, folders: list
         found.leave("hidden files and folders", name)
     elif entry.is_dir(follow_symlinks=False):
         folders.append(name)
-    elif link and Path(entry).is_dir():
+    elif link and os.path.isdir(entry):  # noqa: PTH112 (Path.is_dir raises where a target cannot be looked at)
         links.append(name)
-    elif link and not Path(entry).exists():
+    elif link and not os.path.exists(entry):  # noqa: PTH110 (likewise)
         found.leave("links that lead nowhere", name)
     elif not entry.name.casefold().endswith(ENDINGS) or not (link or entry.is_file()):
         found.leave(NO_IMAGES, name)

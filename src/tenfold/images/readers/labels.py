@@ -27,8 +27,14 @@ def composed(text: str) -> str:
 def natural_key(text: str) -> tuple[list[Any], str]:
     """A sorting key by which s2 comes before s10 and upper case does not come before lower case."""
     pieces: list[Any] = re.split(r"(\d+)", composed(text).casefold())
-    pieces[1::2] = map(int, pieces[1::2])
+    pieces[1::2] = map(_number, pieces[1::2])
     return pieces, text
+
+
+def _number(digits: str) -> tuple[int, str]:
+    """What sorts as the number does; int itself refuses more than 4,300 digits."""
+    plain = (digits if digits.isascii() else "".join(str(int(digit)) for digit in digits)).lstrip("0")
+    return len(plain), plain
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from_torchvision.py   torchvision:NAME
 from_timm.py          timm:NAME
 from_onnx.py          any ONNX graph that gives one vector an image, frozen
 from_run.py           what an earlier run's folder holds
+taught.py             which images have taught its network, or had a say in it
 
 To add a network: write a file here with a subclass of `Backbone` and add its line to BACKBONES, and those of its
 weights to PUBLISHED in ../weights/published.py.

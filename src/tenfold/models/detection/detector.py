@@ -25,11 +25,11 @@ from tenfold.errors import UsageError
 from tenfold.images.pixels import CHANNELS
 from tenfold.models.backbones import Backbone, bare_backbone
 from tenfold.models.backbones.backbone import map_stride
-from tenfold.models.contract import Model, Prediction, Pretrained, Step, Usual
+from tenfold.models.contract import Model, Prediction, Step, Usual
 from tenfold.models.detection.kernels import Pool
 from tenfold.models.detection.pyramid import Pyramid
 from tenfold.models.detection.roi import Limits, RegionHeads
-from tenfold.models.frozen import load_backbone, pretrained_backbone
+from tenfold.models.frozen import OnBackbone
 
 _PROBE = 128
 """Side of the image, in pixels, that the stages' strides are measured on."""
@@ -41,7 +41,7 @@ _PYRAMID_FROM, _SINGLE = 8, 16
 _OVERLAP = 0.5
 
 
-class Detector(Model):
+class Detector(OnBackbone, Model):
     """A backbone, a pyramid on it, and heads on regions.
 
     Settings: "backbone", "weights", "init", "frozen", "thawed", "rate_decay" of [transfer]; "pyramid", "pyramid_width",
@@ -74,15 +74,6 @@ class Detector(Model):
         pool: Pool = self.usual_pool if settings["pool"] == "auto" else settings["pool"]
         self.heads = RegionHeads(self.width, self.strides, len(classes), settings["units"], pool)
         self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"])
-
-    @classmethod
-    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
-        """Of the backbone's weights."""
-        return pretrained_backbone(settings)
-
-    def load_pretrained(self) -> dict[str, Any]:
-        """Load the backbone's weights, as `load_backbone` does."""
-        return load_backbone(self.backbone, self.settings)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """What the heads see: [N, W0, H / s, W / s] of each level, fine to coarse."""

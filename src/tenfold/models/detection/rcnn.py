@@ -33,7 +33,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.cache import Prepared, cache_folder, open_cache
 from tenfold.models.backbones import bare_backbone
-from tenfold.models.contract import Losses, Model, Prediction, Pretrained, Step, Usual
+from tenfold.models.contract import Losses, Model, Prediction, Step, Usual
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
 from tenfold.models.detection.detector import decode_detections, image_size
 from tenfold.models.detection.kernels import cut_squares
@@ -41,7 +41,7 @@ from tenfold.models.detection.matching import read_truths
 from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
 from tenfold.models.detection.roi import Limits, best_boxes, list_regions
-from tenfold.models.frozen import load_backbone, pretrained_backbone
+from tenfold.models.frozen import OnBackbone
 
 VERSION = 1
 """Goes up whenever the same region would give other features."""
@@ -67,7 +67,7 @@ class Seen(NamedTuple):
     """float32 [R, E], the last map but one, on a grid of _PLACES x _PLACES."""
 
 
-class RCNN(Model):
+class RCNN(OnBackbone, Model):
     """Settings: "backbone", "weights", "init" of [transfer]; "proposals", "proposals_from", "regions", "crop",
     "finetune", "score", "overlap", "detections" of [detect]; "proposals_sha256" of the file of proposals.
 
@@ -95,15 +95,6 @@ class RCNN(Model):
         self.svms = nn.Linear(self.backbone.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
         self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"])
-
-    @classmethod
-    def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
-        """Of the backbone's weights."""
-        return pretrained_backbone(settings)
-
-    def load_pretrained(self) -> dict[str, Any]:
-        """Load the backbone's weights, as `load_backbone` does."""
-        return load_backbone(self.backbone, self.settings)
 
     def describe(self) -> str:
         """Where its proposals come from, if that is a file."""

@@ -5,22 +5,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from tenfold.environment import install_command
 from tenfold.errors import UsageError
-
-EXTRAS = {
-    "h5py": "pretrained",
-    "huggingface_hub": "pretrained",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "timm": "pretrained",
-}
-"""Package -> the extra of Tenfold that brings it."""
 
 
 def need_package(module: str, purpose: str) -> Any:
-    """The module, or a UsageError that says which `purpose` needs it and how it is installed."""
+    """The module, named as its package is, or a UsageError that says which `purpose` needs it, and how to get it."""
     try:
         return import_module(module)
     except ImportError as error:
-        install = f"pip install 'tenfold[{EXTRAS[module]}]'"
-        raise UsageError(f"{purpose} needs the package {module} ({error}); get it with: {install}") from error
+        raise UsageError(
+            f"{purpose} needs the package {module} ({error}); get it with: {install_command(module)}"
+        ) from error

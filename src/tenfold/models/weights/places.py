@@ -17,7 +17,7 @@ import torch
 
 from tenfold.errors import DataError
 from tenfold.files import write_file
-from tenfold.images.cache import cache_folder
+from tenfold.images.cache import WEIGHTS, cache_folder
 from tenfold.models.weights.packages import need_package
 from tenfold.models.weights.published import DETECTORS, PUBLISHED, Published, published_files
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 def weights_folder() -> Path:
     """Where fetched and imported weights are kept, a folder a backbone: in Tenfold's cache, which is not cleared."""
-    return cache_folder() / "weights"
+    return cache_folder() / WEIGHTS
 
 
 def kept_path(published: Published) -> Path:

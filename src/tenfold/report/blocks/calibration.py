@@ -170,7 +170,7 @@ def _coverage(points: list[dict[str, Any]]) -> Markup:
 
 def _limited(context: Context, steps: list[Step]) -> list[dict[str, Any]]:
     """A line for each of ERRORS: what the validation part supports, and what that gives on the evaluated part."""
-    frame = context.run.predictions(context.part)
+    frame = context.run.predictions(context.part, "predicted", "probability")
     frame = frame[frame["label"].isin(list(context.run.classes))]
     sure = np.array([max(row) for row in frame["probability"]])
     wrong = (frame["label"] != frame["predicted"]).to_numpy().astype(np.float64)

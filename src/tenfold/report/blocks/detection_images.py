@@ -86,7 +86,7 @@ def _matched(context: Context) -> tuple[Table, Part]:
     rows = np.flatnonzero((samples["part"] == context.part) & ~samples["source"].isin(unreadable))
     table, place = context.run.table.take(rows), np.full(len(samples), -1)
     place[rows] = np.arange(len(rows))
-    frame = context.run.predictions(context.part)
+    frame = context.run.predictions(context.part, "x1", "y1", "x2", "y2", "predicted", "score")
     frame = frame.assign(sample=place[frame["sample"].to_numpy(np.int64)])
     found = box_detections(frame, context.run.classes)
     return table, match_part(table_objects(table)[0], found, context.run.classes, len(table))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from tenfold.estimate import FEWEST_GROUPS, Estimate
 from tenfold.report.context import Context, Section, render
 
 FIGURES = {
@@ -38,8 +42,9 @@ of {{ "%.3g" | format(threshold) }} on{% endif %}.</p>
 {% endcall %}
 <p class="note">TP, FP, FN, TN: true and false positives and negatives of the class against all others. Below each \
 figure stands its interval{% if level %} at {{ level | level }}{% endif %}; a dash where it is not defined, for \
-example precision of a class that was never predicted.</p>
+example precision of a class that was never predicted.{{ few }}</p>
 """
+_NAMED = 8
 COUNTS = (("TP", "true positives"), ("FP", "false positives"), ("FN", "false negatives"), ("TN", "true negatives"))
 
 
@@ -47,9 +52,11 @@ def per_class(context: Context) -> Section:
     """The per-class table."""
     rows = context.details["per_class"]
     levels = [row[name].level for row in rows for name in FIGURES if row[name]]
+    few = _few_groups(rows)
     html = render(
         PER_CLASS,
         rows=rows,
+        few=few,
         figures=FIGURES,
         counts=COUNTS,
         level=levels[0] if levels else None,
@@ -57,3 +64,22 @@ def per_class(context: Context) -> Section:
         threshold=context.details.get("threshold"),
     )
     return Section("Class by class", html)
+
+
+def counted_by(figure: Estimate) -> int | None:
+    """By how many groups a figure's interval counts; None where by images."""
+    found = re.search(r"over ([\d,]+) groups?\b", figure.method)
+    return int(found[1].replace(",", "")) if found else None
+
+
+def _few_groups(rows: list[dict[str, Any]]) -> str:
+    """Which classes' recall rests on so few groups that it is hardly known, a sentence; empty where none does."""
+    found = [(row["class"], counted_by(row["recall"])) for row in rows if row["recall"]]
+    named = [f"{name} ({groups})" for name, groups in found if groups is not None and groups < FEWEST_GROUPS]
+    if not named:
+        return ""
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return (
+        f" All images of these classes are of few groups (how many), other groups may do otherwise, and so their "
+        f"intervals are wide: {', '.join(named[:_NAMED])}{more}."
+    )

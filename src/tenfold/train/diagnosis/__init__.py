@@ -11,8 +11,15 @@ What is taken as evidence, and what is not:
 - A validation loss has risen where its rise is larger than its error. Both ends are measured on the same images, so
   the error is that of a paired difference; and as the lowest of m epochs is low by luck too, the interval is at level
   1 - 0.05/m (Bonferroni). A class that was never recognized is one of K that could have been.
+- Where the last weights are kept, those of the lowest loss are gone: the rise must stand out of how the history
+  scatters, it is none while more of the validation images become right, and both parts must be apart as well.
+- Against classes of unequal size training sets weights, or draws them equally often: such a network is held against
+  what it was asked for, the accuracy in which each class counts alike. So are parts that hold the classes in other
+  shares, as no other figure would compare them.
 - At the end of a training the learning rate is nearly nothing, which flattens every curve. So a flat end is called
   flat, not the best that is possible, and what more epochs would bring is not foretold.
+- Underfitting and overfitting exclude each other, as their next steps do. Advised is what changes the training of
+  this model, see levers.py.
 - A detector has no loss of looking at no image, so its first epoch's stands for that, and AP50 for accuracy.
 - Networks with normalization learn at rates a hundred times apart, so a rate is only called too high or too low where
   the curve shows harm, and where that could have other reasons too, if it is far from the usual one as well.
@@ -23,6 +30,8 @@ histories and two trainings of Faster R-CNN, one of them on 12 images.
     curves.py       what is read from the curves, and how two looks differ
     case.py         a finding, and a training with what most findings need
     rate.py         diverged, learning rate too high or too low
+    lost.py         classes without one image that was recognized
+    levers.py       what a model can be advised
     fit.py          underfitting, overfitting, a class never learned
     validation.py   too few validation images, better than training, still improving, converged
     boxes.py        all of these of a detector
@@ -66,7 +75,7 @@ def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
     if astray := strayed(case):
         return [*astray, *noisy(case)]
     badly_fitted = [*underfitting(case), *overfitting(case)]
-    by_chance = bool(overfitting(case)) and case.is_useless  # then it is chance too which classes have no hit
+    by_chance = bool(badly_fitted) and case.is_useless  # then it is chance too which classes have no hit
     found = [*badly_fitted, *([] if by_chance else never_learned(case)), *noisy(case)]
     found += still_improving(case) or ([] if badly_fitted or noisy(case) else converged(case))
     found += better_than_training(case)

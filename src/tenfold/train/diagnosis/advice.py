@@ -6,10 +6,10 @@ import numpy as np
 
 from tenfold.augment.chosen import chosen_policy
 from tenfold.estimate import Estimate
-from tenfold.models import find_model
 from tenfold.recipe import Recipe
 from tenfold.split.advice import advised_share
 from tenfold.train.diagnosis.case import FAR, usual_rate
+from tenfold.train.diagnosis.levers import heeded, levers
 from tenfold.train.evidence import Facts
 
 
@@ -19,7 +19,7 @@ def calm(recipe: Recipe) -> str:
     rate = usual if train.lr >= FAR * usual else train.lr / 10
     options = [f"--lr {rate:.1g}"]
     options += ["--train.clip 1"] if train.clip == 0 else []
-    options += ["--model.norm batch"] if recipe.model.norm == "none" else []
+    options += heeded(recipe, {"model.norm": "--model.norm batch" if recipe.model.norm == "none" else ""})
     if rate < usual and train.precision == "bfloat16":
         options.append("--train.precision float32")
     return f"Train again with {' '.join(options)}, or let a range test choose: --train.find-lr."
@@ -30,58 +30,87 @@ def hurry(recipe: Recipe) -> str:
     return f"Train again with --lr {usual_rate(recipe):g}, or let a range test choose: --train.find-lr."
 
 
-def go_on(recipe: Recipe) -> str:
-    """Twice the time that there was; a time limit alone leaves a pretrained network at its usual epochs."""
-    train, options = recipe.train, []
-    if train.minutes:
-        options.append(f"--minutes {2 * train.minutes:g}")
-    if not train.minutes or "transfer" in find_model(recipe.model.name).sections:
-        options.append(f"--epochs {2 * train.epochs}")
-    return f"Train again with {' '.join(options)}."
+def go_on(facts: Facts) -> str:
+    """Twice the training that there was. Both limits are raised, as a training ends by whichever comes first."""
+    train, epochs = facts.recipe.train, max(facts.recipe.train.epochs, facts.last.epoch)
+    minutes = f"--minutes {2 * train.minutes:g} " if train.minutes else ""
+    return f"Train again with {minutes}--epochs {2 * epochs}."
 
 
-def loosen(recipe: Recipe, *, longer: bool) -> str:
+OTHER_NETWORK = "on another pretrained network: tenfold train DATA --transfer.backbone auto takes the best at hand"
+"""For a pretrained network that may be the wrong one."""
+
+
+def loosen(facts: Facts, *, longer: bool) -> str:
     """For a network that does not know its own training images: time first, then what holds it back, then size."""
-    model = recipe.model
-    options = ["--model.norm batch"] if model.norm == "none" else []
-    options += ["--model.dropout 0"] if model.dropout > 0.3 else []
-    options += ["--augment.mix-share 0"] if recipe.augment.mix_share > 0 else []
-    options += [f"--model.width {max(32, 2 * model.width)}"] if model.width < 32 or not options else []
-    first = f"{go_on(recipe)} If that changes little, with " if longer else "Train again with "
-    return f"{first}{' '.join(options)}. Then look at the labels: images that contradict each other cannot be learned."
+    recipe, model, mix = facts.recipe, facts.recipe.model, chosen_policy(facts.recipe.augment).mix
+    tries = heeded(
+        recipe,
+        {
+            "model.norm": "--model.norm batch" if model.norm == "none" else "",
+            "model.dropout": "--model.dropout 0" if model.dropout > 0.3 else "",
+            "augment.mix_share": "--augment.mix-share 0" if mix.is_on and mix.share > 0 else "",
+            "transfer.frozen": "--transfer.frozen 0" if recipe.transfer.frozen > 0 else "",
+        },
+    )
+    if model.width < 32 or not tries:
+        tries += heeded(recipe, {"model.width": f"--model.width {max(32, 2 * model.width)}"})
+    ways = [f"with {' '.join(tries)}"] if tries else []
+    ways += heeded(recipe, {"model.name": "with --model finetuned, so that the network learns too"})
+    ways += heeded(recipe, {"transfer.backbone": OTHER_NETWORK})
+    first = f"{go_on(facts)} If that changes little," if longer else "Train again"
+    return (
+        f"{first} {', or '.join(ways)}. Then look at the labels: images that contradict each other cannot be learned."
+    )
 
 
-def tighten(facts: Facts, *, useless: bool) -> str:
-    """For a network that knows its training images by heart."""
+def tighten(facts: Facts, *, useless: bool, rose: bool) -> str:
+    """For a network that knows its training images by heart; `rose`: from some epoch on, by the validation loss."""
     recipe = facts.recipe
     if useless:
         return (
-            "No epoch was surely better than always naming the largest class: look at whether the labels are right, "
-            "and whether they can be seen in the images at all."
+            "On the validation part the run is not surely better than always naming the same class: look at whether "
+            "the labels are right, and whether they can be seen in the images at all."
         )
-    policy = chosen_policy(recipe.augment)
-    options = [] if policy.ops else ["--policy standard"]
-    options += ["--augment.mix-share 0.5"] if recipe.augment.mix_share <= 0 and (options or policy.mix.is_on) else []
-    options += ["--model.dropout 0.3"] if recipe.model.dropout < 0.2 else []
-    typed = f" Without them, try {' '.join(options)}." if options else ""
-    more = "More training images help most; tenfold curve DATA says how much."
-    return f"The run has the weights of epoch {facts.kept.epoch}. {more}{typed}"
+    mix, is_plain = chosen_policy(recipe.augment).mix, not chosen_policy(recipe.augment).ops
+    mixes = is_plain or mix.mixup > 0 or mix.cutmix > 0  # the usual policy does
+    whole = recipe.transfer.views in ("center", "flip")
+    options = heeded(
+        recipe,
+        {
+            "augment.policy": "--policy auto" if is_plain else "",
+            "augment.mix_share": "--augment.mix-share 0.5" if mixes and mix.share < 0.5 else "",
+            "model.dropout": "--model.dropout 0.3" if recipe.model.dropout < 0.2 else "",
+            "transfer.views": f"--transfer.views crops --transfer.crop {round(0.8 * recipe.image.size)}" * whole,
+        },
+    )
+    ways = [" ".join(options)] if options else []
+    ways += heeded(recipe, {"transfer.backbone": f"training {OTHER_NETWORK}"})
+    typed = f" Without them, try {', or '.join(ways)}." if ways else ""
+    kept = "The run has the last weights; --train.keep best keeps those of the lowest validation loss. " if rose else ""
+    if facts.kept.epoch < facts.last.epoch:
+        kept = f"The run has the weights of epoch {facts.kept.epoch}. "
+    return f"{kept}More training images help most; tenfold curve DATA says how much.{typed}"
 
 
 def feed(recipe: Recipe, names: list[str]) -> str:
     """For classes that are not learned."""
-    step = "" if recipe.train.balance == "sampling" else ", and train again with --train.balance sampling"
+    is_sampled = recipe.train.balance == "sampling" or "train.balance" not in levers(recipe)
     several = "these classes" if len(names) > 1 else f"the class {names[0]}"
-    return f"Look at the labels of {several}, add images{step}."
+    if is_sampled:
+        return f"Look at the labels of {several}, and add images."
+    return f"Look at the labels of {several}, add images, and train again with --train.balance sampling."
 
 
-def narrow(apart: Estimate) -> str:
-    """What is left to do for a training that has converged; nothing where both parts are known nearly as well."""
-    if apart.low < 0.05:
+def narrow(apart: Estimate, words: str, least: float) -> str:
+    """What is left to do for a training that has converged, with the gap between both parts in words.
+
+    Nothing where the gap may be below `least`: both parts are known nearly as well.
+    """
+    if apart.low < least:
         return ""
     return (
-        f"What is left is mostly the gap between both parts, {100 * apart.value:.1f} points "
-        f"({100 * apart.low:.1f} to {100 * apart.high:.1f}): more images or stronger augmentation narrow it."
+        f"What is left is mostly the gap between both parts, {words}: more images or stronger augmentation narrow it."
     )
 
 
@@ -117,14 +146,32 @@ LOOK_FOR_LEAKS = (
 """For a validation part that is better known than the training part, both as they are."""
 
 
+ENOUGH = (
+    "Nothing holds this training back. Where its figures are too low for their use, more training images are what is "
+    "left: tenfold curve DATA says what they bring."
+)
+"""For a training that has converged, both parts known nearly as well."""
+
+
+GO_BY_VALIDATION = "Nothing is to be done: go by the validation figures."
+"""For a validation part that is better known in the curves alone."""
+
+
 LOOK_AT_BOXES = "tenfold check DATA --page check.html shows what is doubtful about the boxes."
 """For boxes that may be wrong."""
 
 
-def enlarge(recipe: Recipe) -> str:
+ENOUGH_WITH_BOXES = (
+    "Nothing holds this training back. Where its figures are too low for their use, more or larger training images are "
+    "what is left."
+)
+"""For a detector that has converged, both parts known nearly as well."""
+
+
+def enlarge(facts: Facts) -> str:
     """For a detector that does not find what it has learned from: time first, then larger images."""
-    size = 32 * round(1.5 * recipe.image.size / 32)
-    return f"{go_on(recipe)} If that changes little, with larger images: --size {size}. {LOOK_AT_BOXES}"
+    size = 32 * round(1.5 * facts.recipe.image.size / 32)
+    return f"{go_on(facts)} If that changes little, with larger images: --size {size}. {LOOK_AT_BOXES}"
 
 
 def tighten_boxes(recipe: Recipe) -> str:
@@ -140,16 +187,6 @@ def annotate(names: list[str]) -> str:
     return f"Look at the boxes of {several}, and add images with such objects. {LOOK_AT_BOXES}"
 
 
-def narrow_boxes(apart: Estimate) -> str:
-    """What is left to do for a detector that has converged; nothing where both parts are known nearly as well."""
-    if apart.low < 0.03:
-        return ""
-    return (
-        f"What is left is mostly the gap between both parts, an AP50 of {apart.value:.2f} ({apart.low:.2f} to "
-        f"{apart.high:.2f}): more images or stronger augmentation narrow it."
-    )
-
-
 HOLD_BACK = (
     "Add images, or hold back more of them: remove the written split, and tenfold split DATA advises a share of them."
 )
@@ -162,6 +199,7 @@ def harder(recipe: Recipe) -> str:
     mixed = policy.mix.share > 0 and policy.mix.is_on
     kinds = " and ".join(["augmented"] * bool(policy.ops) + ["mixed"] * mixed)
     words = [f"on {kinds} images"] if kinds else []
-    words += ["with dropout"] if recipe.model.dropout else []
+    words += ["with dropout"] if recipe.model.dropout and "model.dropout" in levers(recipe) else []
+    words += ["with every class drawn equally often"] if recipe.train.balance == "sampling" else []
     words.append("over the whole epoch" + (", by weights that were not averaged yet" if recipe.train.ema else ""))
     return ", ".join(words)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from tenfold.estimate import Estimate, to_json
 from tenfold.models import find_model
 from tenfold.recipe import Recipe
-from tenfold.train.diagnosis.curves import Curve, blind_loss, read_curve
+from tenfold.train.diagnosis.curves import Curve, Rise, blind_loss, ends_low, gap, read_curve, read_rise
 from tenfold.train.evidence import Facts
 from tenfold.train.optimizer import LEARNING_RATES
 
@@ -38,6 +40,10 @@ _ROOM = 0.15  # of the blind loss: training images, as they are, that are better
 _UNKNOWN = 0.01  # AP50 on training images: a detector with less knows nothing of them
 MATERIAL = 0.05
 """A change of the loss by so large a share of it matters."""
+_RISEN = 0.03  # of the blind loss: a change of the validation loss that matters, however small that loss was
+_OTHER_SHARES = 0.1  # of the images that would have to be of another class for both parts to hold the classes alike
+
+Evidence = dict[str, Estimate | float]
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,10 @@ class Diagnosis:
     kind: Kind
     says: str
     """One to three sentences."""
-    evidence: dict[str, Estimate | float] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=dict)
     """Numbers by name; "accuracy" in a name says that it is a share. A class that it is of follows after ": "."""
     next: str = ""
-    """What to do or type; empty where nothing is to be done."""
+    """What to do or type; or that nothing is to be done."""
     alarm: bool = True
     """Whether something should be done; else it is information."""
 
@@ -93,13 +99,18 @@ class Case:
         """Whether the rate is far above the usual one."""
         return self.rate >= FAR * self.usual_rate
 
+    @property
+    def badly_known(self) -> str:
+        """That training images are badly known, in words."""
+        mostly = ": most of the error is made on images that it learned from"
+        return self.both_words + (mostly if self.validation is not None else ", though it learned from these")
+
     @cached_property
     def blind(self) -> float:
         """The training loss of a network that looks at no image; of a detector, where none is known, its first one."""
         if self.finds_boxes:
             return self.curve.first if self.curve else math.nan
-        train = self.facts.recipe.train
-        return blind_loss(self.facts.images, train.label_smoothing, balanced=train.balance in ("weights", "sampling"))
+        return blind_loss(self.facts.images, self.facts.recipe.train.label_smoothing, balanced=self._is_balanced)
 
     @property
     def blind_words(self) -> str:
@@ -108,19 +119,62 @@ class Case:
 
     @property
     def figure(self) -> str:
-        """What the parts are measured by: "accuracy" or "ap50"."""
-        return "ap50" if self.finds_boxes else "accuracy"
+        """What the parts are measured by: "accuracy", "balanced_accuracy" or "ap50"."""
+        return "ap50" if self.finds_boxes else "balanced_accuracy" if self.counts_alike else "accuracy"
+
+    @cached_property
+    def counts_alike(self) -> bool:
+        """Whether each class counts alike in what both parts are measured by, however many images it has.
+
+        It does where training counts so, by class weights or sampling: held against always naming the largest class, a
+        network that was kept from doing that would seem to know nothing. And where the parts hold the classes in other
+        shares, as with few training images of each class: the part with more of the easy ones would seem better known.
+        """
+        return self._is_balanced or self.has_other_shares
+
+    @cached_property
+    def has_other_shares(self) -> bool:
+        """Whether the validation part holds the classes in other shares than training does."""
+        seen = self.facts.last.validation
+        if seen is None:
+            return False
+        shares = np.bincount(seen.truth, minlength=len(self.facts.images)) / len(seen.truth)
+        return float(np.abs(shares - self.facts.images / self.facts.images.sum()).sum()) / 2 > _OTHER_SHARES
+
+    @property
+    def _is_balanced(self) -> bool:
+        return self.facts.recipe.train.balance in ("weights", "sampling")
 
     @cached_property
     def training(self) -> Estimate:
-        """Accuracy, or AP50, of the last weights on training images as they are."""
+        """The figure of the last weights on training images as they are."""
         found: Estimate = getattr(self.facts.last.training, self.figure)
         return found
 
     @cached_property
     def validation(self) -> Estimate | None:
-        """Accuracy, or AP50, of the last weights on the validation part."""
+        """The figure of the last weights on the validation part."""
         return getattr(self.facts.last.validation, self.figure) if self.facts.last.validation else None
+
+    @cached_property
+    def apart(self) -> Estimate | None:
+        """By how much it is higher on training images than on the validation part."""
+        return None if self.validation is None else gap(self.training, self.validation)
+
+    @property
+    def both(self) -> Evidence:
+        """The figure of both parts as evidence."""
+        name = self.figure
+        known = {f"training_{name}": self.training, f"validation_{name}": self.validation, f"{name}_gap": self.apart}
+        return {name: found for name, found in known.items() if found is not None}
+
+    @property
+    def both_words(self) -> str:
+        """The same in words."""
+        words = f"The last weights get {percent(self.training)} of the training images right, as they are"
+        if self.validation is not None:
+            words += f", and {percent(self.validation)} of the validation images"
+        return f"{words}, each class counted alike" if self.counts_alike else words
 
     @property
     def knows_nothing(self) -> bool:
@@ -129,11 +183,12 @@ class Case:
 
     @cached_property
     def base(self) -> float:
-        """The share of the training images that are of the largest class."""
-        return float(self.facts.images.max() / self.facts.images.sum())
+        """The accuracy of always naming the same class, the largest one, on training images."""
+        images = self.facts.images
+        return float(1 / (images > 0).sum() if self.counts_alike else images.max() / images.sum())
 
     def skill(self, accuracy: float) -> float:
-        """How far an accuracy has come from always naming the largest class (0) to all right (1)."""
+        """How far an accuracy has come from always naming the same class (0) to all right (1)."""
         return (accuracy - self.base) / max(1 - self.base, 1e-9)
 
     @property
@@ -145,12 +200,25 @@ class Case:
 
     @cached_property
     def is_useless(self) -> bool:
-        """Whether the kept weights may be no better on validation than always naming the largest class."""
+        """Whether the kept weights may be no better on validation than always naming the same class."""
         seen = self.facts.kept.validation
-        return seen is not None and self.skill(seen.accuracy.low) <= 0
+        return seen is not None and self.skill(getattr(seen, self.figure).low) <= 0
+
+    @cached_property
+    def rise(self) -> Rise | None:
+        """The rise of the validation loss in the history, if more than scatter and no matter of calibration."""
+        return read_rise(self.history)
+
+    def matters(self, loss: float) -> float:
+        """A change of the validation loss that matters, of a loss of so much, and however small that is."""
+        return max(MATERIAL * loss, _RISEN * self.blind)
+
+    def ends_low(self, slack: float = 0.0) -> bool:
+        """Whether the validation loss ended at its lowest, or above it by a share `slack` of that at most."""
+        return ends_low(self.history, slack)
 
     @property
-    def rates(self) -> dict[str, Estimate | float]:
+    def rates(self) -> Evidence:
         """Both as evidence."""
         return {"learning_rate": self.rate, "usual_learning_rate": self.usual_rate}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,17 @@ from tenfold.estimate import Estimate, Units
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_RISEN, _SCATTERS = 0.1, 3.0  # a rise of the validation loss that matters: of its lowest, and by how it scatters
+
+
+class Rise(NamedTuple):
+    """A rise of the validation loss from where it was lowest to the end."""
+
+    epoch: int
+    """The one with the lowest."""
+    low: float
+    last: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,37 @@ def read_curve(history: pd.DataFrame) -> Curve | None:
     steps = np.diff(history["step"].to_numpy(np.float64), prepend=0.0)
     spent = np.cumsum(history["lr"].to_numpy(np.float64) * steps)
     return Curve(history["epoch"].to_numpy(np.int64), history["train_loss"].to_numpy(np.float64), spent / spent[-1])
+
+
+def read_rise(history: pd.DataFrame) -> Rise | None:
+    """The rise of the validation loss in history.csv, if it is more than scatter while training went on; or None.
+
+    How it scatters is told from one validation to the next, by the median, as few of them jump. Where more of the
+    validation images are right at the end than were at its lowest, the loss rose as the probabilities are too sure,
+    which calibration mends: that is none.
+    """
+    if "validation_loss" not in history or "train_loss" not in history:
+        return None
+    seen = history.dropna(subset=["validation_loss", "train_loss"])
+    loss = seen["validation_loss"].to_numpy(np.float64)
+    if len(loss) < 3 or not np.isfinite(loss).all():
+        return None
+    lowest = int(loss.argmin())
+    scatter = float(np.median(np.abs(np.diff(loss)))) / (0.6745 * math.sqrt(2))  # of a normal distribution
+    rose = loss[-1] - loss[lowest] > max(_RISEN * loss[lowest], _SCATTERS * scatter)
+    learning = seen["train_loss"].iloc[-1] < seen["train_loss"].iloc[lowest]
+    right = seen["validation_accuracy"].to_numpy(np.float64) if "validation_accuracy" in seen else np.zeros(len(loss))
+    if not rose or not learning or right[-1] > right[lowest]:
+        return None
+    return Rise(int(seen["epoch"].iloc[lowest]), float(loss[lowest]), float(loss[-1]))
+
+
+def ends_low(history: pd.DataFrame, slack: float = 0.0) -> bool:
+    """Whether the validation loss of history.csv ended at its lowest, or at most a share `slack` of that above it."""
+    if "validation_loss" not in history:
+        return False
+    losses = history["validation_loss"].dropna().to_numpy(np.float64)
+    return len(losses) > 0 and bool(losses[-1] <= (1 + slack) * losses.min())
 
 
 def blind_loss(images: NDArray[np.int64], smoothing: float, *, balanced: bool) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tenfold.estimate import Estimate
 from tenfold.recipe import Recipe
 from tenfold.train.diagnosis.advice import calm, hurry
-from tenfold.train.diagnosis.case import FAR, Case, Diagnosis, usual_rate
+from tenfold.train.diagnosis.case import FAR, Case, Diagnosis, Evidence, usual_rate
 
 _ABOVE = 1.5  # of the blind loss: no training ends there that has not run away
 _ROSE = 0.4  # of the blind loss: a rise of the training loss that chance does not make
@@ -39,19 +38,21 @@ def _diverged(case: Case) -> Diagnosis | None:
     climbed = case.is_far or curve.last - curve.first > _ROSE * case.blind
     if not climbed or curve.last <= _ABOVE * case.blind or len(curve.loss) < 2:
         return None
-    evidence: dict[str, Estimate | float] = {"training_loss_first": curve.first, "training_loss_last": curve.last}
+    evidence: Evidence = {"training_loss_first": curve.first, "training_loss_last": curve.last}
     ended = f"The training loss ended at {curve.last:.3g}, above the {case.blind:.3g} of {case.blind_words}"
     return _ran_away(case, ended, evidence)
 
 
-def _ran_away(case: Case, ended: str, evidence: dict[str, Estimate | float]) -> Diagnosis:
+def _ran_away(case: Case, ended: str, evidence: Evidence) -> Diagnosis:
     says = f"{ended}: with {case.rate_words} the training ran away and did not come back."
     evidence = {**evidence, **({} if case.finds_boxes else {"loss_without_looking": case.blind}), **case.rates}
     return Diagnosis("diverged", says, evidence, calm(case.facts.recipe))
 
 
 def _too_high(case: Case) -> Diagnosis | None:
-    """The training loss rose, or with a rate far from the usual one did not fall, or nothing was learned."""
+    """The training loss rose; or with a rate far from the usual one it did not fall, to the training's harm, or nothing
+    was learned.
+    """
     curve = case.curve
     if curve is None or len(curve.loss) < 2:
         return None
@@ -59,7 +60,7 @@ def _too_high(case: Case) -> Diagnosis | None:
     if float(curve.loss[high] - curve.loss[low]) > _ROSE * case.blind:
         ends = [f"{curve.loss[place]:.3g} in epoch {curve.epoch[place]}" for place in (low, high)]
         says = f"The training loss rose from {ends[0]} to {ends[1]}, with {case.rate_words}."
-    elif case.is_far and len(curve.loss) > 3 and curve.middle >= _STUCK * curve.first:
+    elif case.is_far and case.has_room and len(curve.loss) > 3 and curve.middle >= _STUCK * curve.first:
         says = (
             f"With {case.rate_words} the training loss did not fall while the rate was high: {curve.first:.3g} in "
             f"epoch 1, {curve.middle:.3g} in epoch {curve.middle_epoch}."
@@ -68,7 +69,7 @@ def _too_high(case: Case) -> Diagnosis | None:
         says = f"With {case.rate_words} the network knows its own training images no better than by chance."
     else:
         return None
-    evidence: dict[str, Estimate | float] = {
+    evidence: Evidence = {
         "training_loss_before": float(curve.loss[low]),
         "training_loss_highest": float(curve.loss[high]),
         "training_loss_last": curve.last,
@@ -85,7 +86,7 @@ def _too_low(case: Case) -> Diagnosis | None:
         return None
     early, late = curve.halves
     fallen = (early + late) / curve.first
-    straight = len(curve.loss) > 3 and late > _STRAIGHT * early
+    straight = len(curve.loss) > 3 and late > _STRAIGHT * early > 0
     if not case.has_room or not (straight or fallen < _MOVED):
         return None
     with_rate = f"With {case.rate_words} the training loss "
@@ -96,7 +97,7 @@ def _too_low(case: Case) -> Diagnosis | None:
             f"{with_rate}fell by {early:.2g} while the first half of the summed rate was spent and by {late:.2g} over "
             "the second: the curve has not begun to bend, so larger steps would have come further."
         )
-    evidence: dict[str, Estimate | float] = {
+    evidence: Evidence = {
         "training_loss_first": curve.first,
         "training_loss_middle": curve.middle,
         "training_loss_last": curve.last,
