@@ -129,7 +129,6 @@ def place(run: Path) -> str:
 def go_on(stage: Stage, run: Path, kind: str) -> None:
     """As whoever finds it does: resume where there is a run, else start anew; where a lock is left, as it says."""
     if not (run / "recipe.toml").exists():
-        shutil.rmtree(run, ignore_errors=True)
         done(command("train", recipe_file(stage, kind), "--out", run))
         return
     lock = run / "evaluation.lock"

@@ -33,7 +33,7 @@ from tenfold.evaluate import ledger
 from tenfold.images.cache import cache_entries, clear_cache
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
-from tenfold.looks import ledger_path
+from tenfold.looks import ledger_above, ledger_path
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 from tenfold.split import split_table
@@ -217,7 +217,8 @@ def kill_evaluation(stage: Stage, number: int) -> str:
     drawn = strike(begin, stage.draw(number), life)
     written = [name for name, content in contents(run.parent).items() if before.get(name[4:]) != content]
     check_kept(before, run, "predictions.parquet", "evaluation.json", "README.md")
-    for lock in (ledger_path(run).with_suffix(".lock"), run / "evaluation.lock"):
+    locks = {each.with_suffix(".lock") for each in (ledger_path(run), ledger_above(run))}
+    for lock in (*sorted(locks), run / "evaluation.lock"):
         if lock.exists():
             with patch.object(ledger, "PATIENCE", 0.1):
                 refused(command("evaluate", run, "--part", "test"), "one was killed: remove that file")

@@ -269,3 +269,9 @@ def test_every_tenth_frame_of_a_video_follows_the_one_before(
     signatures = sign([*(photos[0][:, start : start + 190] for start in (0, 4, 8)), *photos[3:6]])
     names = [f"x/frame_{number:05}.jpg" for number in numbers]
     assert find_shots(names, signatures, np.full(6, np.nan), [None] * 6) == (bursts, [])
+
+
+def test_two_versions_of_each_number_do_not_hide_the_row(photos: list[Pixels]):
+    signatures = sign([photos[3], photos[0][:, :190], photos[0][:, 4:194], photos[4], photos[5], photos[6]])
+    names = [f"x/{number}.{ending}" for number in (1, 2, 3) for ending in ("jpg", "png")]
+    assert find_shots(names, signatures, np.full(6, np.nan), [None] * 6) == ([(1, 2)], [])

@@ -14,7 +14,7 @@ from tenfold.__main__ import main
 from tenfold.commands.folds import read_folds
 from tenfold.errors import Interrupted, UsageError
 from tenfold.estimate import Estimate, mean_moments, score_interval, trials_interval, units_of, wilson
-from tenfold.evaluate import evaluate_folds
+from tenfold.evaluate import evaluate_folds, evaluate_run
 from tenfold.evaluate.folds import _combine, overlap_factor
 from tenfold.images.table import stack_tables
 from tenfold.metrics.calibration import calibration_error, fit_temperature
@@ -190,6 +190,8 @@ def test_the_interval_is_that_of_fewer_images(folds, repeats, df):
 
 def test_the_interval_is_wider_in_every_kind_of_figure(runs):
     """Open ranges, areas by their own degrees of freedom, calibration: each variance is as many times as large."""
+    for run in runs[:3]:
+        evaluate_run(run, "validation")
     answered = [answers(run) for run in runs[:3]]
     _, truth, probability = (np.concatenate(part) for part in zip(*answered, strict=True))
     names = runs[0].classes

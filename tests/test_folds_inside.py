@@ -12,6 +12,7 @@ from tenfold.commands import train as train_command
 from tenfold.images import readers
 from tenfold.recipe import read_recipe
 from tenfold.run import load_run
+from tenfold.train import start as start_module
 from tenfold.transfer import settle as settle_module
 from tests.test_frozen_classifier import quick, tiny  # noqa: F401  (fixtures: a tiny backbone, a ladder of few rungs)
 from tests.toys import write_shapes
@@ -53,6 +54,33 @@ def test_each_fold_chooses_and_every_recipe_repeats(tmp_path, monkeypatch, capsy
     assert again.recipe == runs[1].recipe
     for name, value in runs[1].model.state_dict().items():
         torch.testing.assert_close(again.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_killed_fold_goes_on_with_the_features_that_its_ladder_had(tmp_path, monkeypatch):
+    """As from ONNX Runtime, whose last digits are not those that PyTorch would give."""
+
+    def other_digits(prepared, extractor, **options):
+        features = real(prepared, extractor, **options)
+        return features + np.linspace(0, 0.5, features.shape[-1], dtype=np.float32)
+
+    def kill(*given, **options):
+        raise SystemExit(137)
+
+    real = settle_module.table_features
+    monkeypatch.setattr(settle_module, "table_features", other_digits)
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / "shapes", 12)
+    command = ["train", "shapes", "--folds", "2", "--model", "frozen", *OPTIONS.split(), "--out"]
+    assert main([*command, "straight"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(start_module, "calibrate", kill)
+        with pytest.raises(SystemExit):
+            main([*command, "killed"])
+    assert not (tmp_path / "killed" / "repeat1-fold1" / "model.safetensors").exists()
+    assert main([*command, "killed"]) == 0
+    one, other = (load_run(tmp_path / name / "repeat1-fold1").model.state_dict() for name in ("straight", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.usefixtures("quick")

@@ -50,9 +50,10 @@ def install_command(what: str) -> str:
 
     Each package goes by its own name: what this project is called in an index, and whether it is there, is not known.
     """
+    python = shlex.quote(sys.executable)
     if find_spec("pip"):
-        return f"{sys.executable} -m pip install {what}"
-    return f"uv pip install --python {sys.executable} {what.replace('--force-reinstall', '--reinstall')}"
+        return f"{python} -m pip install {what}"
+    return f"uv pip install --python {python} {what.replace('--force-reinstall', '--reinstall')}"
 
 
 def choose_device(name: str) -> torch.device:

@@ -117,7 +117,8 @@ def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
                 read.add(name)
                 line = json.loads(text)
                 for answer, images in _told(line, name, wanted):
-                    answers[answer] = answers.get(answer, images) | images
+                    before = answers.get(answer, images)
+                    answers[answer] = before if images <= before else before | images
                 if not wanted.isdisjoint(line["hashes"]):
                     besides.update(line.get("besides", ()))
                     least = max(least, line.get("least", 0 if "known" in line else line.get("look", 0)))

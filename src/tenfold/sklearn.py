@@ -221,8 +221,8 @@ class StratifiedGroupSplit(BaseCrossValidator):  # type: ignore[misc]
     """Tenfold's split as a scikit-learn splitter: `n_repeats` times `n_splits` folds, each once what is tested on.
 
     Groups stay whole, and each fold has its share of each class as well as whole groups allow; without groups, to
-    within one sample. What X holds does not matter. With groups, the folds do not depend on the order of the samples;
-    None, NaN and pandas' NA among them say that a sample stands alone.
+    within one sample. What X holds does not matter. Where every sample has a group, the folds do not
+    depend on the order of the samples; None, NaN and pandas' NA say that a sample stands alone.
 
     random_state: the seed, from 0 on. None is 0 and not, as with scikit-learn's own splitters that shuffle, other folds
         each time: two models that are compared by one splitter shall be tested on the same folds.

@@ -22,7 +22,7 @@ from tenfold.check.signature import Signatures
 from tenfold.errors import UsageError
 from tenfold.split.ties import join
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever other bursts would be found among the same images."""
 
 SECONDS = 3.0
@@ -133,10 +133,10 @@ def series_of(names: Sequence[str]) -> Iterator[Series]:
 
 def _following(number: int, series: Series) -> Iterator[tuple[int, int, int]]:
     """(number of the series, image, image) whose numbers follow each other, by the step of the series."""
-    gaps = Counter(then - at for (at, _), (then, _) in pairwise(series))
-    width, times = gaps.most_common(1)[0]
+    gaps = Counter(then - at for (at, _), (then, _) in pairwise(series) if then > at)  # 1.jpg and 1.png are no row
+    width, times = gaps.most_common(1)[0] if gaps else (1, 0)
     step = width if times >= REGULAR and 2 * times >= len(series) - 1 else 1
-    return ((number, one, other) for (at, one), (then, other) in pairwise(series) if then - at == step)
+    return ((number, one, other) for (at, one), (then, other) in pairwise(series) if 0 < then - at <= step)
 
 
 def _apart(number: int, series: Series) -> Iterator[tuple[int, int, int]]:

@@ -47,7 +47,7 @@ def is_repaired(path: str | Path) -> bool:
     start = ",".join(HEADER).encode()
     try:
         with Path(path).open("rb") as file:
-            return file.readline(len(start) + 1).rstrip(b"\n,") == start
+            return file.readline(len(start) + 5).removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n,") == start
     except OSError:
         return False
 

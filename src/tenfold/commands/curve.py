@@ -60,7 +60,7 @@ def curve(
     from tenfold.evaluate import evaluate_subsets, say_gain
     from tenfold.run import write_json
     from tenfold.train import train_subsets
-    from tenfold.transfer.settle import train_settled
+    from tenfold.transfer.settle import SETTLED
 
     if not 3 <= steps <= 8:
         raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
@@ -70,7 +70,15 @@ def curve(
     shares = [0.5**step for step in range(steps)]
     try:
         with Watch() as watch:
-            runs = train_subsets(table, recipe, folder, shares=shares, seeds=seeds, progress=watch, train=train_settled)
+            runs = train_subsets(
+                table,
+                recipe,
+                folder,
+                shares=shares,
+                seeds=seeds,
+                progress=watch,
+                trainer=SETTLED,
+            )
     except (Interrupted, KeyboardInterrupt):
         options = ("--steps", steps, "--seeds", seeds, "--out", folder)
         again = command_line("tenfold", "curve", folder / "recipe.toml", *options)

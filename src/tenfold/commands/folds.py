@@ -31,13 +31,21 @@ def cross_validate(
     from tenfold.evaluate import evaluate_folds
     from tenfold.run import write_json
     from tenfold.train import train_folds
-    from tenfold.transfer.settle import train_settled
+    from tenfold.transfer.settle import SETTLED
 
     folds, repeats = wanted
     recipe = named(table, recipe)
     try:
         with Watch() as watch:
-            runs = train_folds(table, recipe, out, folds=folds, repeats=repeats, progress=watch, train=train_settled)
+            runs = train_folds(
+                table,
+                recipe,
+                out,
+                folds=folds,
+                repeats=repeats,
+                progress=watch,
+                trainer=SETTLED,
+            )
     except (Interrupted, KeyboardInterrupt):
         again = command_line("tenfold", "train", out / "recipe.toml", "--folds", f"{folds}x{repeats}", "--out", out)
         raise Interrupted(f"Stopped by Ctrl-C; the folds that are done stay: go on with: {again}") from None
@@ -45,7 +53,7 @@ def cross_validate(
         return 0
     with waiting("Evaluating the folds"):
         found = evaluate_folds(runs, folds)
-    notes = [found.estimand, *_chosen(runs), *_flattered(runs)]
+    notes = [found.estimand, *_chosen(runs), *_flattered(runs), *_given(recipe)]
     content = found.to_json() | {"notes": notes}
     write_json(out / "folds.json", content)
     if looked:
@@ -74,6 +82,17 @@ def _chosen(runs: Sequence[Run]) -> list[str]:
         "Each fold had its head chosen by the ladder inside its own training part, so the figures are of that "
         "procedure, choice included; the recipe that stands for it leaves the head open too.",
         *(f"Chosen in {count} of {len(runs)} folds: {words}." for words, count in counts.most_common()),
+    ]
+
+
+def _given(recipe: Recipe) -> list[str]:
+    """What is said of a strength that is given, as a run's recipe gives the one that its fit chose."""
+    look = recipe.transfer
+    if recipe.model.name != "frozen" or not look.strength:
+        return []
+    return [
+        f"Every fold took the strength {look.strength:g} (transfer.strength): where an earlier fit to these images "
+        "chose it, they had a say in it; --transfer.strength 0 leaves the choice to each fold."
     ]
 
 

@@ -91,6 +91,8 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
     recipe = Recipe() if file is None else read_recipe(file)
     if settings.get("transfer__init"):
         settings = _instead(settings)
+    if (head := settings.get("transfer__head")) and head != recipe.transfer.head:
+        settings = {"transfer__strength": 0.0, "transfer__sharpness": 0.0} | settings  # they were of another head
     sections: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         section, name = key.split("__")

@@ -154,11 +154,20 @@ def _judged(run: Run, proposed: Proposed) -> Proposed:
     table = proposed.table
     if taught := int(known_rows(table, taught_by(run.path).train).sum()):
         say(f"{taught} of these images are those that {run.path} learned from: it finds more in them than in others.")
-    sealed = known_rows(table, image_names(run.table.part("test").samples)).to_numpy(bool)
+    sealed = known_rows(table, image_names(run.table.part("test").samples) | _sealed_by_split(run)).to_numpy(bool)
     if sealed.any() and table.boxes is not None:
         say(f"Left out of the figures, as they are in the test part of {run.path}: {sealed.sum()} images.")
     rows = np.flatnonzero(~sealed)
     return replace(proposed, table=table.take(rows), boxes=[proposed.boxes[row] for row in rows])
+
+
+def _sealed_by_split(run: Run) -> frozenset[str]:
+    """The test images of the written split that a run was trained with; that of a fold has none in its own table."""
+    from tenfold.split import read_split
+
+    written = (run.path / "recipe.toml").is_file() and run.recipe.split.file
+    entries = read_split(Path(written)) if written and Path(written).is_file() else []
+    return frozenset(entry.hash for entry in entries if entry.part == "test")
 
 
 def _refuse_other(file: Path | None, folder: Path | None) -> None:

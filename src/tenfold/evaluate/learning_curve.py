@@ -231,7 +231,7 @@ def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCur
 
 def share_of(run: Run) -> float:
     """The share of the training images that `train_subsets` gave a run, as its folder says; 0 for any other run."""
-    named = re.fullmatch(r"share(\d[\d.e+-]*)-seed\d+", run.path.name)
+    named = re.fullmatch(r"share(\d+(?:\.\d+)?(?:e[+-]?\d+)?)-seed\d+", run.path.name)
     return float(named[1]) if named else 0.0
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,7 +36,9 @@ def record_look(path: Path, run: Path, hashes: list[str], answers: str = "", *be
     shown, ledger = [answers, *besides], path
     ledgers = list(dict.fromkeys([path, ledger_above(run), run / LEDGER])) if run.is_dir() else [path]
     try:
-        with locked(path.with_suffix(".lock")):
+        with ExitStack() as locks:
+            for lock in sorted({each.with_suffix(".lock") for each in ledgers if each.parent != run}):
+                locks.enter_context(locked(lock))
             for ledger in ledgers:
                 _cut_torn_line(ledger)
             here = looks_at(run, hashes)

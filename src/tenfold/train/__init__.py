@@ -34,7 +34,7 @@ from tenfold.train.choose import (
 )
 from tenfold.train.data import prepare_images
 from tenfold.train.events import refuse_missing
-from tenfold.train.folds import train_folds
+from tenfold.train.folds import Trainer, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.start import measure_epoch, resume_training, train_model
@@ -44,6 +44,7 @@ __all__ = [
     "PRECISIONS",
     "Progress",
     "Report",
+    "Trainer",
     "choose_mixing",
     "choose_settings",
     "convolution_speed",

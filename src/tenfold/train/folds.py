@@ -10,9 +10,9 @@ trained, what each run has chosen on its own fold, its temperature and a detecto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from tenfold.environment import choose_device
 from tenfold.errors import UsageError
@@ -28,11 +28,16 @@ from tenfold.train.ranks import join_ranks
 from tenfold.train.start import resume_training, train_model
 
 
-class Trainer(Protocol):
-    """What makes a run of a table and a recipe: `train_model`, or what first settles what the recipe leaves open."""
+class Trainer(NamedTuple):
+    """How runs are made, `train_model` or what first settles what the recipe leaves open, and gone on with."""
 
-    def __call__(self, table: Table, recipe: Recipe, out: str | Path, *, task: str, progress: Report) -> Run:
-        """As `train_model`, which raises what this may."""
+    train: Callable[..., Run] = train_model
+    """Called as train(table, recipe, out, task=..., progress=...)."""
+    resume: Callable[..., Run] = resume_training
+    """Called as resume(out, progress=...)."""
+
+
+PLAIN = Trainer()
 
 
 def train_folds(
@@ -44,7 +49,7 @@ def train_folds(
     repeats: int = 1,
     task: str = "",
     progress: Report = no_report,
-    train: Trainer = train_model,
+    trainer: Trainer = PLAIN,
 ) -> list[Run]:
     """Train the recipe `repeats` x `folds` times, each on all but one fold of what is not in the test part.
 
@@ -52,8 +57,8 @@ def train_folds(
     fold gets its share. Each run has a seed of its own, counted up from the recipe's, so that the spread over runs
     holds what chance in training does too. Each run's probabilities are calibrated by what the other folds of its
     repeat say, so that the figures of its own fold do not flatter them. The runs come repeat by repeat. `task` as for
-    `train_model`. Each run is made by `train`, whose validation part is the fold: what it chooses, it must choose by
-    the training part alone.
+    `train_model`. Each run is made by `trainer`, whose validation part is the fold: what it chooses, it must choose
+    by the training part alone.
     Raises UsageError where `out` holds something else, there are fewer separate images than folds, a training has two
     stages, or the network to start from has learned from these images; and what `train_model` raises.
     """
@@ -69,7 +74,7 @@ def train_folds(
         progress(Progress("note", f"Fold {count + 1} of {len(numbers)}: {name}"))
         file = _write_parts(table, part, folder / f"{name}.split.csv")
         own = recipe.change(train={"seed": recipe.train.seed + count}, split={"file": file})
-        runs.append(train_or_resume(part, own, folder / name, task, progress, train))
+        runs.append(train_or_resume(part, own, folder / name, task, progress, trainer))
         if fold == folds and join_ranks(choose_device(recipe.train.device)).is_first:
             runs[-folds:] = calibrate_folds(runs[-folds:])
     return runs
@@ -125,7 +130,12 @@ def claim_folder(folder: Path, recipe: Recipe) -> None:
 
 
 def train_or_resume(
-    table: Table, recipe: Recipe, folder: Path, task: str, progress: Report, train: Trainer = train_model
+    table: Table,
+    recipe: Recipe,
+    folder: Path,
+    task: str,
+    progress: Report,
+    trainer: Trainer = PLAIN,
 ) -> Run:
     """A new run in the folder, made by `train`, or the one that stands there, which goes on if it has not ended.
 
@@ -136,5 +146,5 @@ def train_or_resume(
         known = Run(folder).table.samples[["hash", "part"]].itertuples(index=False, name=None)
         if any(asked.get(digest) != part for digest, part in known):
             raise UsageError(f"{folder} holds a run with other images in its parts; name another folder than its own.")
-        return resume_training(folder, progress=progress)
-    return train(table, recipe, folder, task=task, progress=progress)
+        return trainer.resume(folder, progress=progress)
+    return trainer.train(table, recipe, folder, task=task, progress=progress)

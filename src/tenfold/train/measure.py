@@ -129,14 +129,15 @@ def find_learning_rate(
         rate = 10 ** (-6 + 6 * index / (_RANGE - 1))
         trial.learn(index / _RANGE)
         total = 0.0
-        for step, optimizer in zip(steps, optimizers, strict=True):
-            set_rate(optimizer, rate)
-            loss = torch.stack(list(step.losses(batch.to(device)).minimize.values())).sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            clip_gradients(step.parameters, recipe.train.clip)
-            optimizer.step()
-            total += float(loss.detach())
+        with said_plainly(recipe):
+            for step, optimizer in zip(steps, optimizers, strict=True):
+                set_rate(optimizer, rate)
+                loss = torch.stack(list(step.losses(batch.to(device)).minimize.values())).sum()
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                clip_gradients(step.parameters, recipe.train.clip)
+                optimizer.step()
+                total += float(loss.detach())
         smooth = 0.9 * smooth + 0.1 * total
         current = smooth / (1 - 0.9 ** (index + 1))
         if not math.isfinite(current) or (losses and current > 4 * min(losses)) or index == _RANGE - 1:

@@ -23,9 +23,8 @@ from tenfold.images.table import Table
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 from tenfold.split.ties import block_keys, bonds, join
-from tenfold.train.folds import Trainer, claim_folder, train_or_resume
+from tenfold.train.folds import PLAIN, Trainer, claim_folder, train_or_resume
 from tenfold.train.progress import Progress, Report, no_report
-from tenfold.train.start import train_model
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
 _DRAW = 3  # number of the draw, apart from those of the split
@@ -40,13 +39,13 @@ def train_subsets(
     seeds: int = 2,
     task: str = "classification",
     progress: Report = no_report,
-    train: Trainer = train_model,
+    trainer: Trainer = PLAIN,
 ) -> list[Run]:
     """Train the recipe on each share of the training images, with `seeds` seeds counted up from the recipe's.
 
     With one seed the images of a smaller share are among those of a larger one, so that runs can be compared in pairs;
     the validation part is always the same and the test part in none of them. Shares are drawn as `share_tables` says.
-    `train` is as for `train_folds`.
+    `trainer` is as for `train_folds`.
     Raises UsageError for impossible shares or seeds, shares between which there is no separate image or group, without
     a validation part, or where `out` holds something else; and what `train_model` does.
     """
@@ -66,7 +65,7 @@ def train_subsets(
             name = f"share{share:.4g}-seed{seed}"
             progress(Progress("note", f"Training {len(runs) + 1} of {seeds * len(shares)}: {name}"))
             seeded = recipe.change(train={"seed": seed})
-            runs.append(train_or_resume(part, seeded, folder / name, task, progress, train))
+            runs.append(train_or_resume(part, seeded, folder / name, task, progress, trainer))
     return runs
 
 

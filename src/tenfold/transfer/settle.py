@@ -22,6 +22,7 @@ from tenfold.run import Run
 from tenfold.train import (
     Progress,
     Report,
+    Trainer,
     choose_settings,
     no_report,
     resume_training,
@@ -88,7 +89,7 @@ def settle_head(
 
 
 def resume_settled(out: str | Path, *, progress: Report = no_report) -> Run:
-    """`resume_training`, where the ladder chose the head with the very features that it had, so that no bit differs."""
+    """`resume_training`; where the ladder chose the head, with the features that it had, if the cache has them."""
     folder, known = Path(out), None
     if (folder / "recipe.toml").is_file() and not (folder / "model.safetensors").is_file() and Run(folder).ladder:
         recipe = read_recipe(folder / "recipe.toml")
@@ -124,6 +125,10 @@ def train_settled(
     progress(Progress("note", f"Chosen: {settled.ladder.reason}"))
     ladder = settled.ladder.to_json()
     return train_model(table, settled.recipe, out, task=task, progress=progress, known=settled.known, ladder=ladder)
+
+
+SETTLED = Trainer(train_settled, resume_settled)
+"""What folds and shares are trained by where the recipe may leave a head open."""
 
 
 def _eye(chosen: Recipe) -> Eye:

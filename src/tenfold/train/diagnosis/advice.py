@@ -200,6 +200,7 @@ def harder(recipe: Recipe) -> str:
     kinds = " and ".join(["augmented"] * bool(policy.ops) + ["mixed"] * mixed)
     words = [f"on {kinds} images"] if kinds else []
     words += ["with dropout"] if recipe.model.dropout and "model.dropout" in levers(recipe) else []
-    words += ["with every class drawn equally often"] if recipe.train.balance == "sampling" else []
+    drawn = recipe.train.balance == "sampling" and "train.balance" in levers(recipe)
+    words += ["with every class drawn equally often"] if drawn else []
     words.append("over the whole epoch" + (", by weights that were not averaged yet" if recipe.train.ema else ""))
     return ", ".join(words)

@@ -16,6 +16,7 @@ from tenfold.estimate import Estimate, to_json
 from tenfold.models import find_model
 from tenfold.recipe import Recipe
 from tenfold.train.diagnosis.curves import Curve, Rise, blind_loss, ends_low, gap, read_curve, read_rise
+from tenfold.train.diagnosis.levers import levers
 from tenfold.train.evidence import Facts
 from tenfold.train.optimizer import LEARNING_RATES
 
@@ -143,7 +144,8 @@ class Case:
 
     @property
     def _is_balanced(self) -> bool:
-        return self.facts.recipe.train.balance in ("weights", "sampling")
+        recipe = self.facts.recipe
+        return recipe.train.balance in ("weights", "sampling") and "train.balance" in levers(recipe)
 
     @cached_property
     def training(self) -> Estimate:
