@@ -29,6 +29,7 @@ import safetensors.torch
 from tenfold.__main__ import main
 from tenfold.commands import train as train_command
 from tenfold.images.readers.digits import grey_png, load_digits
+from tenfold.looks import ledger_path
 from tenfold.recipe import Recipe, write_recipe
 from tenfold.train import loop
 from tenfold.train.progress import Progress
@@ -67,10 +68,11 @@ def check(holds: bool, words: str) -> None:
 
 
 def figures(run: Path) -> str:
-    """What evaluation.json says of each part, but for how long a prediction took."""
+    """What evaluation.json says of each part, but for how long a prediction took, or why that is not known."""
     found = json.loads((run / "evaluation.json").read_text("utf-8"))
     for part in found.values():
-        part["details"].pop("speed", None)
+        for name in ("speed", "no_speed"):
+            part["details"].pop(name, None)
     return json.dumps(found)
 
 
@@ -249,6 +251,7 @@ class Stage:
         """A place for the run of a case, which does not exist yet, in a project folder of its own."""
         assert self.undisturbed
         self.use_cache(self.cache)
+        ledger_path(self.undisturbed).unlink(missing_ok=True)  # what other cases looked at, beside their common split
         self.cases += 1
         folder = (on or self.root / "cases") / str(self.cases)
         folder.mkdir(parents=True)

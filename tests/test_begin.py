@@ -114,3 +114,13 @@ def test_what_cannot_be_written_leaves_nothing(table: Table, tmp_path: Path, mon
     with pytest.raises(DataError, match=r"No space left on device.*nothing of it stays there"):
         begin_run(tmp_path / "run", table, {}, {}, RECIPE, {})
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_recipe_cut_off_between_two_lines_is_named(table: Table, tmp_path: Path) -> None:
+    run = train_model(table, quick_recipe(train={"epochs": 1}), tmp_path / "run")
+    (run.path / "model.safetensors").unlink()
+    recipe = run.path / "recipe.toml"
+    text = recipe.read_text("utf-8")
+    recipe.write_text(text[: text.index("optimizer = ")], "utf-8")
+    with pytest.raises(DataError, match=r"recipe\.toml is damaged: it lacks what the run has settled; put it back whole"):
+        resume_training(run.path)

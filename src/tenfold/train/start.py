@@ -190,6 +190,8 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
             f"curve); give the command that began it once more, with --out {folder}: what is done stays."
         )
     recipe, card = read_recipe(folder / "recipe.toml"), read_card(folder)
+    if "auto" in (recipe.train.optimizer, recipe.train.precision):  # cut off between two lines it is read all the same
+        raise DataError(f"{folder / 'recipe.toml'} is damaged: it lacks what the run has settled; put it back whole.")
     table = load_table(folder / "table.parquet", tuple(card["classes"])).without("test")
     prepared = prepare_images(table, recipe, progress)
     if prepared.unreadable:
