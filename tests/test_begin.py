@@ -122,5 +122,5 @@ def test_a_recipe_cut_off_between_two_lines_is_named(table: Table, tmp_path: Pat
     recipe = run.path / "recipe.toml"
     text = recipe.read_text("utf-8")
     recipe.write_text(text[: text.index("optimizer = ")], "utf-8")
-    with pytest.raises(DataError, match=r"recipe\.toml is damaged: it lacks what the run has settled; put it back whole"):
+    with pytest.raises(DataError, match=r"recipe\.toml is damaged: it lacks what the run has settled; put it back"):
         resume_training(run.path)
