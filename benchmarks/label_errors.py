@@ -39,6 +39,7 @@ from tenfold.images.readers import read_table
 from tenfold.images.table import Table
 from tenfold.recipe import Recipe, read_recipe
 from tenfold.train import train_folds
+from tenfold.transfer.settle import SETTLED
 
 DATA = Path(os.environ.get("TENFOLD_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RATES = (0.02, 0.05, 0.1)
@@ -98,7 +99,7 @@ def predict(table: Table, wanted: Recipe, rate: float, seed: int, saved: Path) -
     flipped = draw.permutation(len(truth)) < round(rate * len(truth))
     labels = np.where(flipped, (truth + draw.integers(1, len(table.classes), len(truth))) % len(table.classes), truth)
     written = table.assign(label=[table.classes[label] for label in labels])
-    runs = train_folds(written, wanted, saved.with_suffix(""), folds=5)
+    runs = train_folds(written, wanted, saved.with_suffix(""), folds=5, trainer=SETTLED)
     said = held_out_predictions(runs)
     rows = [row for row, digest in enumerate(table.samples["hash"]) if digest in said]
     probability = np.array([said[table.samples["hash"].iat[row]] for row in rows])

@@ -61,6 +61,7 @@ from tenfold.train.folds import train_or_resume
 from tenfold.train.progress import no_report
 from tenfold.train.subsets import SHARES, share_tables
 from tenfold.transfer.best import name_one
+from tenfold.transfer.settle import SETTLED
 
 Line = dict[str, Any]
 ALL = 2.0
@@ -163,7 +164,7 @@ def frozen_recipe(table: Table) -> Recipe:
 
 def measure(recipe: Recipe, table: Table, share: float, seed: int, folder: Path) -> Line:
     """One training, judged on the validation part."""
-    run = train_or_resume(table, recipe.change(train={"seed": seed}), folder, "classification", no_report)
+    run = train_or_resume(table, recipe.change(train={"seed": seed}), folder, "classification", no_report, SETTLED)
     accuracy = evaluate_run(run, "validation").figures["accuracy"]
     images, hits = len(table.part("train")), round(accuracy.value * accuracy.n)
     return asdict(Point(images, hits, accuracy.n, seed, min(images_worth(accuracy), float(accuracy.n)), share))

@@ -523,6 +523,12 @@ def test_sets_become_the_findings_that_they_are() -> None:
     assert sorted(found.groups()) == [(0, 1), (2, 3), (3, 7)]
 
 
+def test_what_is_of_two_groups_is_torn_from_either() -> None:
+    table = table_of(["a", "a", "b"], ("a", "b"), part=["train", "test", "train"], group=["p + q", "p", "r"])
+    [torn] = [finding for finding in set_findings(table, [], []) if finding]
+    assert (torn.kind, [item.rows for item in torn.sets]) == ("group_leak", [(0, 1)])
+
+
 @pytest.mark.parametrize(
     ("images", "rows", "kept"),
     [

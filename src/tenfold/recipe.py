@@ -131,7 +131,7 @@ class TransferSettings:
     strength: float = 0.0
     """How strongly the head is regularized, or how many neighbors it asks; 0: chosen inside the training part."""
     sharpness: float = 0.0
-    """What the scores of a nearest mean, an SVM or a ridge are multiplied by to be logits; 0: chosen likewise."""
+    """What scores of a nearest mean, an SVM or a ridge are multiplied by; 0: chosen with the strength, else 1."""
     frozen: float = 0.2
     """Share of the training of "finetuned" during which the pretrained network stays as it is."""
     thawed: float = 0.6

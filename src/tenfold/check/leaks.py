@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tenfold.check.findings import Evidence, Finding, are, blocks_of, count, share
 from tenfold.images.table import PARTS
-from tenfold.split.ties import texts
+from tenfold.split.ties import single_groups, texts
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -43,8 +43,8 @@ def set_findings(
     short = [item for item in new if blocks[item.rows[0]] not in too_long]
     members: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
-        if group:
-            members.setdefault(group, []).append(row)
+        for name in single_groups(group) if group else ():
+            members.setdefault(name, []).append(row)
     torn = [Evidence(tuple(rows), f"group {name}") for name, rows in members.items()]
     torn = [item for item in torn if len(_values(parts, item)) > 1]
     alone = [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain)]

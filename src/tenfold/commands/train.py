@@ -110,6 +110,7 @@ def _trained(
     """
     from tenfold.train import refuse_taken, train_model
     from tenfold.transfer.best import train_best
+    from tenfold.transfer.settle import known_features
 
     if recipe.model.name == "auto" and table.boxes is None:
         return train_best(
@@ -122,9 +123,12 @@ def _trained(
         return train_rcnn(table, recipe, folder, progress=watch, findings=findings)
     settled = climb(table, recipe, watch, started)
     if settled is None:
-        return train_model(table, recipe, folder, progress=watch, findings=findings)
-    ladder, known = settled.ladder.to_json(), settled.known
-    return train_model(table, settled.recipe, folder, progress=watch, findings=findings, known=known, ladder=ladder)
+        known = known_features(recipe, table.part("train"))
+        return train_model(table, recipe, folder, progress=watch, findings=findings, known=known)
+    ladder = settled.ladder.to_json()
+    return train_model(
+        table, settled.recipe, folder, progress=watch, findings=findings, known=settled.known, ladder=ladder
+    )
 
 
 def _resume(folder: Path, json: bool) -> int:

@@ -109,11 +109,11 @@ def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
     A group "p + q" is both p and q, which `grouped` and a check's repaired listing found to be one.
     """
     ties = [f"hash {digest}"] if digest else []
-    ties += [f"group {name}" for name in _single(group)] if group else []
+    ties += [f"group {name}" for name in single_groups(group)] if group else []
     return ties + ([f"alike {alike}"] if alike else [])
 
 
-def _single(group: str) -> list[str]:
+def single_groups(group: str) -> list[str]:
     """The groups that one of the name "p + q" is."""
     return [name for name in group.split(_AND) if name] or [group]
 
@@ -122,7 +122,7 @@ def _joined(groups: set[str]) -> str:
     """One name for several groups; empty where there is none, or where each sample would have to name very many."""
     if len(groups) == 1:
         return next(iter(groups))
-    single = {name for group in groups for name in _single(group)}
+    single = {name for group in groups for name in single_groups(group)}
     return _AND.join(sorted(single)) if len(single) <= _JOINED else ""
 
 

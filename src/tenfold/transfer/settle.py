@@ -35,6 +35,8 @@ from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import LADDER, Eye, climb_table
 from tenfold.transfer.rungs import Ladder
 
+Known = Callable[[PreparedTable], dict[str, NDArray[np.generic]]]
+
 SOURCE = ("backbone", "weights", "init", "views", "crop", "spread")
 """The settings of a recipe's [transfer] that say how a frozen network looks at an image."""
 
@@ -45,7 +47,7 @@ class Settled(NamedTuple):
     recipe: Recipe
     """With the backbone and the head that it chose."""
     ladder: Ladder
-    known: Callable[[PreparedTable], dict[str, NDArray[np.generic]]]
+    known: Known
     """As `train_model` takes it: the features of prepared images, from the cache where they are there."""
     learns: bool
     """Whether the backbone has layers that can be fine-tuned."""
@@ -89,16 +91,25 @@ def settle_head(
 
 
 def resume_settled(out: str | Path, *, progress: Report = no_report) -> Run:
-    """`resume_training`; where the ladder chose the head, with the features that it had, if the cache has them."""
+    """`resume_training`; a frozen network's head with the features that it had, if the cache still has them."""
     folder, known = Path(out), None
-    if (folder / "recipe.toml").is_file() and not (folder / "model.safetensors").is_file() and Run(folder).ladder:
-        recipe = read_recipe(folder / "recipe.toml")
-        if recipe.model.name == "frozen":
-            known = _known(_eye(recipe).extractor, choose_device(recipe.train.device).type)
+    if (folder / "recipe.toml").is_file() and not (folder / "model.safetensors").is_file():
+        known = known_features(read_recipe(folder / "recipe.toml"))
     return resume_training(folder, progress=progress, known=known)
 
 
-def _known(extractor: Extractor, device: str) -> Callable[[PreparedTable], dict[str, NDArray[np.generic]]]:
+def known_features(recipe: Recipe, training: Table | None = None) -> Known | None:
+    """As `train_model` takes it: a frozen network's features, from the cache where they are there; None for others.
+
+    What the recipe leaves open is chosen from the training part, or nothing is open, as in that of a run.
+    """
+    if recipe.model.name != "frozen":
+        return None
+    chosen = recipe if training is None else choose_settings(recipe, training)
+    return _known(_eye(chosen).extractor, choose_device(recipe.train.device).type)
+
+
+def _known(extractor: Extractor, device: str) -> Known:
     def known(prepared: PreparedTable) -> dict[str, NDArray[np.generic]]:
         return {KNOWN: table_features(prepared, extractor, device=device)}
 
@@ -120,7 +131,8 @@ def train_settled(
     `settle_head` and `train_model` raise.
     """
     if not is_open(recipe):
-        return train_model(table, recipe, out, task=task, progress=progress)
+        known = known_features(recipe, table.part("train"))
+        return train_model(table, recipe, out, task=task, progress=progress, known=known)
     settled = settle_head(table, recipe, progress=progress)
     progress(Progress("note", f"Chosen: {settled.ladder.reason}"))
     ladder = settled.ladder.to_json()
