@@ -286,6 +286,9 @@ def test_the_ledger_is_that_of_the_nearest_folder_that_has_one(tmp_path: Path) -
     assert ledger_path(run) == tmp_path / "project" / "ledger.jsonl"  # its own is none of the project
     (tmp_path / "project" / "runs" / "ledger.jsonl").touch()
     assert ledger_path(run) == tmp_path / "project" / "runs" / "ledger.jsonl"
+    (run / "ledger.jsonl").touch()
+    (run / "model.json").touch()
+    assert ledger_path(run / "checkpoint" / "finetuned") == ledger_path(run)
 
 
 def test_what_a_killed_look_left_in_either_ledger_is_made_whole(tmp_path: Path) -> None:

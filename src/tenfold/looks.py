@@ -161,8 +161,13 @@ def _can_write(ledger: Path) -> bool:
 
 
 def ledger_above(run: Path) -> Path:
-    """The project's ledger: that of the nearest folder above a run that has one, else of that which holds it."""
-    folders = run.resolve().parents
+    """The project's ledger: that of the nearest folder above a run that has one, else of that which holds it.
+
+    A run that is trained within another one, as a fine-tuned network is, belongs to the project of that one.
+    """
+    above = list(run.resolve().parents)
+    within = [number for number, folder in enumerate(above) if (folder / "model.json").is_file()]
+    folders = above[within[-1] + 1 :] if within else above
     found = (folder / LEDGER for folder in folders if (folder / LEDGER).is_file())
     return next(found, folders[0] / LEDGER)
 

@@ -66,7 +66,8 @@ def check(
     fix
         Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group,
         also rows too long to be kept together without one; it is then checked itself, to say what is left to decide.
-        Of files that stand already only one that --fix wrote is written anew, and the old one kept as NAME.bak.
+        Of files that stand already only one that --fix wrote is written anew, and the old one, if it differs, kept as
+        NAME.bak.
     page
         Write an HTML page with the images side by side; of files that stand already, only over another such page.
     split
