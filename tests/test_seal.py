@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from tenfold.transfer.best import train_best
 from tenfold.transfer.settle import settle_head
 from tests.frozen import TinyBackbone
 from tests.test_frozen_classifier import ORIGIN
+from tests.test_ledger import Sealed
 from tests.test_proposals import write_voc
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
@@ -173,20 +173,6 @@ def test_the_command_refuses_it(
 
 
 # The climb
-
-
-class Sealed:
-    """Images in memory of which those of the test part may not be taken."""
-
-    def __init__(self, images: Sequence[np.ndarray], sealed: set[int]) -> None:
-        self.images, self.sealed = images, sealed
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        assert row not in self.sealed, f"test image {row} was taken"
-        return self.images[row]
 
 
 def test_the_climb_takes_no_test_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,7 +162,7 @@ class Run:
             return build_model(self.card)
         except TenfoldError as error:  # of another version, or of a package that is not here
             raise DataError(f"{self.path / 'model.json'} cannot be used here: {error}") from error
-        except Exception as error:  # whatever a network makes of settings that are none
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, Warning) as error:
             said = ValueError(f"no network can be made of it ({error!r})")
             raise _damaged(self.path / "model.json", said) from error
 

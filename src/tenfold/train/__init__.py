@@ -37,11 +37,12 @@ from tenfold.train.events import refuse_missing
 from tenfold.train.folds import Trainer, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
-from tenfold.train.start import measure_epoch, resume_training, train_model
+from tenfold.train.start import Known, measure_epoch, resume_training, train_model
 from tenfold.train.subsets import refuse_boxes, train_subsets
 
 __all__ = [
     "PRECISIONS",
+    "Known",
     "Progress",
     "Report",
     "Trainer",

@@ -4,7 +4,7 @@ and to the run of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from tenfold.models.views import find_views
 from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import Run
 from tenfold.train import (
+    Known,
     Progress,
     Report,
     Trainer,
@@ -34,8 +35,6 @@ from tenfold.transfer.clock import Clock
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import LADDER, Eye, climb_table
 from tenfold.transfer.rungs import Ladder
-
-Known = Callable[[PreparedTable], dict[str, NDArray[np.generic]]]
 
 SOURCE = ("backbone", "weights", "init", "views", "crop", "spread")
 """The settings of a recipe's [transfer] that say how a frozen network looks at an image."""
