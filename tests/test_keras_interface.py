@@ -3,6 +3,7 @@
 import inspect
 import threading
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from PIL import Image
 
 import tenfold.keras as ours
-from tenfold.errors import UsageError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras itself
 
@@ -149,7 +149,7 @@ def test_edges_that_fall_on_edges_are_decided_as_in_keras(theirs, fill, order):
         ):
             expected = keras.apply_transform(image, parameters)
             distance = np.abs(mine.apply_transform(image, parameters) - expected)
-            assert np.mean(distance <= 1) >= 0.99, parameters
+            assert np.mean(distance.max(-1) <= 1) >= 0.99, parameters
 
 
 def test_a_constant_takes_no_part_in_what_is_inside():
@@ -178,8 +178,7 @@ def test_a_zoom_of_one_and_a_transform_of_nothing_give_the_image():
     }
     got = generator.apply_transform(image, still)
     np.testing.assert_array_equal(got, image)
-    got[...] = 0  # its own
-    assert image.min() > 0
+    assert got is image
 
 
 def test_a_random_transform_is_the_one_that_its_seed_draws():
@@ -233,7 +232,7 @@ def test_batches_without_a_seed_follow_numpys_state_as_in_keras(theirs, settings
     for (got, labels), (expected, their_labels) in zip(*batches, strict=True):
         np.testing.assert_array_equal(labels, their_labels)
         assert got.dtype == expected.dtype
-        assert np.mean(np.abs(got - expected) <= 1) >= 0.99
+        assert np.mean(np.abs(got - expected).max(-1) <= 1) >= 0.99
 
 
 def test_images_and_masks_with_one_seed_move_alike():
@@ -288,18 +287,17 @@ def test_fit_learns_only_what_is_asked_for():
     assert generator.std is None
 
 
-@pytest.mark.parametrize("split", [0.3, 0.5])
-def test_weights_stay_with_their_images_in_subsets(split):
-    """In Keras 3 the training images get the weights of the first ones, which are those of the validation part."""
-    images, numbers = smooth(10), np.arange(10.0)
-    generator = ours.ImageDataGenerator(validation_split=split)
-    for subset in ("training", "validation"):
-        flow = generator.flow(
-            images, numbers, sample_weight=numbers, subset=subset, seed=1, batch_size=3, ignore_class_split=True
-        )
-        for _ in range(len(flow)):
-            _, labels, weights = next(flow)
-            np.testing.assert_array_equal(labels, weights)
+@pytest.mark.parametrize("subset", ["training", "validation"])
+def test_weights_of_subsets_are_those_of_keras_and_wrong_ones_are_said(theirs, subset):
+    """Keras does not split them: the training images get the weights of the first ones."""
+    given = {"sample_weight": np.arange(10.0), "subset": subset, "seed": 1, "batch_size": 3, "ignore_class_split": True}
+    said = pytest.warns(UserWarning, match="^`sample_weight` is not split") if subset == "training" else nullcontext()
+    with said:
+        flow = ours.ImageDataGenerator(validation_split=0.3).flow(smooth(10), np.arange(10), **given)
+    keras = theirs.ImageDataGenerator(validation_split=0.3).flow(smooth(10), np.arange(10), **given)
+    for _ in range(len(keras)):
+        for got, expected in zip(next(flow), next(keras), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 def test_half_precision_does_not_overflow():
@@ -322,7 +320,7 @@ def test_files_are_changed_in_single_precision_and_then_get_their_dtype(theirs, 
     flows = [module.ImageDataGenerator(**settings).flow_from_directory(folder, **given) for module in (ours, theirs)]
     (got, labels), (expected, their_labels) = map(next, flows)
     assert (got.dtype, labels.dtype) == (expected.dtype, their_labels.dtype)
-    assert np.mean(np.abs(got.astype(float) - expected) <= 1) >= 0.99
+    assert np.mean(np.abs(got.astype(float) - expected).max(-1) <= 1) >= 0.99
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
@@ -333,7 +331,7 @@ def test_an_iterators_own_dtype_counts(theirs, dtype, settings):
         generator = module.ImageDataGenerator(**settings)
         results.append(next(module.NumpyArrayIterator(smooth(5), None, generator, dtype=dtype, seed=2)))
     assert results[0].dtype == results[1].dtype == dtype
-    assert np.mean(np.abs(results[0].astype(float) - results[1]) <= 1) >= 0.99
+    assert np.mean(np.abs(results[0].astype(float) - results[1]).max(-1) <= 1) >= 0.99
 
 
 @pytest.mark.parametrize("color_mode", ["rgb", "rgba", "grayscale"])
@@ -418,8 +416,3 @@ def test_arguments_that_keras_ignores_are_named(folder):
     table = pd.DataFrame({"filename": ["cat/01.tif"], "class": ["cat"]})
     with pytest.warns(UserWarning, match="^flow_from_dataframe has no argument `follow_links`: it is ignored"):
         assert ours.ImageDataGenerator().flow_from_dataframe(table, folder, follow_links=True).n == 1
-
-
-def test_a_color_mode_in_the_place_of_grayscale_is_refused(folder):
-    with pytest.raises(UsageError, match=r"^`grayscale` must be True or False, not 'rgba'; name color_mode='rgba'\.$"):
-        ours.load_img(folder / "cat" / "01.tif", "rgba")

@@ -87,8 +87,10 @@ def test_a_batch_by_number_and_a_new_order_each_epoch():
     first = flow[0][1]
     flow.on_epoch_end()
     assert list(first) != list(flow[0][1])
-    with pytest.raises(UsageError, match=r"^The batch asked for must be below 3, the batches of an epoch, not 3\.$"):
-        flow[3]
+    for number in (3, -1):
+        text = rf"^The batch asked for must be from 0 to below 3, the batches of an epoch, not {number}\.$"
+        with pytest.raises(ValueError, match=text):
+            flow[number]
     with pytest.raises(NotImplementedError, match="must define _get_batches_of_transformed_samples"):
         ours.Iterator(3, 1, False, None).next()
     assert iter(flow) is flow
@@ -293,6 +295,11 @@ def test_files_that_are_not_there_are_left_out(folder, table, capsys):
         ({}, {"color_mode": "cmyk"}, UsageError, "`color_mode` must be one of"),
         ({}, {"subset": "foo"}, UsageError, "`subset` must be one of"),
         ({}, {"class_mode": "multi_output", "y_col": "angle"}, TypeError, "`y_col` must be a list with class_mode="),
+        ({}, {"x_col": ["filename"]}, TypeError, "All values of `x_col`, .'filename'., must be strings"),
+        ({}, {"x_col": ["filename"], "class_mode": None}, TypeError, "All values of `x_col`, .'filename'., must be st"),
+        ({}, {"y_col": ["class"], "class_mode": "sparse"}, TypeError, "All values of `y_col`, .'class'., must be stri"),
+        ({}, {"y_col": ["class"], "class_mode": "binary"}, TypeError, "All values of `y_col`, .'class'., must be stri"),
+        ({}, {"y_col": ["class"]}, TypeError, "All values of `y_col`, .'class'., must be strings, lists or tuples"),
         ({"filename": 3}, {}, TypeError, "All values of `x_col`, 'filename', must be strings"),
         ({"class": 3}, {"class_mode": "sparse"}, TypeError, "All values of `y_col`, 'class', must be strings with"),
         ({"class": 3}, {}, TypeError, "All values of `y_col`, 'class', must be strings, lists or tuples"),
@@ -302,9 +309,11 @@ def test_files_that_are_not_there_are_left_out(folder, table, capsys):
     ],
     ids=str,
 )
-def test_tables_that_are_refused(folder, table, change, given, error, text):
+def test_tables_that_are_refused(theirs, folder, table, change, given, error, text):
     with pytest.raises(error, match=text):
         ours.ImageDataGenerator().flow_from_dataframe(table.assign(**change), folder, **given)
+    with pytest.raises(TypeError if error is TypeError else ValueError):
+        theirs.ImageDataGenerator().flow_from_dataframe(table.assign(**change), folder, **given)
 
 
 @pytest.mark.parametrize(

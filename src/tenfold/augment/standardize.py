@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tenfold.errors import DataError, UsageError, unknown
 
 Images = NDArray[Any]
 """Real numbers, [N, H, W, C] or, where one image will do, [H, W, C]."""
+
+Floats = NDArray[np.floating[Any]]
 
 STD_FLOOR = 1e-6
 """Added to a standard deviation before dividing by it."""
@@ -38,24 +40,33 @@ PER: tuple[Per, ...] = ("channel", "feature")
 class Statistics:
     """Feature-wise mean and standard deviation, fitted once and the same for every image afterwards."""
 
-    mean: NDArray[np.float32]
+    mean: Floats
     """[1, 1, C] for one mean a channel, [H, W, C] for one a feature."""
-    std: NDArray[np.float32]
+    std: Floats
     """The population's standard deviation, of the same shape."""
 
     @classmethod
-    def fit(cls, images: Images | Iterable[Images], per: Per = "channel", *, channel_axis: int = -1) -> Statistics:
+    def fit(
+        cls,
+        images: Images | Iterable[Images],
+        per: Per = "channel",
+        *,
+        channel_axis: int = -1,
+        dtype: DTypeLike = np.float32,
+        finite: bool = True,
+    ) -> Statistics:
         """Mean and std of images [N, H, W, C], or of a stream of such batches, seen once.
 
         `per` channel: over all pixels; feature: of each pixel and channel on its own. Batches are joined in float64 by
         the update of Chan, Golub and LeVeque 1983 ("Algorithms for computing the sample variance", section 2), which
-        loses nothing where the mean is large against the deviation. Raises UsageError for no images or wrong shapes,
-        DataError where a value is not finite.
+        loses nothing where the mean is large against the deviation. The result is rounded to the float `dtype`. Raises
+        UsageError for no images or wrong shapes, and with `finite` DataError where a value is not; without, the
+        channel or feature of that value gets NaN.
         """
         if per not in PER:
             raise unknown("per of Statistics.fit", per, PER)
         count, mean, spread = 0, np.zeros(1), np.zeros(1)
-        for block in image_blocks(images, "Statistics.fit"):
+        for block in image_blocks(images, "Statistics.fit", finite):
             axes = (0, *other_axes(block.ndim, channel_axis)) if per == "channel" else (0,)
             values = block.astype(np.float64)
             size = values.size // np.prod([values.shape[axis] for axis in range(4) if axis not in axes], dtype=int)
@@ -67,19 +78,19 @@ class Statistics:
             count = total
         if count == 0:
             raise UsageError("Statistics.fit needs at least one image, but none came.")
-        return cls(mean[0].astype(np.float32), np.sqrt(spread[0] / count).astype(np.float32))
+        return cls(mean[0].astype(dtype), np.sqrt(spread[0] / count).astype(dtype))
 
-    def apply(self, images: Images) -> NDArray[np.float32]:
-        """(images - mean) / (std + 1e-6): float32, of the shape of `images` [N, H, W, C] or [H, W, C]."""
-        result = images.astype(np.float32)
+    def apply(self, images: Images) -> Floats:
+        """(images - mean) / (std + 1e-6), in the dtype of these, of the shape of `images` [N, H, W, C] or [H, W, C]."""
+        result: Floats = images.astype(self.mean.dtype)
         result -= self.mean
-        result /= self.std + np.float32(STD_FLOOR)
+        result /= self.std + STD_FLOOR
         return result
 
-    def invert(self, images: Images) -> NDArray[np.float32]:
-        """The images that `apply` gave `images` for: float32, of the same shape."""
-        result = images.astype(np.float32)
-        result *= self.std + np.float32(STD_FLOOR)
+    def invert(self, images: Images) -> Floats:
+        """The images that `apply` gave `images` for, of the same dtype and shape."""
+        result: Floats = images.astype(self.mean.dtype)
+        result *= self.std + STD_FLOOR
         result += self.mean
         return result
 
@@ -106,11 +117,11 @@ def scale_samples(images: Images) -> NDArray[np.float32]:
     return result
 
 
-def image_blocks(images: Images | Iterable[Images], what: str) -> Iterator[Images]:
+def image_blocks(images: Images | Iterable[Images], what: str, finite: bool = True) -> Iterator[Images]:
     """Cut [N, H, W, C], or join a stream of such batches, into blocks of 1,024 images, the last one smaller.
 
     `what` names the caller in an error: UsageError where a batch is no array [N, H, W, C] of real numbers or has
-    another shape than the first, DataError where a value is not finite.
+    another shape than the first, with `finite` DataError where a value is not.
     """
     waiting: list[Images] = []
     shape: tuple[int, ...] | None = None
@@ -124,11 +135,11 @@ def image_blocks(images: Images | Iterable[Images], what: str) -> Iterator[Image
         for start in range(0, len(batch), BLOCK):
             waiting.append(batch[start : start + BLOCK])
             if sum(map(len, waiting)) >= BLOCK:
-                joined = _joined(waiting, what)
+                joined = _joined(waiting, what, finite)
                 yield joined[:BLOCK]
                 waiting = [joined[BLOCK:]] if len(joined) > BLOCK else []
     if waiting:
-        yield _joined(waiting, what)
+        yield _joined(waiting, what, finite)
 
 
 def other_axes(ndim: int, channel_axis: int) -> tuple[int, ...]:
@@ -137,8 +148,8 @@ def other_axes(ndim: int, channel_axis: int) -> tuple[int, ...]:
     return tuple(axis for axis in range(1, ndim) if axis != channel)
 
 
-def _joined(batches: list[Images], what: str) -> Images:
+def _joined(batches: list[Images], what: str, finite: bool) -> Images:
     block = batches[0] if len(batches) == 1 else np.concatenate(batches)
-    if block.dtype.kind == "f" and not np.isfinite(block).all():
+    if finite and block.dtype.kind == "f" and not np.isfinite(block).all():
         raise DataError(f"{what} needs finite values, but an image holds NaN or infinity; leave that image out.")
     return block

@@ -4,10 +4,11 @@
     generator = ImageDataGenerator(rotation_range=20, horizontal_flip=True, rescale=1 / 255)
     for images, labels in generator.flow(x, y, batch_size=32): ...
 
-files.py                    image files as arrays and back; which files are images
+files.py                    image files as arrays and back; which files are images; the original's module `utils`
 affine_transformations.py   changes to one image: turn, shift, shear, zoom, flip, channel shift, brightness
 batches.py                  the same for a whole batch, in one pass over the pixels
-loops.py                    what of this is compiled: the constant outside an image, brightness
+loops.py                    what of this is compiled: the constant outside an image, brightness, finding whole numbers
+fitted.py                   what `fit` learns: mean, deviation, whitening
 parameters.py               how the parameters of a transformation are drawn
 iterator.py                 the order of samples, seeds, batches of files
 numpy_array_iterator.py, directory_iterator.py, dataframe_iterator.py   the three sources of batches
@@ -17,14 +18,16 @@ Names, arguments, attributes and errors are those of `keras_preprocessing.image`
 train on the iterators as they are. Random numbers come from NumPy's global state, in the order in which Keras draws
 them, as its documented seeds ask for. Two things differ from Keras 3 on purpose:
 
-1. Where the code of Keras does not do what its documentation says, this does. `height_shift_range` moves images along
-   their height and `width_shift_range` along their width; there it is the other way round. With `subset`, the
-   `sample_weight` of each image stays with it; there the training images get those of other images. `brightness_range`
-   works with "channels_first" too; there it raises an error.
-2. `fit` sums in double precision; the means of Keras fall short from some ten million pixels on.
+1. `height_shift_range` moves images along their height and `width_shift_range` along their width, as the documentation
+   of Keras says; its code has it the other way round.
+2. Means and deviations are summed in double precision; the means of Keras fall short from some ten million pixels on.
+
+docs/augment.md says more, and what it does where Keras 3 and the original disagree.
 """
 
-from tenfold.keras import files as utils  # the name that the original's module has
+import sys
+
+from tenfold.keras import files as utils
 from tenfold.keras.affine_transformations import (
     apply_affine_transform,
     apply_brightness_shift,
@@ -71,3 +74,5 @@ __all__ = [
     "utils",
     "validate_filename",
 ]
+
+sys.modules[f"{__name__}.utils"] = utils  # the original's module of this name, for those who import it or patch it

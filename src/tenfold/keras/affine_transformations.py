@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tenfold.errors import UsageError
-from tenfold.keras.files import COLOR_MODES, Array, stretched
+from tenfold.keras.files import COLOR_MODES, Array, check_data_format, stretched
 
 try:  # the original says with an ImportError at the call that one of these is missing
     import scipy
@@ -132,21 +132,20 @@ def random_channel_shift(x: Array, intensity_range: float, channel_axis: int = 0
 def apply_brightness_shift(x: Array, brightness: float, scale: bool = True) -> Array:
     """Multiply whole numbers from 0 to 255 by `brightness`, as Pillow's ImageEnhance.Brightness: float32, same shape.
 
-    `x` is [H, W, C] with 1, 3 or 4 channels; a fourth, alpha, stays. With `scale`, or where a value is below 0 or above
-    255, the image is first stretched to 0 to 255; without `scale` its own range is given back after.
+    `x` is [H, W, C] with 1, 3 or 4 channels; a fourth, alpha, stays. Only where the program has set Keras to
+    "channels_first" is it [C, H, W]. With `scale`, or where a value is below 0 or above 255, the image is first
+    stretched to 0 to 255; without `scale` its own range is given back after.
     """
+    from tenfold.keras.loops import brighten
+
     if ImageEnhance is None:
         raise ImportError("apply_brightness_shift needs Pillow; install it.")
     x = np.asarray(x)
-    if x.ndim != 3 or x.shape[2] not in COLOR_MODES.values():
-        raise UsageError(f"`x` must be one image [H, W, C] with 1, 3 or 4 channels, not of the shape {x.shape}.")
-    return brightened(x, brightness, scale, channel_axis=2)
-
-
-def brightened(x: Array, brightness: float, scale: bool, channel_axis: int) -> Array:
-    """`apply_brightness_shift` for channels at either end."""
-    from tenfold.keras.loops import brighten
-
+    shape, channel_axis = ("[H, W, C]", 2) if check_data_format(None) == "channels_last" else ("[C, H, W]", 0)
+    if x.ndim != 3 or x.shape[channel_axis] not in COLOR_MODES.values():
+        raise UsageError(
+            f"A change of brightness needs one image {shape} with 1, 3 or 4 channels, not an array of shape {x.shape}."
+        )
     low, high = np.min(x), np.max(x)
     outside = bool(low < 0 or high > 255)
     values = np.asarray(x, np.float32)

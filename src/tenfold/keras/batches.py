@@ -5,7 +5,8 @@ Shapes: N images, H x W pixels, C channels; a batch is [N, H, W, C], or [N, C, H
 
 from __future__ import annotations
 
-import os
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,16 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tenfold.augment.memory import Memory
+from tenfold.environment import cores
+from tenfold.errors import UsageError
 from tenfold.keras.affine_transformations import (
     affine_matrix,
     apply_affine_transform,
+    apply_brightness_shift,
     apply_channel_shift,
     as_rows_and_columns,
-    brightened,
     flip_axis,
     transform_matrix_offset_center,
 )
-from tenfold.keras.files import Array
+from tenfold.keras.files import COLOR_MODES, Array
 
 Parameters = Mapping[str, Any]
 """What ImageDataGenerator.get_random_transform draws for one image; a missing one changes nothing."""
@@ -44,6 +48,8 @@ class Sampling:
     order: int
     dtype: DTypeLike
     """Of the result; bytes in are taken for the same numbers in this type."""
+    memory: Memory | None = None
+    """Where results in float32 lie, whose memory is then used again when they are gone."""
 
     @property
     def channel_axis(self) -> int:
@@ -65,47 +71,65 @@ class Sampling:
         return moved
 
     def recolor(self, image: Array, own: Parameters) -> Array:
-        """The channel shift and the brightness of `transform`, in the dtype that Keras gives; or `image` itself."""
+        """The channel shift and the brightness of `transform`, in the dtype that Keras gives; or `image` itself.
+
+        Raises UsageError where the brightness is to change and the channels are not where `apply_brightness_shift`
+        takes them from.
+        """
         if own.get("channel_shift_intensity") is not None:
             image = apply_channel_shift(image, own["channel_shift_intensity"], self.channel_axis)
         if own.get("brightness") is not None:
-            image = brightened(image, own["brightness"], False, self.channel_axis)
+            image = apply_brightness_shift(image, own["brightness"], False)
         return image
 
     def move(self, images: Array, parameters: Sequence[Parameters]) -> Array:
         """The geometry of `transform`: a new array of the same shape and of `dtype`."""
-        if not any(_moves(own) for own in parameters):
-            return images.astype(self.dtype)
-        pixels = images.transpose(0, 2, 3, 1) if self.channels_first else images
-        if self._is_fast(pixels):
-            moved = self._interpolate(pixels, parameters)
-        else:
-            pixels = pixels.astype(self.dtype, copy=False)
-            move = self._pick if self.order == 0 else self._move_one
-            moved = np.stack([move(image, own) for image, own in zip(pixels, parameters, strict=True)])
-        return np.ascontiguousarray(moved.transpose(0, 3, 1, 2)) if self.channels_first else moved
+        if all(is_still(own) and not _flips(own) for own in parameters):
+            return self._copied(images)
+        if self._is_fast(images):
+            return self._interpolate(images, parameters)
+        pixels = self._channels_last(images).astype(self.dtype, copy=False)
+        move = self._pick if self.order == 0 else self._move_one
+        moved = np.stack([move(image, own) for image, own in zip(pixels, parameters, strict=True)])
+        return self._copied(moved.transpose(0, 3, 1, 2)) if self.channels_first else moved
 
-    def _is_fast(self, pixels: Array) -> bool:
+    def _channels_last(self, images: Array) -> Array:
+        """A view [N, H, W, C]."""
+        return images.transpose(0, 2, 3, 1) if self.channels_first else images
+
+    def _copied(self, images: Array) -> Array:
+        """The same numbers in a new C-contiguous array of `dtype`."""
+        copy = self._space(images.shape)
+        copy[...] = images
+        return copy
+
+    def _space(self, shape: tuple[int, ...]) -> Array:
+        return space(shape, self.dtype, self.memory)
+
+    def _is_fast(self, images: Array) -> bool:
         """Whether the kernel does it."""
-        known = self.order == 1 and self.fill_mode in _FILLS and pixels.shape[3] <= 4
-        return known and self.dtype == np.float32 and pixels.dtype in (np.uint8, np.float32)
+        known = self.order == 1 and self.fill_mode in _FILLS and images.shape[self.channel_axis + 1] <= 4
+        return known and self.dtype == np.float32 and images.dtype in (np.uint8, np.float32)
 
     def _interpolate(self, images: Array, parameters: Sequence[Parameters]) -> Array:
-        """Bilinear, uint8 or float32 [N, H, W, C] -> float32, by the kernel, which is faster on bytes by far."""
+        """Bilinear, uint8 or float32 -> float32, by the kernel, which is faster on bytes by far."""
         from tenfold.augment.kernel import warp, warp_normalized
 
-        count, height, width, channels = images.shape
-        size, fill = (height, width), _FILLS[self.fill_mode]
-        threads = min(os.cpu_count() or 1, 1 + count // _WORTH_A_THREAD)
-        matrices = output_to_input(parameters, height, width)
         found = as_bytes(images)
+        pixels = self._channels_last(images if found is None else found)
+        count, height, width, channels = pixels.shape
+        how: dict[str, Any] = {"interpolation": "bilinear", "fill": _FILLS[self.fill_mode]}
+        how["threads"] = min(cores(), 1 + count // _WORTH_A_THREAD)
+        matrices = output_to_input(parameters, height, width)
         if found is None:
-            moved = warp(images, matrices, size, interpolation="bilinear", fill=fill, threads=threads)
+            moved = warp(pixels, matrices, (height, width), out=self._space(pixels.shape), **how)
+            moved = self._copied(moved.transpose(0, 3, 1, 2)) if self.channels_first else moved
         else:
             same = np.tile(np.eye(channels, channels + 1, dtype=np.float32), (count, 1, 1))
-            moved = warp_normalized(found, matrices, size, same, interpolation="bilinear", fill=fill, threads=threads)
+            how |= {"layout": "NCHW" if self.channels_first else "NHWC", "out": self._space(images.shape)}
+            moved = warp_normalized(pixels, matrices, (height, width), same, **how)
         if self.fill_mode == "constant":
-            self._fill(moved, parameters)
+            self._fill(self._channels_last(moved), parameters)
         return moved
 
     def _fill(self, images: Array, parameters: Sequence[Parameters]) -> None:
@@ -128,19 +152,41 @@ class Sampling:
         """[H, W, C] by scipy: any dtype, any order, any of its fill modes."""
         how = {"fill_mode": self.fill_mode, "cval": self.cval, "order": self.order}
         how |= {"row_axis": 0, "col_axis": 1, "channel_axis": 2}
-        return _flipped(apply_affine_transform(image, **_geometry(own) | how), own)
+        return flipped(apply_affine_transform(image, **_geometry(own) | how), own)
 
 
-def as_bytes(images: Array) -> NDArray[np.uint8] | None:
-    """Images as uint8 where all values are whole numbers from 0 to 255, else None."""
-    if images.dtype == np.uint8 or not images.size:
-        return images.astype(np.uint8, copy=False)
-    with np.errstate(invalid="ignore"):
-        for part in (images[0, 0], images):  # a line is enough to see that most others are not
-            found = part.astype(np.uint8)
-            if not np.array_equal(found, part):
-                return None
-    return found
+def check_images(images: Array, data_format: str) -> None:
+    """A UsageError where `images` has not four axes, a warning where it has not 1, 3 or 4 channels."""
+    if images.ndim != 4:
+        raise UsageError(f"`x` must have rank 4, a batch of images, not the shape {images.shape}.")
+    axis = 3 if data_format == "channels_last" else 1
+    if images.shape[axis] not in COLOR_MODES.values():
+        warnings.warn(
+            f"`x` should have 1, 3 or 4 channels on axis {axis} (data_format={data_format!r}), not the shape "
+            f"{images.shape}.",
+            stacklevel=4,
+        )
+
+
+def space(shape: tuple[int, ...], dtype: DTypeLike, memory: Memory | None) -> Array:
+    """A new array, holding anything; where `memory` has what is needed, float32, it lies in there."""
+    return np.empty(shape, dtype) if memory is None or np.dtype(dtype) != np.float32 else memory.take(shape)
+
+
+def as_bytes(images: Array, rows: NDArray[np.int64] | None = None) -> NDArray[np.uint8] | None:
+    """Images, or the `rows` of them, as uint8 where all values are whole numbers from 0 to 255, else None."""
+    from tenfold.keras.loops import pack
+
+    if images.dtype == np.uint8:
+        return images if rows is None else images[rows]
+    rows = np.arange(len(images)) if rows is None else rows
+    known = images.dtype in (np.float32, np.float64)
+    if not known or not images.flags.c_contiguous:
+        images, rows = np.ascontiguousarray(images[rows], None if known else np.float64), np.arange(len(rows))
+    length = math.prod(images.shape[1:])
+    packed = np.empty((len(rows), *images.shape[1:]), np.uint8)
+    whole = pack(images.reshape(len(images), length), rows, packed.reshape(len(rows), length))
+    return packed if whole else None
 
 
 def output_to_input(parameters: Sequence[Parameters], height: int, width: int) -> NDArray[np.float64]:
@@ -169,14 +215,19 @@ def _flags(parameters: Sequence[Parameters], name: str) -> NDArray[np.bool_]:
     return np.array([bool(own.get(name)) for own in parameters])
 
 
-def _flipped(image: Array, own: Parameters) -> Array:
-    image = flip_axis(image, 1) if own.get("flip_horizontal") else image
-    return flip_axis(image, 0) if own.get("flip_vertical") else image
+def flipped(image: Array, own: Parameters, row_axis: int = 0, col_axis: int = 1) -> Array:
+    """The flips of the parameters: a view, or the image itself."""
+    image = flip_axis(image, col_axis) if own.get("flip_horizontal") else image
+    return flip_axis(image, row_axis) if own.get("flip_vertical") else image
 
 
-def _moves(own: Parameters) -> bool:
-    flips = own.get("flip_horizontal") or own.get("flip_vertical")
-    return bool(flips) or any(own.get(name, still) != still for name, still in _GEOMETRY.items())
+def is_still(own: Parameters) -> bool:
+    """Whether nothing moves but by flips."""
+    return all(own.get(name, still) == still for name, still in _GEOMETRY.items())
+
+
+def _flips(own: Parameters) -> bool:
+    return bool(own.get("flip_horizontal") or own.get("flip_vertical"))
 
 
 def _geometry(own: Parameters) -> dict[str, Any]:

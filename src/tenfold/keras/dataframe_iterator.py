@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from tenfold.errors import UsageError
 from tenfold.keras.directory_iterator import checked_class_mode
-from tenfold.keras.files import Array, validate_filename
+from tenfold.keras.files import Array, check_dtype, validate_filename
 from tenfold.keras.iterator import BatchFromFilesMixin, Iterator
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         dtype: DTypeLike = "float32",
         validate_filenames: bool = True,
     ) -> None:
+        if not isinstance(keep_aspect_ratio, bool):  # the original is without it: what follows stands a place earlier
+            keep_aspect_ratio, dtype, validate_filenames = False, keep_aspect_ratio, _second(dtype, validate_filenames)
         self.set_processing_attrs(
             image_data_generator,
             target_size,
@@ -80,7 +82,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         )
         self.directory = directory or ""
         self.class_mode = checked_class_mode(class_mode, self.allowed_class_modes)
-        self.dtype = "float32" if dtype is None else dtype
+        self.dtype = check_dtype(dtype)
         self._check_columns(dataframe, x_col, y_col, weight_col, classes)
         table = self._with_files(dataframe, x_col) if validate_filenames else dataframe
         by_class = class_mode in _BY_CLASS
@@ -157,8 +159,14 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         return self._sample_weight
 
 
-def _all_are(values: Iterable[Any], kind: type | tuple[type, ...]) -> bool:
-    return all(isinstance(value, kind) for value in values)
+def _second(dtype: Any, validate_filenames: bool) -> bool:
+    """`validate_filenames` of arguments in the order of the original, where it may stand in the place of `dtype`."""
+    return dtype if isinstance(dtype, bool) else validate_filenames
+
+
+def _all_are(values: pd.Series[Any] | pd.DataFrame, kind: type | tuple[type, ...]) -> bool:
+    """Whether these are one column, and of `kind`; a list of a single name gives a table."""
+    return values.ndim == 1 and all(isinstance(value, kind) for value in values)
 
 
 def _with_classes(table: pd.DataFrame, y_col: str, classes: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tenfold.errors import UsageError
-from tenfold.keras.files import valid_files
+from tenfold.keras.files import _list_valid_filenames_in_directory, check_dtype
 from tenfold.keras.iterator import BatchFromFilesMixin, Iterator
 
 
@@ -37,7 +37,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int | None = None,
-        data_format: str | None = "channels_last",
+        data_format: str | None = None,
         save_to_dir: str | Path | None = None,
         save_prefix: str = "",
         save_format: str = "png",
@@ -45,8 +45,10 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         subset: str | None = None,
         interpolation: str = "nearest",
         keep_aspect_ratio: bool = False,
-        dtype: DTypeLike = "float32",
+        dtype: DTypeLike | None = None,
     ) -> None:
+        if not isinstance(keep_aspect_ratio, bool):  # the original, without it, has `dtype` in its place
+            keep_aspect_ratio, dtype = False, keep_aspect_ratio
         self.set_processing_attrs(
             image_data_generator,
             target_size,
@@ -61,7 +63,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         )
         self.class_mode = checked_class_mode(class_mode, self.allowed_class_modes)
         self.directory = directory
-        self.dtype = "float32" if dtype is None else dtype
+        self.dtype = check_dtype(dtype)
         names = list(classes) if classes else sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
         self.num_classes = len(names)
         self.class_indices = {name: number for number, name in enumerate(names)}
@@ -72,16 +74,15 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
 
     def _find(self, names: Sequence[str], follow_links: bool) -> None:
         self.filenames: list[str] = []
-        counts = []
+        numbers: list[int] = []
         for name in names:
             folder = os.path.join(self.directory, name)  # noqa: PTH118 - str in, str out
-            found = list(valid_files(folder, self.white_list_formats, follow_links))
-            if self.split:
-                start, stop = (int(share * len(found)) for share in self.split)
-                found = found[start:stop]
-            self.filenames += [os.path.join(name, file) for file in found]  # noqa: PTH118
-            counts.append(len(found))
-        self.classes: NDArray[np.int32] = np.repeat(np.arange(len(names), dtype=np.int32), counts)
+            classes, found = _list_valid_filenames_in_directory(
+                folder, self.white_list_formats, self.split, self.class_indices, follow_links
+            )
+            numbers += classes
+            self.filenames += found
+        self.classes: NDArray[np.int32] = np.array(numbers, np.int32)
         self._filepaths = [os.path.join(self.directory, file) for file in self.filenames]  # noqa: PTH118
 
     @property

@@ -1,4 +1,4 @@
-"""Image files as Pillow images and arrays, and which files of a folder are images.
+"""Image files as Pillow images and arrays, and which files of a folder are images; `tenfold.keras.utils` too.
 
 Shapes: H x W pixels, C channels; "channels_last" is [H, W, C], "channels_first" is [C, H, W].
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -19,6 +20,9 @@ from PIL import Image
 from tenfold.errors import UsageError, unknown
 
 Array = NDArray[Any]
+Source = str | bytes | os.PathLike[str] | io.BytesIO
+
+pil_image: Any = Image  # the name that the original has for it; None there where Pillow is missing
 
 WHITE_LIST_FORMATS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 COLOR_MODES = {"rgb": 3, "rgba": 4, "grayscale": 1}
@@ -34,24 +38,36 @@ _RESAMPLING = {
 
 
 def check_data_format(data_format: str | None) -> str:
-    """`data_format`, or "channels_last" for None; a UsageError for anything else."""
+    """`data_format`, or the default for None; a UsageError for anything else."""
     if data_format is None:
-        return "channels_last"
+        return _default("image_data_format", "channels_last")
     if data_format not in ("channels_first", "channels_last"):
         raise unknown("`data_format`", str(data_format), ["channels_first", "channels_last"])
     return data_format
 
 
+def check_dtype(dtype: DTypeLike | None) -> DTypeLike:
+    """`dtype`, or the default for None."""
+    return _default("floatx", "float32") if dtype is None else dtype
+
+
+def _default(setting: str, without: str) -> str:
+    """What Keras is set to, where the program has imported it (it is not imported here), else `without`."""
+    ask = getattr(getattr(sys.modules.get("keras"), "config", None), setting, None)
+    return without if ask is None else str(ask())
+
+
 def array_to_img(
-    x: ArrayLike, data_format: str | None = "channels_last", scale: bool = True, dtype: DTypeLike = "float32"
+    x: ArrayLike, data_format: str | None = None, scale: bool = True, dtype: DTypeLike | None = None
 ) -> Image.Image:
     """An array of one image, [H, W, C] or [C, H, W] with 1, 3 or 4 channels, as a Pillow image.
 
     With `scale` its values are moved and stretched to 0 to 255, else they are cut to whole numbers as they are. One
     channel with values over 255 becomes a 32-bit grey image (mode "I").
     """
+    _check_pillow("array_to_img")
     data_format = check_data_format(data_format)
-    pixels = np.asarray(x, dtype="float32" if dtype is None else dtype)
+    pixels = np.asarray(x, dtype=check_dtype(dtype))
     if pixels.ndim != 3:
         raise UsageError(f"`x` must have rank 3, one image, not the shape {pixels.shape}.")
     if data_format == "channels_first":
@@ -73,12 +89,10 @@ def stretched(pixels: Array) -> Array:
     return (pixels / top if top != 0 else pixels) * 255
 
 
-def img_to_array(
-    img: Image.Image | ArrayLike, data_format: str | None = "channels_last", dtype: DTypeLike = "float32"
-) -> Array:
+def img_to_array(img: Image.Image | ArrayLike, data_format: str | None = None, dtype: DTypeLike | None = None) -> Array:
     """A Pillow image (or an array, [H, W] or of three axes) as an array [H, W, C] or [C, H, W]."""
     data_format = check_data_format(data_format)
-    pixels = np.asarray(img, dtype="float32" if dtype is None else dtype)
+    pixels = np.asarray(img, dtype=check_dtype(dtype))
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     elif pixels.ndim != 3:
@@ -89,40 +103,75 @@ def img_to_array(
 def save_img(
     path: str | Path | io.BytesIO,
     x: ArrayLike,
-    data_format: str | None = "channels_last",
+    data_format: str | None = None,
     file_format: str | None = None,
     scale: bool = True,
     **kwargs: Any,
 ) -> None:
-    """Write an array as an image file; `file_format` is otherwise taken from the name, `kwargs` go to Pillow."""
-    if file_format is None and isinstance(path, str | os.PathLike):
-        file_format = Path(path).suffix[1:]
-    file_format = "jpeg" if (file_format or "").lower() == "jpg" else file_format
+    """Write an array as an image file; `kwargs` go to Pillow.
+
+    `file_format` is Pillow's name of a format or the ending of its files ("jpg"); without it the path's ending tells,
+    and one that Pillow does not know is its ValueError.
+    """
     img = array_to_img(x, data_format, scale)
-    if img.mode == "RGBA" and (file_format or "").lower() == "jpeg":
+    ending = Path(path).suffix[1:] if file_format is None and isinstance(path, str | os.PathLike) else file_format or ""
+    written = pil_image.registered_extensions().get(f".{ending.lower()}", file_format)
+    if img.mode == "RGBA" and (written or "").lower() == "jpeg":
         warnings.warn("JPEG has no alpha channel: the image is written as RGB.", stacklevel=2)
         img = img.convert("RGB")
-    img.save(path, format=file_format or None, **kwargs)
+    img.save(path, format=written, **kwargs)
 
 
+@overload
 def load_img(
-    path: str | bytes | os.PathLike[str] | io.BytesIO,
+    path: Source,
     grayscale: bool = False,
     color_mode: str = "rgb",
     target_size: tuple[int, int] | None = None,
     interpolation: str = "nearest",
     keep_aspect_ratio: bool = False,
-) -> Image.Image:
+) -> Image.Image: ...
+
+
+@overload
+def load_img(
+    path: Source,
+    color_mode: str = "rgb",
+    target_size: tuple[int, int] | None = None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+) -> Image.Image: ...
+
+
+def load_img(path: Source, *args: Any, **kwargs: Any) -> Image.Image:
     """Read an image file; it is closed again before this returns.
 
     `color_mode` is "rgb", "rgba" or "grayscale" (8, 16 and 32 bits stay what they are); `target_size` is (height,
-    width); with `keep_aspect_ratio` the middle of the target's shape is cut out before resizing.
+    width); with `keep_aspect_ratio` the middle of the target's shape is cut out before resizing. `grayscale` is
+    deprecated. Arguments without a name come in the order of Keras 3 where the first of them is a text, a color mode,
+    and else in that of the original, which has `grayscale` before it.
     """
-    if isinstance(grayscale, str):  # Keras 3 has `color_mode` in this place
-        raise UsageError(f"`grayscale` must be True or False, not {grayscale!r}; name color_mode={grayscale!r}.")
+    order = _ARGUMENTS if args and isinstance(args[0], str) else ("grayscale", *_ARGUMENTS)
+    if len(args) > len(order):
+        raise TypeError(f"load_img takes `path` and up to {len(order)} more arguments, not {len(args)}.")
+    return _load(path, **dict(zip(order, args, strict=False)), **kwargs)
+
+
+_ARGUMENTS = ("color_mode", "target_size", "interpolation", "keep_aspect_ratio")
+
+
+def _load(
+    path: Source,
+    color_mode: str = "rgb",
+    target_size: tuple[int, int] | None = None,
+    interpolation: str = "nearest",
+    keep_aspect_ratio: bool = False,
+    grayscale: bool = False,
+) -> Image.Image:
     if grayscale is True:
-        warnings.warn('`grayscale` is deprecated, use color_mode="grayscale".', stacklevel=2)
+        warnings.warn('`grayscale` is deprecated, use color_mode="grayscale".', stacklevel=3)
         color_mode = "grayscale"
+    _check_pillow("load_img")
     img = _in_color_mode(_opened(path), color_mode)
     if target_size is None or img.size == (target_size[1], target_size[0]):
         return img
@@ -132,7 +181,12 @@ def load_img(
     return img.resize((target_size[1], target_size[0]), _RESAMPLING[interpolation], box=box)
 
 
-def _opened(path: str | bytes | os.PathLike[str] | io.BytesIO) -> Image.Image:
+def _check_pillow(what: str) -> None:
+    if pil_image is None:
+        raise ImportError(f"{what} needs Pillow; install it.")
+
+
+def _opened(path: Source) -> Image.Image:
     if isinstance(path, io.BytesIO):
         return Image.open(path)
     if not isinstance(path, str | bytes | os.PathLike):
@@ -157,14 +211,22 @@ def _middle(size: tuple[int, int], target_size: tuple[int, int]) -> tuple[int, i
     return left, top, left + crop_width, top + crop_height
 
 
+def get_extension(filename: str | Path) -> str:
+    """The ending of a file's name, in small letters and without the dot."""
+    return Path(filename).suffix[1:].lower()
+
+
 def validate_filename(filename: str, white_list_formats: str | tuple[str, ...]) -> bool:
     """Whether `filename` is a file and ends, in any case, in one of the formats."""
     return filename.lower().endswith(white_list_formats) and Path(filename).is_file()
 
 
 def list_pictures(directory: str | Path, ext: str | Sequence[str] = WHITE_LIST_FORMATS) -> list[str]:
-    """The paths of all images in a folder and its subfolders, by extension (one or several, without the dot)."""
-    endings = tuple(f".{name}" for name in ([ext] if isinstance(ext, str) else ext))
+    """The paths of all images in a folder and its subfolders, by extension without the dot.
+
+    Several of them are a sequence, or a text with bars between them ("jpg|png"), as in early releases.
+    """
+    endings = tuple(f".{name}" for name in (ext.split("|") if isinstance(ext, str) else ext))
     return [
         os.path.join(root, name)  # noqa: PTH118
         for root, _, names in os.walk(directory)
@@ -173,11 +235,30 @@ def list_pictures(directory: str | Path, ext: str | Sequence[str] = WHITE_LIST_F
     ]
 
 
-def valid_files(directory: str, formats: tuple[str, ...], follow_links: bool) -> Iterator[str]:
-    """Paths of a folder's images, relative to it, subfolders included, sorted by folder and then by name."""
+def _iter_valid_files(
+    directory: str | Path, white_list_formats: tuple[str, ...], follow_links: bool
+) -> Iterator[tuple[str, str]]:
+    """Folder and name of a folder's images, subfolders included, sorted by folder and then by name."""
     for root, _, names in sorted(os.walk(directory, followlinks=follow_links)):
         for name in sorted(names):
             if name.lower().endswith(".tiff"):
                 warnings.warn('".tiff" files with several bands come out distorted; check the images.', stacklevel=2)
-            if name.lower().endswith(formats):
-                yield os.path.relpath(os.path.join(root, name), directory)  # noqa: PTH118
+            if name.lower().endswith(tuple(white_list_formats)):
+                yield root, name
+
+
+def _list_valid_filenames_in_directory(
+    directory: str | Path,
+    white_list_formats: tuple[str, ...],
+    split: tuple[float, float] | None,
+    class_indices: Mapping[str, int],
+    follow_links: bool,
+) -> tuple[list[int], list[str]]:
+    """The class of each image of a class's folder, and its path from the folder above; of `split` only that share."""
+    found = list(_iter_valid_files(directory, white_list_formats, follow_links))
+    if split:
+        start, stop = (int(share * len(found)) for share in split)
+        found = found[start:stop]
+    name = os.path.basename(directory)  # noqa: PTH119 - str in, str out
+    paths = [os.path.relpath(os.path.join(root, file), directory) for root, file in found]  # noqa: PTH118
+    return [class_indices[name]] * len(found), [os.path.join(name, path) for path in paths]  # noqa: PTH118

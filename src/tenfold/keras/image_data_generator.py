@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tenfold.augment.standardize import STD_FLOOR, Statistics
-from tenfold.augment.whiten import fit_whitening
+from tenfold.augment.memory import Memory
+from tenfold.augment.standardize import STD_FLOOR
 from tenfold.errors import UsageError
 from tenfold.keras.affine_transformations import check_image
-from tenfold.keras.batches import Sampling
+from tenfold.keras.batches import Sampling, check_images, flipped, is_still
 from tenfold.keras.dataframe_iterator import DataFrameIterator, warn_of_ignored
 from tenfold.keras.directory_iterator import DirectoryIterator
-from tenfold.keras.files import Array, check_data_format
+from tenfold.keras.files import Array, check_data_format, check_dtype
+from tenfold.keras.fitted import channel_statistics, deviation, whitening_matrix
 from tenfold.keras.numpy_array_iterator import NumpyArrayIterator
 from tenfold.keras.parameters import checked_brightness, checked_zoom, shift, symmetric, zoom
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TINY = 1e-30  # in place of a zca_epsilon of 0
 _OVERRIDES = ("apply_transform", "standardize")  # a subclass that changes one of these is asked image by image
 
 
@@ -51,15 +51,13 @@ class ImageDataGenerator:
         zoom_range: (low, high), or z for (1 - z, 1 + z); each direction by its own factor, above 1 shows more.
         horizontal_flip, vertical_flip: half of the images.
         channel_shift_range: a number up to this either way is added to all values, within the image's range.
-        brightness_range: (low, high), a factor on values from 0 to 255.
+        brightness_range: (low, high), a factor on values from 0 to 255, of images with their channels last.
         fill_mode, cval: what lies outside: "nearest", "reflect", "wrap" (scipy's, whose period is one pixel short) or
             "constant", which is `cval`.
         interpolation_order: 0 nearest, 1 bilinear, 2 to 5 splines.
 
-    `data_format` is "channels_last" or "channels_first"; `validation_split` the share, below 1, that a `subset`
-    "validation" takes; `dtype` that of the batches.
-
-    Two things differ from Keras 3 on purpose; they stand at the top of the package.
+    `data_format` is "channels_last", the default, or "channels_first"; `validation_split` the share, below 1, that a
+    `subset` "validation" takes; `dtype` that of the batches. The top of the package says what differs from Keras 3.
     """
 
     def __init__(
@@ -83,10 +81,10 @@ class ImageDataGenerator:
         vertical_flip: bool = False,
         rescale: float | None = None,
         preprocessing_function: Callable[[Array], Array] | None = None,
-        data_format: str | None = "channels_last",
+        data_format: str | None = None,
         validation_split: float = 0.0,
         interpolation_order: int = 1,
-        dtype: DTypeLike = "float32",
+        dtype: DTypeLike | None = None,
     ) -> None:
         self.featurewise_center = featurewise_center
         self.samplewise_center = samplewise_center
@@ -109,7 +107,7 @@ class ImageDataGenerator:
         self.preprocessing_function = preprocessing_function
         self.data_format = check_data_format(data_format)
         self.interpolation_order = interpolation_order
-        self.dtype = "float32" if dtype is None else dtype
+        self.dtype = check_dtype(dtype)
         last = self.data_format == "channels_last"
         self.row_axis, self.col_axis, self.channel_axis = (1, 2, 3) if last else (2, 3, 1)
         if validation_split and not 0 < validation_split < 1:
@@ -150,6 +148,8 @@ class ImageDataGenerator:
         subset: str | None = None,
     ) -> NumpyArrayIterator:
         """Batches of arrays: images `x` [N, H, W, C] (or images and further inputs), labels `y` [N, ...] or None."""
+        if isinstance(ignore_class_split, str):  # the original, without it, has `subset` in its place
+            ignore_class_split, subset = False, ignore_class_split
         return NumpyArrayIterator(
             x,
             y,
@@ -227,7 +227,6 @@ class ImageDataGenerator:
         subset: str | None = None,
         interpolation: str = "nearest",
         validate_filenames: bool = True,
-        keep_aspect_ratio: bool = False,
         **kwargs: Any,
     ) -> DataFrameIterator:
         """Batches of image files that a table names, resized to `target_size` (height, width)."""
@@ -255,7 +254,6 @@ class ImageDataGenerator:
             save_format=save_format,
             subset=subset,
             interpolation=interpolation,
-            keep_aspect_ratio=keep_aspect_ratio,
             dtype=self.dtype,
             validate_filenames=validate_filenames,
         )
@@ -272,7 +270,7 @@ class ImageDataGenerator:
         if self.samplewise_center:
             x -= np.mean(x)
         if self.samplewise_std_normalization:
-            x /= _deviation(x) + STD_FLOOR
+            x /= deviation(x) + STD_FLOOR
         return x
 
     def _standardize_features(self, x: Array) -> Array:
@@ -321,14 +319,19 @@ class ImageDataGenerator:
         }
 
     def apply_transform(self, x: Array, transform_parameters: Mapping[str, Any]) -> Array:
-        """An image changed by parameters as `get_random_transform` gives them: a new array of the same shape.
+        """An image changed by parameters as `get_random_transform` gives them: of the same shape.
 
-        It has the dtype of `x`, but after a channel shift that which NumPy gives the sum, and after a change of
-        brightness float32 (float64 where values of `x` lie outside 0 to 255).
+        It is `x` itself where nothing changes, and a view of it where it is only flipped. It has the dtype of `x`, but
+        after a channel shift that which NumPy gives the sum, and after a change of brightness float32 (float64 where
+        values of `x` lie outside 0 to 255).
         """
         check_image(x)
         sampling = self._sampling(x.dtype)
-        return sampling.recolor(sampling.move(x[None], [transform_parameters])[0], transform_parameters)
+        if is_still(transform_parameters):
+            moved = flipped(x, transform_parameters, self.row_axis - 1, self.col_axis - 1)
+        else:
+            moved = sampling.move(x[None], [transform_parameters])[0]
+        return sampling.recolor(moved, transform_parameters)
 
     def random_transform(self, x: Array, seed: int | None = None) -> Array:
         """An image changed at random: `apply_transform` with parameters of `get_random_transform`."""
@@ -342,21 +345,22 @@ class ImageDataGenerator:
         methods = ((getattr(self, name), getattr(ImageDataGenerator, name)) for name in _OVERRIDES)
         return all(getattr(method, "__func__", None) is original for method, original in methods)
 
-    def transform_batch(self, images: Array, dtype: DTypeLike | None = None) -> Array:
+    def transform_batch(self, images: Array, dtype: DTypeLike | None = None, memory: Memory | None = None) -> Array:
         """Images [N, H, W, C] or [N, C, H, W], each changed at random and normalized: a new array of `dtype`.
 
-        That is the generator's unless given. Bytes are taken for the same numbers in `dtype`, and are faster.
+        That is the generator's unless given. Bytes are taken for the same numbers in `dtype`, and are faster. With
+        `memory` the result lies in there, where it is float32.
         """
         dtype = self.dtype if dtype is None else dtype
         parameters = [self.get_random_transform(images.shape[1:]) for _ in images]
-        changed = self._sampling(dtype).transform(images, parameters)
+        changed = self._sampling(dtype, memory).transform(images, parameters)
         for image in changed:
             self._standardize_sample(image)
         return self._standardize_features(changed).astype(dtype, copy=False)
 
-    def _sampling(self, dtype: DTypeLike) -> Sampling:
+    def _sampling(self, dtype: DTypeLike, memory: Memory | None = None) -> Sampling:
         first = self.data_format == "channels_first"
-        return Sampling(first, self.fill_mode, self.cval, self.interpolation_order, np.dtype(dtype))
+        return Sampling(first, self.fill_mode, self.cval, self.interpolation_order, np.dtype(dtype), memory)
 
     def fit(self, x: ArrayLike, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
         """Learn mean, standard deviation and whitening from images `x` [N, H, W, C] or [N, C, H, W], after `rescale`.
@@ -367,33 +371,28 @@ class ImageDataGenerator:
         if seed is not None:
             np.random.seed(seed)
         if augment:
-            images = np.stack([self.random_transform(image) for _ in range(rounds) for image in images])
+            drawn = np.empty((rounds * len(images), *images.shape[1:]), images.dtype)
+            for place in range(len(drawn)):
+                drawn[place] = self.random_transform(images[place % len(images)].copy())
+            images = drawn
         if self.featurewise_center or self.featurewise_std_normalization:
-            statistics = Statistics.fit(images, channel_axis=self.channel_axis)
+            statistics = channel_statistics(images, self.channel_axis)
             self.mean = statistics.mean if self.featurewise_center else self.mean
             self.std = statistics.std if self.featurewise_std_normalization else self.std
         if self.zca_whitening:
-            epsilon = max(self.zca_epsilon, _TINY)
-            whitening = fit_whitening(images, epsilon, formula="keras", channel_axis=self.channel_axis, memory=math.inf)
-            self.zca_whitening_matrix = whitening.matrix
+            self.zca_whitening_matrix = whitening_matrix(images, self.zca_epsilon, self.channel_axis)
+
+    @property
+    def principal_components(self) -> Array | None:
+        """The original's name of `zca_whitening_matrix`."""
+        return self.zca_whitening_matrix
+
+    @principal_components.setter
+    def principal_components(self, matrix: Array | None) -> None:
+        self.zca_whitening_matrix = matrix
 
     def _samples(self, x: ArrayLike) -> Array:
         """What `fit` was given, checked and rescaled."""
         images = np.asarray(x, dtype=self.dtype)
-        if images.ndim != 4:
-            raise UsageError(f"`x` must have rank 4, a batch of images, not the shape {images.shape}.")
-        if images.shape[self.channel_axis] not in (1, 3, 4):
-            warnings.warn(
-                f"`x` should have 1, 3 or 4 channels on axis {self.channel_axis} (data_format={self.data_format!r}), "
-                f"not the shape {images.shape}.",
-                stacklevel=3,
-            )
+        check_images(images, self.data_format)
         return np.multiply(images, self.rescale, dtype=images.dtype) if self.rescale else images
-
-
-def _deviation(x: Array) -> float:
-    """The standard deviation of all values; several times as fast as NumPy's where their mean is about 0 already."""
-    if x.dtype.itemsize < 4:  # the squares of half precision do not add up in it
-        return float(np.std(x, dtype=np.float64))
-    mean, power = float(np.mean(x)), float(np.vdot(x, x)) / x.size
-    return math.sqrt(power) if mean**2 < 1e-8 * power else float(np.std(x))

@@ -18,7 +18,9 @@ from typing import Any, Protocol, Self, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tenfold.augment.memory import Memory
 from tenfold.errors import UsageError, unknown
+from tenfold.keras.batches import space
 from tenfold.keras.files import (
     COLOR_MODES,
     WHITE_LIST_FORMATS,
@@ -57,8 +59,8 @@ class Iterator:
         dataset = getattr(getattr(keras, "utils", None), "Sequence", None)  # its name in Keras 2, PyDataset's in 3
         return super().__new__(cls if dataset is None else cast("type[Self]", _with_parent(cast("type", cls), dataset)))
 
-    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
-        super().__init__()
+    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)  # workers and the like, where this is a data set of Keras
         self.n = n
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -66,6 +68,7 @@ class Iterator:
         self.batch_index = 0
         self.total_batches_seen = 0
         self.lock = threading.Lock()
+        self.memory = Memory()  # of batches, used again when they are gone
         self.index_array: Indices | None = None
         self.index_generator = self._flow_index()
 
@@ -77,8 +80,10 @@ class Iterator:
         return self
 
     def __getitem__(self, idx: int) -> Any:
-        if idx >= len(self):
-            raise UsageError(f"The batch asked for must be below {len(self)}, the batches of an epoch, not {idx}.")
+        if not 0 <= idx < len(self):
+            raise UsageError(
+                f"The batch asked for must be from 0 to below {len(self)}, the batches of an epoch, not {idx}."
+            )
         self._seed_batch()
         start = self.batch_size * idx
         return self._get_batches_of_transformed_samples(self._order()[start : start + self.batch_size])
@@ -138,15 +143,15 @@ def _with_parent(cls: type, parent: type) -> type:
     return type(cls.__name__, (cls, parent), {"__module__": cls.__module__, "__doc__": cls.__doc__})
 
 
-def transform_samples(generator: Transforms, images: Array, dtype: DTypeLike) -> Array:
-    """A batch, changed at random and standardized in `dtype`: a new array of it.
+def transform_samples(generator: Transforms, images: Array, dtype: DTypeLike, memory: Memory) -> Array:
+    """A batch, changed at random and standardized in `dtype`: a new array of it; `images` may be written over.
 
     All images at once, or one by one where `generator` needs that.
     """
     if takes_batches(generator):
-        result: Array = generator.transform_batch(images, dtype)  # type: ignore[attr-defined]
+        result: Array = generator.transform_batch(images, dtype, memory)  # type: ignore[attr-defined]
         return result
-    changed = np.empty(images.shape, dtype)
+    changed = space(images.shape, dtype, memory)
     for place, image in enumerate(images):
         moved = generator.apply_transform(image, generator.get_random_transform(image.shape))
         changed[place] = generator.standardize(moved)
@@ -171,6 +176,7 @@ class BatchFromFilesMixin:
 
     class_mode: str | None
     dtype: Any
+    memory: Memory
     classes: Any
     class_indices: dict[str, int]
 
@@ -206,7 +212,7 @@ class BatchFromFilesMixin:
     def _get_batches_of_transformed_samples(self, index_array: Indices) -> Any:
         images = self._read(index_array)
         if self.image_data_generator:
-            images = transform_samples(self.image_data_generator, images, images.dtype)
+            images = transform_samples(self.image_data_generator, images, images.dtype, self.memory)
         images = images.astype(self.dtype, copy=False)
         save_samples(self, images, index_array, 10**7)
         if self.class_mode is None:
@@ -219,7 +225,7 @@ class BatchFromFilesMixin:
     def _read(self, index_array: Indices) -> Array:
         """float32 [B, H, W, C] or [B, C, H, W]."""
         paths = self.filepaths
-        images = np.empty((len(index_array), *self.image_shape), np.float32)
+        images = self.memory.take((len(index_array), *self.image_shape))
         for place, index in enumerate(index_array):
             img = load_img(
                 paths[index],

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from tenfold.errors import UsageError
-from tenfold.keras.batches import as_bytes
-from tenfold.keras.files import Array, check_data_format
+from tenfold.keras.batches import as_bytes, check_images, space
+from tenfold.keras.files import Array, check_data_format, check_dtype
 from tenfold.keras.iterator import Indices, Iterator, save_samples, subset_share, takes_batches, transform_samples
 
 
@@ -34,15 +34,17 @@ class NumpyArrayIterator(Iterator):
         shuffle: bool = False,
         sample_weight: Any = None,
         seed: int | None = None,
-        data_format: str | None = "channels_last",
+        data_format: str | None = None,
         save_to_dir: str | Path | None = None,
         save_prefix: str = "",
         save_format: str = "png",
         subset: str | None = None,
         ignore_class_split: bool = False,
-        dtype: DTypeLike = "float32",
+        dtype: DTypeLike | None = None,
     ) -> None:
-        self.dtype = "float32" if dtype is None else dtype
+        if not isinstance(ignore_class_split, bool):  # the original, without it, has `dtype` in its place
+            ignore_class_split, dtype = False, ignore_class_split
+        self.dtype = check_dtype(dtype)
         images, misc = _inputs(x)
         _check_lengths(images, y, sample_weight)
         part = slice(None)
@@ -51,21 +53,61 @@ class NumpyArrayIterator(Iterator):
             if y is not None and not ignore_class_split:
                 _check_classes(y, part)
         images = np.asarray(images[part])
-        self.x = images.astype(self.dtype, copy=False)
+        count = len(images)
+        self._hold(images)
         self.x_misc = [values[part] for values in misc]
         self.y = None if y is None else np.asarray(y[part])
-        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight[part])
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        if subset == "training" and sample_weight is not None:
+            warnings.warn(
+                "`sample_weight` is not split, as in Keras: image i of the training subset gets weight i of all, which "
+                "is that of another image; split `x`, `y` and `sample_weight` before, without `subset`.",
+                stacklevel=3,
+            )
         self.data_format = check_data_format(data_format)
-        _check_images(self.x, self.data_format)
-        self._bytes = as_bytes(images)
+        check_images(images, self.data_format)
         self.image_data_generator = image_data_generator
         self.save_to_dir, self.save_prefix, self.save_format = save_to_dir, save_prefix, save_format
-        super().__init__(len(self.x), batch_size, shuffle, seed)
+        super().__init__(count, batch_size, shuffle, seed)
+
+    def _hold(self, images: Array) -> None:
+        """Keep the images: in `dtype`, where they have it already the very array, whose later changes then count.
+
+        A copy that is nobody else's is kept as bytes, where it can be.
+        """
+        self._x: Array | None = images
+        self._bytes: NDArray[np.uint8] | None = None
+        if images.dtype != self.dtype:
+            whole = as_bytes(images) if np.dtype(self.dtype).kind == "f" else None
+            self._bytes = images.copy() if whole is images else whole
+            self._x = images.astype(self.dtype) if self._bytes is None else None
+
+    @property
+    def x(self) -> Array:
+        """The images, in `dtype`; who has asked for them may change them."""
+        if self._bytes is not None:
+            self._x, self._bytes = self._bytes.astype(self.dtype), None
+        assert self._x is not None
+        return self._x
+
+    @x.setter
+    def x(self, images: Array) -> None:
+        self._x, self._bytes = images, None
+
+    def _taken(self, index_array: Indices) -> Array:
+        """A copy of some images: bytes where the generator takes these and they are the same numbers, else `dtype`."""
+        whole = takes_batches(self.image_data_generator)
+        if self._bytes is not None:
+            return self._bytes[index_array] if whole else self._bytes[index_array].astype(self.dtype)
+        assert self._x is not None
+        found = as_bytes(self._x, index_array) if whole and self._x.dtype.kind == "f" else None
+        if found is not None:
+            return found
+        copy = space((len(index_array), *self._x.shape[1:]), self._x.dtype, self.memory)
+        return np.take(self._x, index_array, 0, out=copy, mode="clip")  # "raise" would buffer it
 
     def _get_batches_of_transformed_samples(self, index_array: Indices) -> Any:
-        whole = self._bytes if takes_batches(self.image_data_generator) else None
-        source = self.x if whole is None else whole
-        images = transform_samples(self.image_data_generator, source[index_array], self.dtype)
+        images = transform_samples(self.image_data_generator, self._taken(index_array), self.dtype, self.memory)
         save_samples(self, images, index_array, 10**4)
         inputs = [images, *(values[index_array] for values in self.x_misc)] if self.x_misc else images
         if self.y is None:
@@ -109,16 +151,4 @@ def _check_classes(y: Any, part: slice) -> None:
         raise UsageError(
             "Training and validation subsets have different number of classes after the split; shuffle `x` and `y`, "
             "or pass ignore_class_split=True."
-        )
-
-
-def _check_images(images: Array, data_format: str) -> None:
-    if images.ndim != 4:
-        raise UsageError(f"`x` must have rank 4, a batch of images, not the shape {images.shape}.")
-    axis = 3 if data_format == "channels_last" else 1
-    if images.shape[axis] not in (1, 3, 4):
-        warnings.warn(
-            f"`x` should have 1, 3 or 4 channels on axis {axis} (data_format={data_format!r}), not the shape "
-            f"{images.shape}.",
-            stacklevel=3,
         )

@@ -184,16 +184,20 @@ def _source(place, length, fill):
 
 @_compiled
 def _pack_line(line, depth, first, words):
-    """Bytes first to first + 3 of each `depth`, those that exist, as one word, the first byte lowest."""
+    """Bytes first to first + 3 of each `depth`, 1, 2, 3 or a multiple of 4, as one word, the first byte lowest."""
     if depth == 3:
         for i in range(len(words)):
             words[i] = line[3 * i] | line[3 * i + 1] << 8 | line[3 * i + 2] << 16
         return
+    if depth % 4 == 0:  # a float, or four bytes, is a word as it is
+        every, step = line.view(np.uint32)[first // 4 :], depth // 4
+        for i in range(len(words)):
+            words[i] = every[i * step]
+        return
     for i in range(len(words)):
-        word = np.uint32(0)
-        for k in range(first, min(first + 4, depth)):
-            word |= np.uint32(line[i * depth + k]) << np.uint32(8 * (k - first))
-        words[i] = word
+        words[i] = line[i * depth]
+        if depth == 2:
+            words[i] |= np.uint32(line[2 * i + 1]) << np.uint32(8)
 
 
 @_compiled
