@@ -6,7 +6,7 @@ Each contender that is not installed is left out, and a line says so. For all of
 
     uv venv --python 3.11 /tmp/venv-augment
     uv pip install --python /tmp/venv-augment/bin/python -e . torchvision==0.29.1 opencv-python-headless \
-        albumentations==2.0.8 keras==3.15.1
+        albumentations==2.0.8 keras==3.15.1 kornia==0.9.0
     KERAS_BACKEND=torch /tmp/venv-augment/bin/python benchmarks/augment.py
 
 27 November 2026, AMD EPYC (virtual, AVX2, 2 cores), Python 3.11, Numba 0.68.1, OpenCV 5.0.0, nothing else running, 21
@@ -33,6 +33,8 @@ Two threads over one, recipe 1 at 32, 128, 224 px: ours 0.79, 1.39, 1.68; the ba
 0.74, 0.90, 1.24, the resize 0.48, 0.98, 1.32. So the goal of 1.8 is missed, by the floor too: the two cores of this
 virtual machine give no program here more. A batch of small images is too little work for a second thread.
 A new array of 38 MB for each batch costs more than the pass (its pages are mapped anew); reuse `out`.
+"tenfold Policy" (a Policy's batch_normalized, drawing and checks of any policy included, where "tenfold" is the kernel
+with matrices made here), torch grid_sample over the batch and Kornia came after these figures and are not in them yet.
 First batch of a second process: 2.5 s with the imports of NumPy and Numba here, where no .pyc files are written, 0.9 s
 where they are (three tries). The pass is 9 to 20 times as long as copying the bytes it must move, so arithmetic and
 the fetching of neighbours bound it, not memory.
@@ -44,7 +46,8 @@ mid-gray, which keeps colour one matrix; torchvision and Albumentations do it in
 
 In each round every contender does the same batch of 64, one after the other, so that a busy moment of the machine hits
 them alike; a ratio is the median over rounds of two times in the same round. Drawing the parameters is timed for
-all. Two threads are halves of the batch. The floors do less than the recipe: a bare uint8 warp by the same matrices;
+all. Two threads are halves of the batch. `--clock thread` counts the processor time of one thread, for a busy machine.
+The floors do less than the recipe: a bare uint8 warp by the same matrices;
 a bare uint8 resize and colour matrix, of the same boxes. "One draw" gives the whole batch the same parameters.
 """
 
@@ -66,6 +69,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.augment.kernel import warp_normalized
+from tenfold.augment.policy import Policy
+from tenfold.augment.tree import op
 from tenfold.draws import draw_keys, uniforms
 
 BATCH, CHANNELS = 64, 3
@@ -75,6 +80,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 YIQ = np.array([LUMA, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 Images = NDArray[np.uint8]
+CLOCKS = {"wall": time.perf_counter, "thread": time.thread_time}
 Contender = Callable[[Images, NDArray[np.uint64]], object]
 """A batch uint8 [N, H, W, 3] and its draw keys uint64 [N] -> something that holds the result."""
 
@@ -85,16 +91,17 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=21)
     options.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     options.add_argument("--recipes", type=int, nargs="*", default=[1, 2])
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="thread: processor time, one thread only")
     asked = options.parse_args()
-    print(f"{processor()}, {os.cpu_count()} cores; batch {BATCH}; {asked.rounds} rounds")
+    if asked.clock == "thread" and asked.threads != [1]:
+        options.error("--clock thread needs --threads 1, as it counts one thread's time")
+    print(f"{processor()}, {os.cpu_count()} cores; batch {BATCH}; {asked.rounds} rounds; {asked.clock} time")
     first_batch()
     for recipe in asked.recipes:
         for size in asked.sizes:
             contenders = {name: made for name, make in MAKERS[recipe].items() if (made := make(size)) is not None}
-            rates = measure(contenders, size, asked.threads, asked.rounds)
-            print(
-                f"\nrecipe {recipe}, {size} px: images/s, median (quartiles)   time / ours, / floor   gain of threads"
-            )
+            rates = measure(contenders, size, asked.threads, asked.rounds, CLOCKS[asked.clock])
+            print(f"\nrecipe {recipe}, {size} px, medians (quartiles): images/s, time / ours, / floor, gain of threads")
             show(rates)
             if recipe == 1:
                 show_floor(size, statistics.median(rates["tenfold", asked.threads[0]]))
@@ -176,6 +183,23 @@ def ours_1_new(size: int) -> Contender:
     return augment
 
 
+def ours_policy(size: int, policy: Policy) -> Contender:
+    """The public way: whatever a policy says is drawn, checked and composed, then the same pass."""
+    mean, std = (MEAN / 255).tolist(), (STD / 255).tolist()
+    space = np.empty((BATCH, size, size, CHANNELS), np.float32)
+
+    def augment(images: Images, keys: NDArray[np.uint64], threads: int = 1) -> object:
+        return policy.batch_normalized(images, keys, mean=mean, std=std, threads=threads, out=space)
+
+    return augment
+
+
+def ours_policy_1(size: int) -> Contender:
+    flip, zoom = op("flip", "horizontal", 0.5), op("zoom", {"both": [0, 0], "x": ZOOM, "y": ZOOM})
+    ops = (op("rotate", ROTATION), op("shift", SHIFT), op("shear", SHEAR), zoom, flip)
+    return ours_policy(size, Policy("recipe 1", ops, fill="nearest"))
+
+
 def cv2_warps(images: Images, keys: NDArray[np.uint64]) -> list[Images]:
     import cv2
 
@@ -202,6 +226,71 @@ def warp_and_table(size: int) -> Contender | None:
 
     table = ((np.arange(256)[:, None] - MEAN) / STD).astype(np.float32)[None]
     return lambda images, keys: [cv2.LUT(image, table) for image in cv2_warps(images, keys)]
+
+
+def grid_sample(size: int, recipe: int) -> Contender | None:
+    """torch's affine_grid and grid_sample over the whole batch, drawn an image; then its colour map, or the means."""
+    if torchvision() is None:
+        return None
+    import torch
+    from torch.nn import functional as F
+
+    plain = normalized(np.tile(np.eye(3, 4), (BATCH, 1, 1)))
+
+    def augment(images: Images, keys: NDArray[np.uint64]) -> object:
+        matrices = affine_matrices(keys, size) if recipe == 1 else crop_matrices(keys, size)
+        maps = matrices[:, :2].copy()  # to places from -1 to 1
+        maps[:, :, 2] = maps[:, :, :2].sum(2) + 2 * maps[:, :, 2] / size - 1
+        color = torch.from_numpy(plain[: len(keys)] if recipe == 1 else normalized(color_maps(keys)))
+        grid = F.affine_grid(torch.from_numpy(maps.astype(np.float32)), [len(keys), CHANNELS, size, size], False)
+        planes = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+        sampled = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+        if recipe == 1:
+            scale, offset = color[0].diagonal()[None, :, None, None], color[0, :, 3][None, :, None, None]
+            return sampled.mul_(scale).add_(offset)
+        return torch.baddbmm(color[:, :, 3:], color[:, :, :3], sampled.flatten(2))
+
+    return augment
+
+
+def kornia_batches(changes: Callable[[Any], list[Any]]) -> Contender | None:
+    """Kornia on the batch as floats, which draws for each image of it."""
+    if torchvision() is None:
+        return None
+    try:
+        import kornia.augmentation as K
+    except ImportError as error:
+        return absent("Kornia", error)
+    import torch
+
+    mean, std = torch.tensor(MEAN / 255).float(), torch.tensor(STD / 255).float()
+    compose = torch.nn.Sequential(*changes(K), K.Normalize(mean, std))
+
+    def augment(images: Images, keys: NDArray[np.uint64]) -> object:
+        with torch.no_grad():
+            return compose(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
+
+    return augment
+
+
+def kornia_1(size: int) -> Contender | None:
+    zoom = (1 - ZOOM, 1 + ZOOM)
+    return kornia_batches(
+        lambda K: [
+            K.RandomAffine(ROTATION, (SHIFT, SHIFT), zoom, SHEAR, padding_mode="border", p=1.0),
+            K.RandomHorizontalFlip(p=0.5),
+        ]
+    )
+
+
+def kornia_2(size: int) -> Contender | None:
+    return kornia_batches(
+        lambda K: [
+            K.RandomResizedCrop((size, size), p=1.0),
+            K.RandomHorizontalFlip(p=0.5),
+            K.ColorJitter(JITTER, JITTER, JITTER, HUE, p=1.0),
+        ]
+    )
 
 
 def torchvision_1(size: int, batched: bool = False) -> Contender | None:
@@ -252,6 +341,12 @@ def ours_2(size: int) -> Contender:
     return augment
 
 
+def ours_policy_2(size: int) -> Contender:
+    crop = op("crop", {"scale": [0.08, 1], "aspect": [3 / 4, 4 / 3]})
+    colors = (op(name, JITTER) for name in ("brightness", "contrast", "saturation"))
+    return ours_policy(size, Policy("recipe 2", (crop, op("flip", "horizontal", 0.5), *colors, op("hue", HUE))))
+
+
 def resize_and_color(size: int) -> Contender | None:
     if not opencv():
         return None
@@ -290,10 +385,13 @@ MAKERS: dict[int, dict[str, Callable[[int], Contender | None]]] = {
     1: {
         "tenfold": ours_1,
         "floor: bare cv2 warp": bare_warp,
+        "tenfold Policy": ours_policy_1,
         "tenfold, new NCHW array": ours_1_new,
         "cv2 warp, NumPy": warp_and_numpy,
         "cv2 warp, table": warp_and_table,
+        "torch grid_sample": lambda size: grid_sample(size, 1),
         "Albumentations": albumentations_1,
+        "Kornia": kornia_1,
         "torchvision": torchvision_1,
         "torchvision, one draw": lambda size: torchvision_1(size, batched=True),
         "Keras": keras_1,
@@ -301,7 +399,10 @@ MAKERS: dict[int, dict[str, Callable[[int], Contender | None]]] = {
     2: {
         "tenfold": ours_2,
         "floor: cv2 resize, color": resize_and_color,
+        "tenfold Policy": ours_policy_2,
+        "torch grid_sample": lambda size: grid_sample(size, 2),
         "Albumentations": albumentations_2,
+        "Kornia": kornia_2,
         "torchvision": torchvision_2,
         "torchvision, one draw": lambda size: torchvision_2(size, batched=True),
     },
@@ -356,7 +457,7 @@ def absent(name: str, error: Exception) -> None:
 
 
 def measure(
-    contenders: dict[str, Contender], size: int, threads: list[int], rounds: int
+    contenders: dict[str, Contender], size: int, threads: list[int], rounds: int, clock: Callable[[], float]
 ) -> dict[tuple[str, int], list[float]]:
     """Images a second of each contender on each number of threads, one number a round."""
     images = np.random.default_rng(0).integers(0, 256, (BATCH, size // 8 + 1, size // 8 + 1, CHANNELS), dtype=np.uint8)
@@ -367,10 +468,10 @@ def measure(
     for turn in range(rounds + 1):
         keys = draw_keys(0, turn, hashes)
         for (name, count), values in rates.items():
-            begun = time.perf_counter()
+            begun = clock()
             run(contenders[name], images, keys, count, pool)
             if turn:  # the first one warms up
-                values.append(BATCH / (time.perf_counter() - begun))
+                values.append(BATCH / (clock() - begun))
     return rates
 
 
@@ -388,17 +489,22 @@ def show(rates: dict[tuple[str, int], list[float]]) -> None:
     floor = next((name for name, _ in rates if name.startswith("floor")), "tenfold")
     single = min(threads for _, threads in rates)
     for (name, threads), values in rates.items():
-        low, middle, high = statistics.quantiles(values, n=4)
+        rate = spread(values, 0)
         to_ours, to_floor = ratios(rates["tenfold", threads], values), ratios(rates[floor, threads], values)
         gain = ratios(values, rates[name, single]) if threads > single else ""
         title = f"{name}, {threads} thread{'s' * (threads > 1)}"
-        print(f"{title:36s} {middle:6.0f} ({low:.0f} to {high:.0f})   {to_ours}   {to_floor}   {gain}")
+        print(f"{title:36s} {rate:24s} {to_ours:20s} {to_floor:20s} {gain}")
 
 
 def ratios(numerator: list[float], denominator: list[float]) -> str:
-    """The median over rounds, and the ratio of the best rounds, which a busy machine disturbs least."""
-    middle = statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
-    return f"{middle:.2f}, {max(numerator) / max(denominator):.2f}"
+    """Over the rounds, of two times in the same round."""
+    return spread([a / b for a, b in zip(numerator, denominator, strict=True)], 2)
+
+
+def spread(values: list[float], digits: int) -> str:
+    """The median and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def show_floor(size: int, rate: float) -> None:

@@ -18,6 +18,8 @@ from tenfold.augment.policy import Mix, Policy
 from tenfold.augment.published import named_policy
 from tenfold.augment.save import Saving, save_augmented
 from tenfold.augment.tree import op
+from tenfold.check import check_table
+from tenfold.check.repair import write_repaired
 from tenfold.draws import draw_keys, hash_numbers
 from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
@@ -25,7 +27,8 @@ from tenfold.images.preprocess import Preprocessing
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
 from tenfold.report.policy_sheet import draw_sheet, fed, sheet_page, write_sheet
-from tenfold.split import split_path, split_table, write_split
+from tenfold.split import apply_split, fold_tables, split_path, split_table, write_split
+from tenfold.transfer import fold_numbers
 from tests.report_run import make_run
 from tests.test_report import Page
 
@@ -287,9 +290,97 @@ def test_without_a_split_it_says_what_that_means(flowers: Path, tmp_path: Path, 
     assert json.loads(capsys.readouterr().out)["split"] is False
     assert main(["augment", str(flowers), "--save", str(tmp_path / "more"), "--no-originals"]) == 0
     printed = capsys.readouterr()
-    assert "Run tenfold split first to avoid that" in printed.out
+    assert "A split of the listing keeps copies with their image, and leaves out those of validation" in printed.out
     assert "(originals: 0)" in printed.out
+    assert (
+        "It holds copies alone, which are for training only, so tenfold train takes no validation part" in printed.out
+    )
+    assert "Next:" not in printed.out
     assert "Mixing (mixup, CutMix) is left to training" in printed.err
+    assert "mixed" not in printed.out  # the policy in words: that is not done to files
+
+
+def test_without_a_split_training_alone_gets_copies(flowers: Path, tmp_path: Path) -> None:
+    table = table_of(flowers)
+    listing = save_augmented(table, TURN, MADE, tmp_path / "out", Saving(count=3)).listing
+    read = hashed(read_table(listing))
+    assert len(read) == 4 * len(table)
+    split = split_table(read, validation=0.25, test=0.25, seed=1)
+    rows = {row["path"]: row["source"] for row in listed(listing)}
+    sources = split.samples["source"].tolist()
+    part_of = dict(zip(sources, split.samples["part"].astype(object).where(split.samples["part"].notna()), strict=True))
+    originals = set(table.samples["source"])
+    assert Counter(part_of[source] for source in originals) == {"train": 12, "validation": 6, "test": 6}
+    copies = [source for source in sources if source not in originals]
+    assert len(copies) == 3 * 24
+    for copy in copies:
+        own = part_of[rows[Path(copy).name]]
+        assert part_of[copy] == "train" if own == "train" else part_of[copy] != part_of[copy]  # NaN: left out
+    assert any("augmented copies of images that are not in the training part (36): " in note for note in split.notes)
+    # What is placed later is, too.
+    write_split(split, tmp_path / "out.split.csv")
+    again = apply_split(read, tmp_path / "out.split.csv")
+    assert again.samples["part"].equals(split.samples["part"])
+
+
+def test_folds_judge_images_and_never_learn_from_copies_of_them(flowers: Path, tmp_path: Path) -> None:
+    table = table_of(flowers)
+    read = hashed(read_table(save_augmented(table, TURN, MADE, tmp_path / "out", Saving(count=2)).listing))
+    origins = read.samples["origin"].where(read.samples["origin"].notna(), read.samples["hash"])
+    judged: Counter[str] = Counter()
+    for fold in fold_tables(read, 4):
+        held = set(origins[fold.samples["part"] == "validation"])
+        assert not held & set(origins[fold.samples["part"] == "train"])
+        assert (fold.samples["part"] == "train").sum() == 3 * (24 - len(held))
+        judged.update(fold.part("validation").samples["source"])
+    assert judged == Counter(dict.fromkeys(table.samples["source"], 1))
+    [numbers] = fold_numbers(read, 4, 1)
+    assert all(len(set(numbers[origins == origin])) == 1 for origin in set(origins))
+    assert sorted(np.bincount(numbers)) == [18] * 4
+
+
+def test_copies_alone_have_no_validation_part(flowers: Path, tmp_path: Path, capsys: Capture) -> None:
+    saving = Saving(include_originals=False)
+    read = read_table(save_augmented(table_of(flowers), TURN, MADE, tmp_path / "out", saving).listing)
+    with pytest.raises(
+        DataError, match=r"All 24 images are augmented copies .* none for validation and test; list the"
+    ):
+        split_table(read)
+    assert set(split_table(read, validation=0, test=0).samples["part"]) == {"train"}
+    assert main(["train", str(tmp_path / "out" / "augmented.csv"), "--out", str(tmp_path / "run")]) == 3
+    assert "All 24 images are augmented copies" in capsys.readouterr().err
+
+
+def test_a_repaired_listing_still_knows_the_copies(flowers: Path, tmp_path: Path) -> None:
+    read = hashed(read_table(save_augmented(table_of(flowers), TURN, MADE, tmp_path / "out", Saving(count=1)).listing))
+    write_repaired(read, check_table(read), tmp_path / "repaired.csv")
+    again = hashed(read_table(tmp_path / "repaired.csv"))
+    assert again.copies
+    assert again.copies <= read.copies
+    own = dict(zip(read.samples["source"], read.samples["origin"], strict=True))
+    kept = again.samples[again.samples["source"].isin(again.copies)]
+    assert [own[source] for source in kept["source"]] == kept["origin"].tolist()
+
+
+def test_copies_with_boxes_are_known_as_such(flowers: Path, tmp_path: Path) -> None:
+    digest = table_of(flowers).samples["hash"][0]
+    lines = [
+        f"{flowers / 'daisy' / '0.png'},1,2,9,9,a,0,g,,,,",
+        f"{flowers / 'daisy' / '1.png'},1,2,9,9,a,0,g,,flip horizontal,x,{digest}",
+        f"{flowers / 'daisy' / '1.png'},3,2,9,9,a,0,g,,flip horizontal,x,{digest}",
+    ]
+    file = tmp_path / "boxes.csv"
+    file.write_text("\n".join(["path,x1,y1,x2,y2,label,ignore,group,part,ops,source,copy_of", *lines]))
+    table = read_table(file)
+    assert table.copies == {str(flowers / "daisy" / "1.png")}
+    assert table.samples["origin"].fillna("").tolist() == ["", digest]
+
+
+def test_a_copy_of_what_is_no_hash_is_refused(flowers: Path, tmp_path: Path) -> None:
+    file = tmp_path / "listing.csv"
+    file.write_text(f"path,label,copy_of\n{flowers / 'daisy' / '0.png'},daisy,0.png\n")
+    with pytest.raises(DataError, match=r"Row 2 of .* has copy_of '0.png'; it must be the content hash of an image"):
+        read_table(file)
 
 
 @pytest.mark.parametrize(

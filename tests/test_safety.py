@@ -166,6 +166,43 @@ def test_a_turned_six_is_a_nine_and_a_small_turn_breaks_nothing(run: Run) -> Non
     assert found.right == half.changed.n
 
 
+def arrow(way: str, draw: np.random.Generator) -> np.ndarray:
+    """An arrow on a noisy ground, somewhere: uint8 [20, 20]."""
+    image = np.full((20, 20), 60.0)
+    row, column, length = draw.integers(7, 13), draw.integers(2, 5), draw.integers(11, 14)
+    image[row, column : column + length] = 220
+    for step in range(1, 5):  # the head, to the right
+        image[[row - step, row + step], column + length - 1 - step] = 220
+    image = image[:, ::-1] if way in ("left", "up") else image
+    image = image.T if way in ("up", "down") else image
+    return (image + draw.normal(0, 12, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_mirrored_arrow_points_the_other_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left and right change places under a horizontal flip, up and down do not; and so for the vertical one."""
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    draw = np.random.default_rng(0)
+    ways = ["left", "right", "up", "down"] * 90
+    images = np.stack([arrow(way, draw) for way in ways])
+    table = tenfold.split_table(tenfold.read_table(images, labels=ways), validation=0.4, test=0, seed=1)
+    recipe = Recipe().change(
+        image={"size": 20},
+        model={"name": "plain", "width": 12},
+        train={"epochs": 8, "batch_size": 32, "precision": "float32", "threads": 1},
+        augment={"policy": "none"},
+    )
+    known = tenfold.train_model(table, recipe, tmp_path / "arrows")
+    policy = Policy("mirrored", (op("flip", "horizontal"), op("flip", "vertical"), op("brightness", [0.05, 0.05])))
+    found = measure_safety(known, policy_trials(policy), policy, known.table.part("validation"))
+    assert found.right > 0.9 * found.n
+    flows = {tried.trial.words: {(flow.start, flow.end) for flow in tried.breaks} for tried in found.breaking}
+    assert flows == {
+        "flip horizontal": {("left", "right"), ("right", "left")},
+        "flip vertical": {("up", "down"), ("down", "up")},
+    }
+    assert any("flip horizontal turns left into right" in sentence for sentence in found.sentences)
+
+
 def test_the_oracle_turns_the_files_itself(run: Run) -> None:
     """The share that changed, by arrays turned with NumPy and the run's own predict."""
     from PIL import Image

@@ -16,6 +16,7 @@ from tenfold.images.table import Table
 from tenfold.metrics.abstention import Step, choose_step
 from tenfold.metrics.intervals import share
 from tenfold.split import apply_split, split_table, write_split
+from tenfold.split import ties as ties_module
 from tenfold.split.ties import bonds, grouped, is_found, join, texts
 from tenfold.train import train_model
 from tests.test_split import digest, joined, random_table, slow_blocks, table_of, with_sets
@@ -41,18 +42,25 @@ def test_copies_regions_and_what_is_made_or_alike_get_a_group_that_nobody_gave()
     assert grouped(found) is found
 
 
-def test_given_groups_name_their_blocks_and_stay_what_they_are() -> None:
+def test_given_groups_name_their_blocks_and_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = [f"{number:x}" * 32 for number in (1, 1, 2, 3, 3, 4, 5, 6)]
     table = table_of(["a"] * 8, hash=hashes, group=["p", None, "p", "q", "r", "q", "s", None])
     assert names_of(grouped(table)) == ["p", "p", "p", "q + r", "q + r", "q + r", "s", ""]
     assert not any(is_found(name) for name in ("p", "q + r", "alike-1", "alike-nothing-here"))
     assert grouped(grouped(table)).samples.equals(grouped(table).samples)
     chain = table_of(["a"] * 130, "d", group=[f"g{row // 2}" for row in range(130)])
-    for last, name in ((128, " + ".join(sorted(f"g{row}" for row in range(64)))), (130, "")):
-        some = chain.take(range(last))
-        some = replace(some, alike={text: f"s{(row + 1) // 2}" for row, text in enumerate(some.samples["hash"])})
-        [found] = set(names_of(grouped(some)))  # a chain through all; with too many groups its name is none of theirs
-        assert found == name or (not name and is_found(found))
+    chain = replace(chain, alike={text: f"s{(row + 1) // 2}" for row, text in enumerate(chain.samples["hash"])})
+    [found] = set(names_of(grouped(chain)))  # a chain through all
+    assert found == " + ".join(sorted(f"g{row}" for row in range(65)))
+    assert grouped(chain).notes == chain.notes
+    monkeypatch.setattr(ties_module, "_LONGEST", 130 * len(found) - 1)
+    [lost] = set(names_of(grouped(chain)))
+    assert is_found(lost)
+    assert grouped(chain).notes == (
+        f"65 groups have images in common and count as one, {lost}: they are too many to be named in each of its "
+        "images, so that a later image of one of them is not known to belong to it.",
+    )
+    assert grouped(grouped(chain)).notes == grouped(chain).notes
     one = table_of(["a"] * 2, "b", group=["b + a", "b + a"])
     assert names_of(grouped(one)) == ["b + a", "b + a"]
     odd = table_of(["a"] * 2, "c", group=[" + ", "p + "])
@@ -83,6 +91,28 @@ def test_a_new_image_of_one_of_several_joined_groups_follows_them(tmp_path: Path
         new = table_of(["a"] * 2, "new", group=["p", "q"])
         table = joined(both, new)
         assert apply_split(table, path).samples["part"].tolist()[-2:] == [part, part]
+
+
+def test_however_many_groups_are_joined_a_new_image_of_one_follows_them(tmp_path: Path) -> None:
+    """Two hundred groups that one image ties together: the name that a run keeps of them forgets none."""
+    old = table_of(["a"] * 400, "old", group=[f"g{row % 200}" for row in range(400)])
+    old = grouped(old.assign(hash=[digest("same")] * 200 + old.samples["hash"].tolist()[200:]))
+    assert len(set(names_of(old))) == 1
+    write_split(old.assign(part=["test"] * 400), tmp_path / "test.csv")
+    table = joined(old.assign(part=[None] * 400), table_of(["a"] * 2, "new", group=["g7", "g199"]))
+    assert apply_split(table, tmp_path / "test.csv").samples["part"].tolist()[-2:] == ["test", "test"]
+    again = grouped(hashed(read_table(_listing(old, tmp_path))))
+    assert set(names_of(again)) == set(names_of(old))
+
+
+def _listing(table: Table, folder: Path) -> Path:
+    """The images of a table as files of a listing with its groups."""
+    lines = ["path,label,group"]
+    for row, group in enumerate(names_of(table)):
+        save(folder / f"{row}.png", np.full((4, 5, 3), row % 250, np.uint8))
+        lines.append(f"{row}.png,{'ab'[row % 2]},{group}")
+    (folder / "listing.csv").write_text("\n".join(lines))
+    return folder / "listing.csv"
 
 
 def test_the_interval_of_copies_is_that_of_the_images_they_are_of() -> None:

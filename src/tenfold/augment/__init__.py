@@ -8,6 +8,7 @@ apply.py        what was drawn -> pixels
 device.py       what was drawn -> pixels, on a GPU
 boxes.py        boxes and points that move with the image
 policy.py       an augmentation as data, TOML in and out
+mix_settings.py  how a policy mixes images, as data
 published.py    policies by name
 chosen.py       the policy that a recipe asks for
 mix.py          mixup and CutMix

@@ -65,6 +65,8 @@ def apply_normalized(
     work = _work(drawn, images, sampling, np.arange(len(images)))
     shape = (len(images), *drawn.size, images.shape[3])
     shape = shape if layout == "NHWC" else (shape[0], shape[3], *drawn.size)
+    if out is not None and (out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous):
+        raise UsageError(f"out must be C-contiguous float32 {list(shape)}, not {out.dtype} {list(out.shape)}.")
     result = np.empty(shape, np.float32) if out is None else out
     for rows, source in _sources(drawn, images, work, np.arange(len(images))):
         options = {"layout": layout, **sampling.options()}

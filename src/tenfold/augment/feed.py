@@ -66,7 +66,7 @@ class PolicyInput:
             targets[name] = torch.from_numpy(move_many(seen, plan.total[:-1], plan.size, policy.visible))
         mixing = policy.mix
         if self.mixes and mixing.share > 0 and (mixing.mixup > 0 or mixing.cutmix > 0):
-            numbers = uniforms(drawn.keys[:-1], NUMBERS, sum(node.span for node in policy.ops))
+            numbers = uniforms(drawn.keys[:-1], NUMBERS, policy.span)
             images, share = mix(images, mixing, numbers, self._space(len(numbers), plan.size, images.shape[1]))
             for name in self.mixes:
                 value = drawn.targets[name]

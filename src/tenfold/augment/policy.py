@@ -6,7 +6,8 @@
 
 What it does to an image depends on the image's draw key only (see draws.py), not on the batch.
 
-Shapes: N images H x W, C channels (1: grey, 3: RGB); output h x w; B boxes, B' of them kept; P points, P' kept.
+Shapes: N images H x W, C channels (1: grey, 3: RGB); output h x w; B boxes, B' of them kept; P points, P' kept; K
+classes.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.augment.apply import Sampling, apply
+from tenfold.augment.apply import Sampling, apply, apply_normalized
 from tenfold.augment.boxes import Boxes, Kept, Points, move_boxes, move_points
 from tenfold.augment.draw import Drawn, Fill, Interpolation, Size, draw
+from tenfold.augment.mix_settings import UNMIXED, Mix
 from tenfold.augment.ops import OPS
 from tenfold.augment.tree import Node, Op, describe_node, read_node, tidy, write_node
 from tenfold.draws import Keys
@@ -61,29 +63,20 @@ class AugmentedBatch(NamedTuple):
     kept: list[Kept]
     drawn: Drawn
     """What was done: `drawn.trace()` says it in words, for each image."""
+    points: list[Points]
+    """One array for each image, as in Augmented; empty without points."""
+    kept_points: list[Kept]
 
 
-@dataclass(frozen=True)
-class Mix:
-    """Mixing of neighbors in the epoch's order, with their labels. Training does it: a batch alone has no labels."""
+class MixedBatch(NamedTuple):
+    """Images after mixing."""
 
-    mixup: float = 0.0
-    """Beta parameter of mixup (Zhang et al. 2018); 0: off."""
-    cutmix: float = 0.0
-    """Beta parameter of CutMix (Yun et al. 2019); 0: off."""
-    share: float = -1.0
-    """Share of the images that are mixed; -1: chosen by training from the number of epochs."""
-
-    def __post_init__(self) -> None:
-        check_range("mix.mixup", self.mixup, 0, 100)
-        check_range("mix.cutmix", self.cutmix, 0, 100)
-        if self.share != -1:
-            check_range("mix.share", self.share, 0, 1)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether any image may be mixed."""
-        return self.share != 0 and (self.mixup > 0 or self.cutmix > 0)
+    images: NDArray[Any]
+    """[N, H, W, C], of the dtype that came in."""
+    labels: NDArray[np.float32]
+    """[N, K]: what each image is of; a row sums to what it summed to before, or lies between two such sums."""
+    shares: NDArray[np.float32]
+    """[N]: how much of each image is its own, 1 where it is not mixed."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Policy:
 
     name: str
     ops: tuple[Node, ...] = ()
-    mix: Mix = Mix()
+    mix: Mix = UNMIXED
     fill: Fill = "reflect"
     """What lies outside an image that has moved: its nearest pixel, a constant, the image mirrored or repeated."""
     value: tuple[float, ...] = (0.0,)
@@ -127,12 +120,12 @@ class Policy:
         output, those of the image unless given. Raises UsageError for another form of the image or the boxes.
         """
         given = [np.empty((0, 4), np.float32) if boxes is None else boxes]
-        places = np.empty((0, 2), np.float32) if points is None else points
+        places = [np.empty((0, 2), np.float32) if points is None else points]
         if not 0 <= key < 2**64:
             raise UsageError(f"key must be a whole number from 0 to 2**64 - 1, as draw_keys gives, not {key}.")
-        batch = self.batch(image[None], np.array([key], np.uint64), boxes=given, size=size)
-        moved, kept_points = move_points(places, batch.drawn.total[0], batch.drawn.size)
-        return Augmented(batch.images[0], batch.boxes[0], batch.kept[0], moved, kept_points, batch.drawn.trace()[0])
+        made = self.batch(image[None], np.array([key], np.uint64), boxes=given, points=places, size=size)
+        moved = made.boxes[0], made.kept[0], made.points[0], made.kept_points[0]
+        return Augmented(made.images[0], *moved, made.drawn.trace()[0])
 
     def batch(
         self,
@@ -140,25 +133,77 @@ class Policy:
         keys: Keys,
         *,
         boxes: Sequence[Boxes] | None = None,
+        points: Sequence[Points] | None = None,
         size: Size | None = None,
         threads: int = 1,
     ) -> AugmentedBatch:
-        """Images uint8 [N, H, W, C] with their keys uint64 [N] -> what the policy makes of each.
+        """Images uint8 [N, H, W, C] with their keys uint64 [N] -> what the policy makes of each, but for its mixing.
 
-        `boxes`: one float32 [B, 4] for each image. The result for an image is the same alone and in any batch.
+        `boxes`, `points`: one float32 [B, 4] (xyxy, pixels), one float32 [P, 2] for each image. The result for an
+        image is the same alone and in any batch. Mixing needs labels: see `mix_batch`. Raises UsageError for another
+        form of the images, keys, boxes or points.
         """
-        if images.ndim != 4 or images.shape[3] not in (1, 3):
-            raise UsageError(f"The images must be [N, H, W, C] with 1 or 3 channels, not {list(images.shape)}.")
-        if len(keys) != len(images) or (boxes is not None and len(boxes) != len(images)):
-            raise UsageError(f"{len(images)} images need as many keys and, where there are any, lists of boxes.")
-        height, width = images.shape[1:3]
-        drawn = self.draw(keys, height, width, size, "grey" if images.shape[3] == 1 else "rgb")
+        for name, given in (("keys", keys), ("lists of boxes", boxes), ("lists of points", points)):
+            if given is not None and len(given) != len(images):
+                raise UsageError(f"{len(images)} images need as many {name}, not {len(given)}.")
+        drawn = self._drawn_for(images, keys, size)
         result = apply(drawn, images, self.sampling(threads))
         moved = [
             move_boxes(own, matrix, drawn.size, self.visible)
             for own, matrix in zip(boxes or (), drawn.total, strict=boxes is not None)
         ]
-        return AugmentedBatch(result, [pair[0] for pair in moved], [pair[1] for pair in moved], drawn)
+        placed = [
+            move_points(own, matrix, drawn.size)
+            for own, matrix in zip(points or (), drawn.total, strict=points is not None)
+        ]
+        boxed = [own for own, _ in moved], [kept for _, kept in moved]
+        return AugmentedBatch(result, *boxed, drawn, [own for own, _ in placed], [kept for _, kept in placed])
+
+    def batch_normalized(
+        self,
+        images: NDArray[np.uint8],
+        keys: Keys,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        layout: Literal["NHWC", "NCHW"] = "NHWC",
+        size: Size | None = None,
+        threads: int = 1,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Images uint8 [N, H, W, C] with their keys uint64 [N] -> (changed pixels / 255 - mean) / std, for a network.
+
+        float32 [N, h, w, C], or [N, C, h, w] with the layout NCHW. `mean` and `std` [C] are on the 0 to 1 scale. Where
+        the policy `is_fused` this is one pass over the pixels, and values are not cut to 0 to 255 before. The changes
+        are those of `batch` with these keys; where boxes and points go, `draw` says without touching a pixel. Written
+        to `out` where given, C-contiguous, of the result's shape: a large new array for each batch can cost more than
+        the pass. Raises UsageError for another form of the images, keys or `out`, and a std that is not above 0.
+        """
+        if len(keys) != len(images):
+            raise UsageError(f"{len(images)} images need as many keys, not {len(keys)}.")
+        if layout not in ("NHWC", "NCHW"):
+            raise unknown("layout", str(layout), ("NHWC", "NCHW"))
+        if not (np.isfinite([*mean, *std]).all() and min(std, default=1.0) > 0):
+            raise UsageError(f"mean and std must be finite, std above 0, not {list(mean)} and {list(std)}.")
+        drawn = self._drawn_for(images, keys, size)
+        return apply_normalized(drawn, images, tuple(mean), tuple(std), layout, self.sampling(threads), out)
+
+    def mix_batch(
+        self, images: NDArray[Any], labels: NDArray[Any], keys: Keys, *, classes: int = 0, share: float = -1.0
+    ) -> MixedBatch:
+        """The policy's mixup or CutMix, done to a batch that `batch` or `batch_normalized` has changed.
+
+        `images`: uint8 or float32 [N, H, W, C]; each is mixed with the one after it, the last with the first.
+        `labels`: float [N, K], what each is of, or whole numbers [N] from 0 to `classes` - 1. `share`, from 0 to 1, is
+        that of the images to be mixed, and is needed where the policy leaves it to training (`policy.mix.share` is -1).
+        `keys` uint64 [N] are those of `batch`: mixing takes the numbers of their streams that come after the ops', as
+        training does. Bytes are rounded to nearest. Without mixing (`policy.mix.is_on`) all stay as they are.
+        Raises UsageError for another form of any of them.
+        """
+        from tenfold.augment.mix import mix_arrays
+
+        mixing = self.mix if share == -1 else dataclasses.replace(self.mix, share=share)
+        return MixedBatch(*mix_arrays(images, labels, _checked_keys(keys), mixing, self.span, classes))
 
     def draw(
         self, keys: Keys, height: int, width: int, out_size: Size | None = None, channels: Channels = "rgb"
@@ -172,6 +217,11 @@ class Policy:
     def sampling(self, threads: int = 1) -> Sampling:
         """How its pixels are sampled."""
         return Sampling(self.fill, self.value, self.interpolation, threads)
+
+    @property
+    def span(self) -> int:
+        """How many numbers of a key's stream the ops own; mixing takes the next ones."""
+        return sum(node.span for node in self.ops)
 
     @property
     def is_fused(self) -> bool:
@@ -235,7 +285,7 @@ class Policy:
             content["visible"] = tidy(self.visible)
         if self.ops:
             content["op"] = [write_node(node) for node in self.ops]
-        if self.mix != Mix():
+        if self.mix != UNMIXED:
             content["mix"] = {name: tidy(value) for name, value in dataclasses.asdict(self.mix).items()}
         return content
 
@@ -263,14 +313,21 @@ class Policy:
         lines += [f"  {line}" for node in self.ops for line in describe_node(node)]
         if not self.ops:
             lines.append("  no op: every image stays as it is")
-        if self.mix.mixup or self.mix.cutmix:
+        if self.mix.is_on:
             names = [name for name in ("mixup", "cutmix") if getattr(self.mix, name)]
             kinds = " or ".join(f"{name} (Beta {getattr(self.mix, name):g})" for name in names)
             share = (
                 "a share chosen by training" if self.mix.share == -1 else f"{100 * self.mix.share:g} % of the images"
             )
-            lines.append(f"  mixed with a neighbor by {kinds}: {share}")
+            lines.append(f"  where a batch has labels (in training, by mix_batch), mixed by {kinds}: {share}")
         return "\n".join(lines)
+
+    def _drawn_for(self, images: NDArray[np.uint8], keys: Keys, size: Size | None) -> Drawn:
+        """What is to be done to images uint8 [N, H, W, C]."""
+        if images.ndim != 4 or images.shape[3] not in (1, 3):
+            raise UsageError(f"The images must be [N, H, W, C] with 1 or 3 channels, not {list(images.shape)}.")
+        height, width, channels = images.shape[1:]
+        return self.draw(keys, height, width, size, "grey" if channels == 1 else "rgb")
 
 
 def _checked_keys(keys: Keys) -> Keys:

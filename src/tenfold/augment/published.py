@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tenfold.augment.policy import Mix, Policy
+from tenfold.augment.mix_settings import Mix
+from tenfold.augment.policy import Policy
 from tenfold.augment.tree import Blend, Chain, Choose, Op, op
 from tenfold.errors import UsageError, unknown
 

@@ -1,10 +1,11 @@
 """Augmented images as files, with a listing that says which op made each and that `tenfold train` reads back.
 
 The listing is `augmented.csv`: `path,label,group,part` as any listing has them (and `x1,y1,x2,y2` where samples are
-regions), then `ops`, what was done to the image, and `source`, what it was made from. Of images with boxes it is a
-listing of boxes, `path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as the policy has moved it,
-or one without a box. Copies and their source share a
-group, so no split can tear them apart, and an image of a validation or test part has no copy at all.
+regions), then `ops`, what was done to the image, `source`, what it was made from, and `copy_of`, the content hash of
+that, empty for the images themselves. Of images with boxes it is a listing of boxes,
+`path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as the policy has moved it, or one without a
+box. Copies and their source share a group, so no split can tear them apart, and by `copy_of` it knows the copies, which
+are for training alone. An image that is in a validation or test part already has no copy at all.
 
 Copy k of an image is what the k-th epoch of a training with this seed draws for it: see draws.py.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import StringIO
@@ -28,11 +28,12 @@ from PIL import Image
 from tenfold.augment.feed import boxes_on_canvas, on_canvas
 from tenfold.augment.policy import Policy
 from tenfold.draws import draw_keys, hash_numbers
+from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
 from tenfold.images.prepared import read_sample
 from tenfold.images.preprocess import Preprocessing
-from tenfold.images.readers.listing import CORNERS
+from tenfold.images.readers.listing import COPY_OF, CORNERS
 from tenfold.images.writers.placed import plain
 from tenfold.recipe import check_range
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
 
 LISTING = "augmented.csv"
-COLUMNS = ("path", "label", "group", "part", *CORNERS, "ops", "source")
-OF_BOXES = ("path", *CORNERS, "label", "ignore", "group", "part", "ops", "source")
+COLUMNS = ("path", "label", "group", "part", *CORNERS, "ops", "source", COPY_OF)
+OF_BOXES = ("path", *CORNERS, "label", "ignore", "group", "part", "ops", "source", COPY_OF)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def save_augmented(
     making = _Making(table, policy, _in_rgb(preprocessing), folder, saving, _boxes_of(table))
     lines: list[list[str]] = []
     errors: dict[int, str] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tenfold-augment") as pool:
+    with ThreadPoolExecutor(cores(), thread_name_prefix="tenfold-augment") as pool:
         for sample, made in zip(wanted, pool.map(making.copies, wanted), strict=True):
             if isinstance(made, DataError):
                 errors[sample.row] = str(made)
@@ -180,7 +181,9 @@ class _Making:
             left = zip(changed.boxes.tolist(), changed.kept.tolist(), strict=True)
             moved = [boxes[place]._replace(corners=tuple(box)) for box, place in left]
             lines += (
-                [_line(name, sample, ops=ops)] if self.table.boxes is None else _box_lines(name, sample, moved, ops)
+                [_line(name, sample, ops=ops, copy_of=sample.digest)]
+                if self.table.boxes is None
+                else _box_lines(name, sample, moved, ops, sample.digest)
             )
         return lines
 
@@ -271,16 +274,16 @@ def _originals(making: _Making, samples: list[_Listed], errors: dict[int, str]) 
     return lines
 
 
-def _line(path: str, sample: _Listed, region: list[str] | None = None, ops: str = "") -> list[str]:
+def _line(path: str, sample: _Listed, region: list[str] | None = None, ops: str = "", copy_of: str = "") -> list[str]:
     label, group, part = sample.cells
-    return [path, label, group, part, *(region or [""] * 4), ops, sample.source]
+    return [path, label, group, part, *(region or [""] * 4), ops, sample.source, copy_of]
 
 
-def _box_lines(path: str, sample: _Listed, boxes: list[_Box], ops: str = "") -> list[list[str]]:
+def _box_lines(path: str, sample: _Listed, boxes: list[_Box], ops: str = "", copy_of: str = "") -> list[list[str]]:
     """A line for each box; one without a box where there is none."""
     _, group, part = sample.cells
     cells = [[*(plain(side, _DECIMALS) for side in box.corners), box.label, str(int(box.ignore))] for box in boxes]
-    return [[path, *own, group, part, ops, sample.source] for own in cells or [[""] * 6]]
+    return [[path, *own, group, part, ops, sample.source, copy_of] for own in cells or [[""] * 6]]
 
 
 def _text(lines: list[list[str]], columns: tuple[str, ...]) -> str:

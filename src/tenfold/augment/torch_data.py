@@ -11,17 +11,22 @@ What is done to an image depends on (seed, epoch, the image's bytes) alone, for 
 had that image in that epoch; so neither workers nor the order of the images change it. The epoch lies in shared memory:
 workers that live for several epochs see it too. Without `set_epoch` each pass over the data repeats the changes.
 
+Mixup and CutMix need a batch and its labels, so neither does them; a policy's [mix] is done where batches are made:
+
+    loader = DataLoader(dataset, 64, shuffle=True, collate_fn=MixCollate(policy, classes=10, share=0.5))
+
 torchvision is not needed. Its images and boxes are known where a program has imported them.
 
-Shapes: N images H x W, C channels, 1 or 3; output h x w; B boxes.
+Shapes: N images H x W, C channels, 1 or 3; output h x w; B boxes; K classes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 import threading
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -33,6 +38,7 @@ from torch.utils.data import Dataset
 
 from tenfold.augment.boxes import move_boxes
 from tenfold.augment.draw import Drawn, Size
+from tenfold.augment.mix import Mixed, mix_tensors, soft_labels
 from tenfold.augment.policy import Policy
 from tenfold.draws import Keys, draw_keys
 from tenfold.errors import UsageError
@@ -59,6 +65,8 @@ class PolicyTransform:
     is dropped where its dict has "labels": those lose the same entries. Elsewhere it becomes all zeros, as in
     torchvision's RandomIoUCrop, for v2.SanitizeBoundingBoxes to take out with whatever belongs to it. Boxes in a plain
     tensor are not known as such and stay where they are.
+
+    The policy's mixing (mixup, CutMix) is not done here, as it needs a batch and its labels: see MixCollate.
 
     Raises UsageError for images of another form, and for masks, key points, videos and rotated boxes, which it cannot
     move.
@@ -100,7 +108,8 @@ class AugmentedDataset(Dataset[tuple[Any, Target]], Generic[Target]):
     """A map-style Dataset of (image, target) whose images a policy changes, anew in each epoch.
 
     Images and targets as for PolicyTransform; the image may be a NumPy array uint8 [H, W, C] too. In one epoch the same
-    image always comes out alike, at whichever index and however often it is asked for.
+    image always comes out alike, at whichever index and however often it is asked for. The policy's mixing (mixup,
+    CutMix) is not done here, as it needs a batch: give the loader a MixCollate.
     """
 
     def __init__(self, dataset: Any, policy: Policy, seed: int = 0, *, size: Size | None = None) -> None:
@@ -131,6 +140,45 @@ class AugmentedDataset(Dataset[tuple[Any, Target]], Generic[Target]):
         return draw_keys(self.seed, self._epoch.number, content_hashes(images))
 
 
+class MixCollate:
+    """A DataLoader's `collate_fn` that mixes each batch as the policy's [mix] says and gives soft labels for the loss.
+
+    Takes samples (image, label): images as uint8 or float32 tensors [C, H, W] of one size, changed by AugmentedDataset,
+    PolicyTransform or whatever else before; labels as whole numbers from 0 to `classes` - 1, or as floats [K]. Gives
+    images [N, C, H, W] of their dtype and labels float32 [N, K], which `torch.nn.CrossEntropyLoss` takes. Each image is
+    mixed with the next one of the batch, the last with the first; what is drawn depends on (seed, epoch, the image's
+    values as they come in). Without mixing in the policy images stay as they are, and labels become soft all the same.
+
+    Raises UsageError for samples of another form, and where neither the policy nor `share` says how many are mixed.
+    """
+
+    def __init__(self, policy: Policy, classes: int, seed: int = 0, *, share: float = -1.0) -> None:
+        """`share`: of the images to be mixed, where the policy leaves it to training (`policy.mix.share` is -1)."""
+        check_range("classes", classes, 1, 2**31)
+        check_range("seed", seed, 0, 2**64 - 1)
+        self.mixing = policy.mix if share == -1 else dataclasses.replace(policy.mix, share=share)
+        if self.mixing.is_on and self.mixing.share == -1:
+            raise UsageError(f"The policy {policy.name} leaves the share of mixed images open; give share, 0 to 1.")
+        self.policy, self.classes, self.seed = policy, classes, seed
+        self._epoch = _Epoch()
+
+    def set_epoch(self, epoch: int) -> None:
+        """From now on the mixing is that of this epoch."""
+        self._epoch.number = epoch
+
+    def __call__(self, samples: Sequence[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor]:
+        images = [image for image, _ in samples]
+        if not all(isinstance(image, Tensor) and image.ndim == 3 for image in images):
+            raise UsageError("A batch to mix must be of tensors [C, H, W]; put torchvision's v2.ToImage() before.")
+        if len({image.shape for image in images}) > 1:
+            raise UsageError("A batch to mix must be of images of one size; give the policy's transform a size.")
+        batch = torch.stack([image.as_subclass(Tensor) for image in images])
+        labels = soft_labels(torch.stack([torch.as_tensor(label) for _, label in samples]), self.classes)
+        keys = draw_keys(self.seed, self._epoch.number, content_hashes(batch.numpy()))
+        mixed: Mixed = mix_tensors(batch, labels, keys, self.mixing, self.policy.span)
+        return mixed.images, mixed.labels
+
+
 class _Epoch:
     """A number that a program and the workers of its loaders share: what one sets the others see."""
 
@@ -156,8 +204,8 @@ class _Epoch:
         return int(self._shared[1])
 
 
-def content_hashes(images: Pixels) -> Keys:
-    """A hash of each image's size and bytes: uint8 [N, H, W, C] -> uint64 [N]."""
+def content_hashes(images: NDArray[Any]) -> Keys:
+    """A hash of each image's size and bytes: [N, H, W, C] -> uint64 [N]."""
     size = repr(images.shape[1:]).encode()
     found = [hashlib.blake2b(size + image.tobytes(), digest_size=8).digest() for image in images]
     return np.frombuffer(b"".join(found), "<u8").astype(np.uint64)

@@ -71,13 +71,14 @@ def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[s
     reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
     groups = _groups(table, findings)
     columns, rows = _rows(table)
-    more = [*(["part"] if any(parts) else []), *columns]
-    sources = table.samples["source"].tolist()
+    more = [*(["part"] if any(parts) else []), *(["copy_of"] if table.copies else []), *columns]
+    sources, origins = table.samples["source"].tolist(), texts(table, "origin")
     text = StringIO(newline="")
     writer = csv.DictWriter(text, [*HEADER, *more], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row, cells in rows:
         about = {"path": _relative(sources[row], path), "group": groups[row], "reason": reasons.get(row, "")}
+        about["copy_of"] = (origins[row] or "") if sources[row] in table.copies else ""
         writer.writerow(about | {"part": parts[row] or ""} | cells)
     aside = _set_aside(path, text.getvalue().encode())
     write_file(path, text.getvalue())

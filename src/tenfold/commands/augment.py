@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.augment_data import Source, read_source
+from tenfold.commands.augment_data import Source, read_source, unmixed
 from tenfold.commands.options import Whole
 from tenfold.commands.output import next_command, say, show_json, waiting
 from tenfold.commands.safety import try_ops
@@ -40,10 +40,11 @@ def augment(
     magnitude under each, prepared as training prepares them. With --save, copies
     are written as files, as large as their source (with --size squares, as
     training sees them), with a listing augmented.csv that `tenfold train` reads;
-    where the data have parts, of training images only. With --safety, each op is
-    done alone to the validation images of a run, and those that turn one class
-    into another are named (a 6 turned by 180 degrees); the exit code is 1 where
-    the policy does that.
+    where the data have parts, of training images only, and copies stay in
+    training however the listing is split. With --safety, each op is done alone to
+    the validation images of a run, and those that turn one class into another are
+    named (a 6 turned by 180 degrees); the exit code is 1 where the policy does
+    that.
 
     For example:
 
@@ -118,15 +119,16 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
             seed=seed,
             allow_truncated=source.allow_truncated,
         )
-        write_sheet(out, source.name, source.policy, strips, about)
+        write_sheet(out, source.name, source.shown_policy, strips, about)
     if json:
         rows = [
             {"image": strip.name, "label": strip.label, "draws": [draw.words for draw in strip.draws]}
             for strip in strips
         ]
-        show_json({"data": source.name, **_policy_json(source.policy), "sheet": out, "size": size, "images": rows})
+        policy = _policy_json(source.policy, source.shown_policy)
+        show_json({"data": source.name, **policy, "sheet": out, "size": size, "images": rows})
         return 0
-    print(source.policy)
+    print(source.shown_policy)
     print(*about)
     print(f"Sheet: {out}")
     if source.run is not None:
@@ -149,19 +151,23 @@ def _save(
     parts = "of the training part alone, so that no copy of a validation or test image exists"
     if not source.has_parts:
         parts = (
-            "of all images, as these data have no split: training will put copies into validation and test parts "
-            "beside their source. Run tenfold split first to avoid that"
+            "of all images, as these data have no split. A split of the listing keeps copies with their image, and "
+            "leaves out those of validation and test images; run tenfold split first to make none of these"
         )
+    done = unmixed(source.policy)
     if source.policy.mix.is_on:
         say("Mixing (mixup, CutMix) is left to training: a file has one label.")
     if json:
         counted = {"copies": saved.copies, "sources": saved.sources, "originals": saved.originals}
-        content = {"data": source.name, **_policy_json(source.policy), "listing": saved.listing, **counted}
+        content = {"data": source.name, **_policy_json(source.policy, done), "listing": saved.listing, **counted}
         show_json({**content, "split": source.has_parts, "unreadable": saved.unreadable})
         return 0
-    print(source.policy)
+    print(done)
     print(f"{saved.copies:,} copies of {saved.sources:,} images, {parts}.")
     print(f"Listing: {saved.listing} (originals: {saved.originals:,})")
+    if not saved.originals:
+        print("It holds copies alone, which are for training only, so tenfold train takes no validation part from it.")
+        return 0
     next_command("tenfold", "train", saved.listing, "--policy", "none", when="for these images as they are")
     return 0
 
@@ -170,5 +176,6 @@ def _policy_option(source: Source) -> list[str]:
     return ["--policy", source.asked] if source.asked else []
 
 
-def _policy_json(policy: Policy) -> dict[str, Any]:
-    return {"policy": policy.to_dict(), "words": str(policy)}
+def _policy_json(policy: Policy, done: Policy) -> dict[str, Any]:
+    """The policy, and in words what of it is done."""
+    return {"policy": policy.to_dict(), "words": str(done)}

@@ -42,6 +42,11 @@ class Source:
         return bool(self.table.samples["part"].notna().any())
 
     @property
+    def shown_policy(self) -> Policy:
+        """The policy that the sheet shows: images with boxes are not mixed."""
+        return self.policy if self.table.boxes is None else unmixed(self.policy)
+
+    @property
     def feed(self) -> PolicyInput:
         """What training would be fed with."""
         from tenfold.augment.feed import PolicyInput
@@ -50,6 +55,13 @@ class Source:
         mixes: tuple[str, ...] = () if boxes else ("label",)
         moved = ("boxes",) if boxes else ()
         return PolicyInput(self.policy, self.preprocessing, lambda _: self.preprocessing.size, mixes, boxes=moved)
+
+
+def unmixed(policy: Policy) -> Policy:
+    """The policy without its mixing, as where it is not done."""
+    from tenfold.augment.mix_settings import UNMIXED
+
+    return replace(policy, mix=UNMIXED)
 
 
 def read_source(data: str, policy: str, size: int, reader: str) -> Source:

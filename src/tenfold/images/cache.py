@@ -1,11 +1,12 @@
 """The decoded cache: each image is decoded and resized once, for all runs that prepare it alike.
 
-A folder a preparation (`Preprocessing.geometry`), in it one shard for each set of images that was missing when a run
-asked: `NAME.npy`, the pixels of all images one after another (uint8, so images may differ in size), and the index
-`NAME.npz`, where each begins, its size, affine map, content hash and checksum. Both are written aside and renamed, the
-index last, so two processes may build the same shard at once: each sees a complete one. A run checks the shards that
-hold its images, and marks them as used; shards that were not used for longest go first when the cache grows over its
-limit (TENFOLD_CACHE_GIB, by default 20). What a killed process left behind goes after a day.
+A folder a preparation (`Preprocessing.geometry`), whose name begins with the kind of what it holds, and in it one shard
+for each set of images that was missing when a run asked: `NAME.npy`, the pixels of all images one after another (uint8,
+so images may differ in size), and the index `NAME.npz`, where each begins, its size, affine map, content hash and
+checksum. Both are written aside and renamed, the index last, so two processes may build the same shard at once: each
+sees a complete one. A run checks the shards that hold its images, and marks them as used; shards that were not used for
+longest go first when the cache grows over its limit (TENFOLD_CACHE_GIB, by default 20). What a killed process left
+behind goes after a day.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Entry:
     images: int
     used: float
     """When it was last used, in seconds since 1970."""
+
+    @property
+    def kind(self) -> str:
+        """ "pixels", "features", "regions", "proposals" or "check"; empty where an earlier version made it."""
+        return self.path.parent.name.rpartition("-")[0]
 
 
 class Shard:
@@ -151,13 +157,15 @@ def open_cache(
     hashes: Sequence[str],
     prepare: Callable[[int], Prepared],
     prepare_many: Callable[[Sequence[int]], Iterator[Prepared | None]],
+    kind: str = "pixels",
 ) -> Canvases:
     """The images of these content hashes, prepared as `name` says; what the cache lacks is prepared and added.
 
     `prepare_many` yields the images at the given positions of `hashes`, in their order, None for one that cannot be
-    read: that one stays out of the cache. `name` must name every setting that the pixels depend on.
+    read: that one stays out of the cache. `name` must name every setting that the pixels depend on, and `kind`, as
+    `Entry.kind` has it, is what they are in truth.
     """
-    folder = cache_folder() / "images" / hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    folder = _folder(name, kind)
     damaged: list[Path] = []
     known = _known_images(folder, set(hashes), damaged)
     first: dict[str, int] = {}
@@ -195,6 +203,13 @@ def clear_cache() -> int:
     before = sum(entry.bytes for entry in cache_entries())
     shutil.rmtree(cache_folder() / "images", ignore_errors=True)
     return before - sum(entry.bytes for entry in cache_entries())
+
+
+def _folder(name: str, kind: str) -> Path:
+    """Where what is prepared as `name` says lies; what an earlier version made is used on where it is."""
+    root, digest = cache_folder() / "images", hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    earlier = root / digest
+    return earlier if earlier.is_dir() else root / f"{kind}-{digest}"
 
 
 def _known_images(folder: Path, wanted: set[str], damaged: list[Path]) -> dict[str, tuple[Shard, int]]:

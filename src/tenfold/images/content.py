@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.environment import cores
 from tenfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def hashed(table: Table, threads: int = 0, *, unreadable: Literal["skip", "refus
     def digest(chunk: list[Place]) -> list[Digest | DataError]:
         return [_digest_at(place, table.arrays) for place in chunk]
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tenfold-hash") as pool:
+    with ThreadPoolExecutor(threads or cores(), thread_name_prefix="tenfold-hash") as pool:
         digests = [found for part in pool.map(digest, chunks) for found in part]
     errors = {
         row: str(found) for row, found in zip(missing.tolist(), digests, strict=True) if isinstance(found, DataError)

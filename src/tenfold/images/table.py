@@ -62,6 +62,8 @@ class Table:
     a check found. Such images stay in one part, as those of a group do."""
     said_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Source -> the image's height and width as its annotations of boxes give them, where they do."""
+    copies: frozenset[str] = frozenset()
+    """Sources that are augmented copies of images, as `tenfold augment --save` lists them: for training alone."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -123,6 +125,7 @@ def stack_tables(tables: Sequence[Table]) -> Table:
         arrays={name: images for table in tables for name, images in table.arrays.items()},
         alike={digest: name for table in tables for digest, name in table.alike.items()},
         said_sizes={source: size for table in tables for source, size in table.said_sizes.items()},
+        copies=frozenset().union(*(table.copies for table in tables)),
     )
 
 

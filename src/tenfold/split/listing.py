@@ -30,6 +30,7 @@ from tenfold.recipe import check_range
 from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
+    copies_note,
     fill_parts,
     named,
     noted,
@@ -181,6 +182,7 @@ def apply_split(
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
         spread_note(table, ties, fixed, f"{path.name} gives", "a new split keeps such images together"),
         torn_note(table, np.union1d(torn, clash)),
+        copies_note(table, parts, np.union1d(np.union1d(torn, clash), np.array(lone, np.int64))),
         _lone_note(table, lone, path),
     )
 

@@ -21,6 +21,7 @@ from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
     block_parts,
+    copies_note,
     fill_parts,
     kept_whole,
     listed,
@@ -28,10 +29,11 @@ from tenfold.split.fill import (
     noted,
     open_shares,
     part_shares,
+    refuse_copies_alone,
     spread_note,
     torn_note,
 )
-from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
+from tenfold.split.ties import block_keys, bonds, class_counts, copies, join, sample_keys, strata, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,12 +51,13 @@ def split_table(
     which `tenfold.check_table(table).keep_together(table)` notes there) stay in one part. A class of images that stand
     alone is split to within one image of its shares, and a class with three or more separate images or groups is in all
     three parts. Parts that the reader found are kept; those that it did not are taken from the rest, of which
-    `validation` and `test` then are the shares. The result depends on `seed` and the images' contents, not on their
-    order or names.
+    `validation` and `test` then are the shares. Augmented copies of images (as `tenfold augment --save` lists them) are
+    for training alone: those of validation and test images are left out. The result depends on `seed` and the images'
+    contents, not on their order or names.
 
     `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why, and which
     images are left out as they cannot be read.
-    Raises UsageError for impossible shares, DataError where there is no image or none can be read.
+    Raises UsageError for impossible shares, DataError where there is no image, none can be read, or all are copies.
 
     >>> import tenfold
     >>> table = tenfold.split_table(tenfold.read_table("digits"), per_class=20)
@@ -67,6 +70,7 @@ def split_table(
     check_range("seed", seed, 0, 2**63 - 1)
     shares = part_shares(validation, test)
     table = hashed(table)
+    refuse_copies_alone(table, shares)
     given, moved = _united(table, texts(table, "part"))
     ties = bonds(table)
     blocks = join(ties)
@@ -83,6 +87,7 @@ def split_table(
         moved,
         spread_note(table, ties, given, "The data give", _REMEDY),
         torn_note(table, torn),
+        copies_note(table, parts, torn),
         _absence_note(split, shares),
     )
     return limit_table(split, per_class, seed=seed) if per_class else split
@@ -131,7 +136,8 @@ def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Ite
     """Cross-validation: `repeats` x `k` tables, each with another fold as validation and the rest as train.
 
     The test part is not in them. Blocks stay whole and each is in validation once a repeat. Samples without a part stay
-    left out, unless no sample has one yet: then all take part.
+    left out, unless no sample has one yet: then all take part. An augmented copy of an image of the table is never in
+    validation: it has no part in the table of its image's fold.
     Raises UsageError where there are fewer separate images or groups than folds.
     """
     check_range("repeats", repeats, 1, 10_000)
@@ -150,14 +156,19 @@ def _folds(
     table: Table, used: NDArray[np.bool_], blocks: NDArray[np.int64], k: int, repeats: int, seed: int
 ) -> Iterator[Table]:
     members = table.take(np.flatnonzero(used))
+    judged = ~copies(members)
+    judged |= ~np.isin(blocks, blocks[judged])  # copies whose image is not there
     samples, labels = strata(members)
+    samples, labels = samples[judged[samples]], labels[judged[samples]]
     counts = gather_blocks(blocks[samples], labels, int(blocks.max()) + 1)
     for repeat in range(repeats):
         keys = block_keys(members, blocks, seed, _FOLD + repeat)
         dealt = deal_folds(counts, keys, k, len(table.classes) + 1)
         for fold in range(k):
             parts = np.full(len(table), None, object)
-            parts[used] = np.where(dealt[blocks] == fold, "validation", "train")
+            own = np.where(dealt[blocks] == fold, "validation", "train").astype(object)
+            own[(own == "validation") & ~judged] = None
+            parts[used] = own
             yield table.assign(part=parts)
 
 

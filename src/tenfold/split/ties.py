@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -51,7 +52,8 @@ class Together(NamedTuple):
 
 _SETS = "groups, sets of copies or rows of shots"
 _AND = " + "
-_JOINED = 64
+_LONGEST = 2**24
+"""Characters that the names of joined groups may take in all samples of a block together: each has all of them."""
 _DIGITS = 12
 _FOUND = re.compile(f"alike-[0-9a-f]{{{_DIGITS}}}")
 
@@ -75,13 +77,19 @@ def bonds(table: Table) -> list[list[str]]:
     ]
 
 
+def copies(table: Table) -> NDArray[np.bool_]:
+    """Which samples are augmented copies of images: bool [N]."""
+    return table.samples["source"].isin(table.copies).to_numpy(bool)
+
+
 def grouped(table: Table) -> Table:
     """The table with its blocks as groups, so that what a split keeps whole counts as one in every interval.
 
     Each sample that shares its block with another gets the block's name as its group: the group that its members were
-    given, "p + q" where they were given several, and where none was, or more than 64, one that `is_found` knows:
-    `alike-` and the first digits of the smallest hash. All others keep their group. `table` has hashes. A second time
-    changes nothing.
+    given, "p + q" where they were given several, and where none was, one that `is_found` knows: `alike-` and the first
+    digits of the smallest hash. All others keep their group. `table` has hashes. A second time changes nothing. Where
+    thousands of groups are one block, naming all in every sample would fill the memory: it has a name that `is_found`
+    knows too, and a note says that those of its groups are lost.
     """
     blocks = join(bonds(table))
     shared = np.flatnonzero(np.bincount(blocks)[blocks] > 1) if len(blocks) else blocks
@@ -92,10 +100,13 @@ def grouped(table: Table) -> Table:
         group, digest = groups[row], hashes[row] or ""
         given.setdefault(block, set()).update([group] if group and not is_found(group) else [])
         smallest[block] = min(smallest.get(block, digest), digest)
-    names = {block: _joined(known) or f"alike-{smallest[block][:_DIGITS]}" for block, known in given.items()}
+    sizes = np.bincount(blocks).tolist()
+    joined = {block: _joined(known, sizes[block]) for block, known in given.items()}
+    names = {block: name or f"alike-{smallest[block][:_DIGITS]}" for block, name in joined.items()}
     every = enumerate(blocks.tolist())
     own = [names.get(block) or groups[row] or table.alike.get(hashes[row] or "") for row, block in every]
-    return table if own == groups else table.assign(group=own)
+    lost = tuple(_lost_note(given[block], names[block]) for block, name in joined.items() if given[block] and not name)
+    return table if own == groups else replace(table.assign(group=own), notes=(*table.notes, *lost))
 
 
 def is_found(group: str) -> bool:
@@ -109,8 +120,14 @@ def bond(digest: str | None, group: str | None, alike: str | None) -> list[str]:
     A group "p + q" is both p and q, which `grouped` and a check's repaired listing found to be one.
     """
     ties = [f"hash {digest}"] if digest else []
-    ties += [f"group {name}" for name in single_groups(group)] if group else []
+    ties += _group_ties(group) if group else ()
     return ties + ([f"alike {alike}"] if alike else [])
+
+
+@lru_cache(maxsize=1024)
+def _group_ties(group: str) -> tuple[str, ...]:
+    """Kept, as all samples of a large block have the same long name."""
+    return tuple(f"group {name}" for name in single_groups(group))
 
 
 def single_groups(group: str) -> list[str]:
@@ -118,12 +135,20 @@ def single_groups(group: str) -> list[str]:
     return [name for name in group.split(_AND) if name] or [group]
 
 
-def _joined(groups: set[str]) -> str:
-    """One name for several groups; empty where there is none, or where each sample would have to name very many."""
+def _joined(groups: set[str], samples: int) -> str:
+    """One name for several groups; empty where there is none, or where it would be too long in so many samples."""
     if len(groups) == 1:
         return next(iter(groups))
-    single = {name for group in groups for name in single_groups(group)}
-    return _AND.join(sorted(single)) if len(single) <= _JOINED else ""
+    name = _AND.join(sorted({name for group in groups for name in single_groups(group)}))
+    return name if len(name) * samples <= _LONGEST else ""
+
+
+def _lost_note(groups: set[str], name: str) -> str:
+    """What is said of groups whose names a block cannot keep."""
+    return (
+        f"{len(groups):,} groups have images in common and count as one, {name}: they are too many to be named in each "
+        "of its images, so that a later image of one of them is not known to belong to it."
+    )
 
 
 def join(ties: Iterable[Iterable[str]]) -> NDArray[np.int64]:

@@ -176,7 +176,8 @@ def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> ND
     numbers = np.zeros((repeats, len(table)), np.int64)
     for place, dealt in enumerate(fold_tables(table, count, repeats=repeats, seed=seed)):
         repeat, fold = divmod(place, count)
-        numbers[repeat, (dealt.samples["part"] == "validation").to_numpy(bool)] = fold
+        trained = (dealt.samples["part"] == "train").to_numpy(bool, na_value=False)
+        numbers[repeat, ~trained] = fold  # a copy that has no part in the fold of its image is held out with it
     return numbers
 
 

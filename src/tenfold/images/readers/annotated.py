@@ -48,6 +48,8 @@ class Annotated(NamedTuple):
     group: str | None = None
     size: tuple[int, int] | None = None
     """Height and width that the annotations say the image has."""
+    origin: str | None = None
+    """Content hash of the image that it is a changed copy of."""
 
 
 def annotated_table(
@@ -70,7 +72,8 @@ def annotated_table(
             "one annotation file."
         )
     rows = [(place, *box) for place, image in enumerate(ordered) for box in image.boxes]
-    columns = {name: [image[place] for image in ordered] for place, name in ((0, "source"), (2, "part"), (3, "group"))}
+    fields = ("source", "part", "group", "origin")
+    columns = {name: [getattr(image, name) for image in ordered] for name in fields}
     classes = class_order((row[5] for row in rows), declared)
     absent = set(declared).difference(classes)
     return Table(
@@ -79,6 +82,7 @@ def annotated_table(
         pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS),
         notes=(*notes, *noted(f"Classes of {root} without a box", absent)),
         said_sizes={image.source: image.size for image in ordered if image.size},
+        copies=frozenset(image.source for image in ordered if image.origin),
     )
 
 

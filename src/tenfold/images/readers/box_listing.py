@@ -13,7 +13,7 @@ from pathlib import Path
 from tenfold.errors import DataError
 from tenfold.images.readers.annotated import Annotated, Box, annotated_table, number
 from tenfold.images.readers.labels import composed, part_name
-from tenfold.images.readers.listing import CORNERS, find_sources, read_header, read_rows
+from tenfold.images.readers.listing import CORNERS, copied_from, find_sources, read_header, read_rows
 from tenfold.images.readers.listing import recognizes as is_listing
 from tenfold.images.table import Table
 
@@ -39,7 +39,8 @@ def read(path: Path) -> Table:
         where = f"Row {place} of {path}"
         part = part_name(cells["part"], where) if cells.get("part") else None
         group = composed(cells.get("group", "")) or None
-        image = images.setdefault(source, Annotated(source, boxes.setdefault(source, []), part, group))
+        new = Annotated(source, boxes.setdefault(source, []), part, group, origin=copied_from(cells, where))
+        image = images.setdefault(source, new)
         if (image.part, image.group) != (part, group):
             raise DataError(
                 f"{where} gives {cells['path']} another part or group than a row above; make them the same."

@@ -2,7 +2,8 @@
 
 Paths are relative to the listing. An empty label, group or part is a missing one; x1,y1,x2,y2 are the region of the
 upright image that is the sample (xyxy pixels, x1 < x2 and y1 < y2), all four empty for the whole image. A row with
-something in the column `reason`, as `tenfold check --fix` writes it, is left out.
+something in the column `reason`, as `tenfold check --fix` writes it, is left out. One with something in `copy_of`, as
+`tenfold augment --save` writes it, is a changed copy of the image with that content hash.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("path", "label")
 CORNERS = ("x1", "y1", "x2", "y2")
-KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS)
+COPY_OF = "copy_of"
+KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS, COPY_OF)
 
 _LISTED = 8  # names that a note lists
 
@@ -40,16 +43,20 @@ def read(path: Path) -> Table:
 
     header, rows, notes = read_rows(path)
     labels = [composed(cells["label"]) or None for _, cells in rows]
+    sources, origins = find_sources(path, rows), [copied_from(cells, f"Row {n} of {path}") for n, cells in rows]
     columns: dict[str, object] = {
-        "source": find_sources(path, rows),
+        "source": sources,
         "label": labels,
         "group": [composed(cells.get("group", "")) or None for _, cells in rows],
         "part": [part_name(cells["part"], f"Row {n} of {path}") if cells.get("part") else None for n, cells in rows],
+        "origin": origins,
     }
     if CORNERS[0] in header:
         regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
         columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
-    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
+    copies = frozenset(source for source, origin in zip(sources, origins, strict=True) if origin)
+    samples = make_samples(columns, len(rows))
+    return Table(samples, classes=class_order(labels), notes=tuple(notes), copies=copies)
 
 
 def read_rows(path: Path) -> tuple[list[str], Rows, list[str]]:
@@ -151,6 +158,17 @@ def _check_header(path: Path, header: list[str]) -> None:
             f"The listing {path} lacks the column {missing[0]}; it needs path,label and may have group, part and "
             f"x1,y1,x2,y2, but has {', '.join(header) or 'none'}."
         )
+
+
+def copied_from(cells: dict[str, str], where: str) -> str | None:
+    """The content hash of the image that a row's image was made from; None where it is an image itself."""
+    digest = cells.get(COPY_OF, "").casefold()
+    if digest and not re.fullmatch("[0-9a-f]{32}", digest):
+        raise DataError(
+            f"{where} has {COPY_OF} {cells[COPY_OF]!r}; it must be the content hash of an image, 32 hexadecimal "
+            "digits as tenfold augment --save writes it, or empty."
+        )
+    return digest or None
 
 
 def _region(cells: dict[str, str], where: str) -> tuple[float | None, ...]:
