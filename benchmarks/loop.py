@@ -44,7 +44,7 @@ IMAGES, SIZE, BATCH, CLASSES, ROUNDS = 768, 64, 64, 5, 7
 
 def make_model() -> torch.nn.Module:
     torch.manual_seed(0)
-    settings = dataclasses.asdict(Recipe().model)
+    settings = dataclasses.asdict(Recipe().change(model={"norm": "batch"}).model)
     return MODELS["residual"](3, tuple("abcde"), settings).to(memory_format=torch.channels_last).train()
 
 

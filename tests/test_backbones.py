@@ -505,7 +505,7 @@ def test_a_network_of_timm_is_timm_s(network, tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_backbone_of_a_run_is_its_convolutional_part(architecture, channels):
     torch.manual_seed(0)
-    settings = json.loads(json.dumps(ModelSettings(width=8, layers=2).__dict__))
+    settings = json.loads(json.dumps(ModelSettings(width=8, layers=2, norm="batch").__dict__))
     model = seeded(MODELS[architecture](channels, ("a", "b"), settings))
     colors = {"channels": ("grey", "", "rgb")[channels - 1], "mean": [0.5] * channels, "std": [0.2] * channels}
     usual = bare("mobilenetv2").preprocessing.to_json()

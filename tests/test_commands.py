@@ -208,7 +208,7 @@ def test_every_number_has_a_least_and_a_most(section: str, name: str, hint: Any)
         ("--train.size 64", "Unknown option: --train.size. Did you mean --size?"),
         ("--image.dropout 0.1", "Unknown option: --image.dropout. Did you mean --model.dropout?"),
         ("--quux", "Unknown option: --quux. Did you mean --"),
-        ("--model.norm bach", 'Choose from: "batch", "group", "none". Did you mean "batch"?'),
+        ("--model.norm bach", 'Choose from: "auto", "batch", "group", "none". Did you mean "batch"?'),
         ("--epochs 2.5", "Invalid value for --epochs: must be a whole number, not '2.5'."),
         ("--lr abc", 'Invalid value for --lr: unable to convert "abc" into float.'),
         ("--epochs -4", "train.epochs must be from 0 to 1e+06, not -4."),

@@ -17,15 +17,15 @@ from tenfold.models import finetuned as finetuned_module
 from tenfold.models import frozen as frozen_module
 from tenfold.recipe import Recipe
 from tenfold.split.advice import advised_share
-from tenfold.train.diagnosis import diagnose
-from tenfold.train.diagnosis.advice import calm, feed, go_on, loosen, tighten, widen
+from tenfold.train.diagnosis import compared, diagnose
+from tenfold.train.diagnosis.advice import OTHER_NETWORK, calm, feed, go_on, loosen, tighten, widen
 from tenfold.train.evidence import Measured
 from tests.frozen import TinyBackbone
 from tests.test_diagnosis import CLASSES, make_facts, make_outcome, sound_history
 
 MODELS = (
-    {"name": "plain"},
-    {"name": "residual"},
+    {"name": "plain", "norm": "batch"},
+    {"name": "residual", "norm": "batch"},
     {"name": "residual", "norm": "none", "dropout": 0.5, "width": 8},
     {"name": "frozen"},
     {"name": "frozen", "norm": "none", "dropout": 0.5, "width": 8},
@@ -132,6 +132,25 @@ def test_a_frozen_network_is_advised_what_it_looks_at_and_which_network():
     assert "--transfer.views crops --transfer.crop 128" in found.next
     assert "weights of epoch" not in found.next
     assert "--train.balance" not in feed(facts.recipe, ["disc"])
+
+
+def test_what_the_run_s_own_ladder_compares_is_no_advice():
+    """A frozen network that knows its own images badly: of what it could be instead, only what was not tried."""
+    rungs = [{"settings": {"backbone": name}} for name in ("one", "one", "other")]
+    assert compared({}) == compared({"rungs": rungs[:2]}) == frozenset()
+    assert compared({"rungs": rungs[:2], "finetuning": {"decided": False}}) == {"model.name"}
+    assert compared({"rungs": rungs, "finetuning": {"decided": True}}) == {"model.name", "transfer.backbone"}
+    frozen = make_facts(Measured(0, make_outcome(0.7, 0.5), None), model={"name": "frozen"})
+    advised = loosen(frozen, longer=False)
+    assert "--model finetuned" in advised
+    assert "--transfer.backbone auto" in advised
+    fine_tuned = loosen(replace(frozen, tried=frozenset({"model.name"})), longer=False)
+    assert fine_tuned.startswith(f"Train again {OTHER_NETWORK}. Then look at the labels: ")
+    both = replace(frozen, tried=frozenset({"model.name", "transfer.backbone"}))
+    assert loosen(both, longer=False).startswith("Look at the labels: ")
+    assert loosen(both, longer=True).startswith(f"{go_on(both)} Then look at the labels: ")
+    assert "--transfer.backbone" not in tighten(both, useless=False, rose=False)
+    assert "--transfer.backbone" in tighten(frozen, useless=False, rose=False)
 
 
 def test_more_of_a_training_raises_every_limit_that_it_has():

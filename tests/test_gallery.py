@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,23 +175,6 @@ def test_verification_is_a_product_against_its_threshold() -> None:
     scatter = slow_scatter(gallery.embeddings, gallery.numbers)
     assert pair.score == pytest.approx(slow_score(gallery.embeddings[0], gallery.embeddings[-1], scatter), abs=1e-5)
     assert not gallery.verify_identity(gallery.embeddings[0], gallery.labels[-1]).same
-
-
-def test_a_search_costs_less_than_a_product_with_every_image() -> None:
-    """Of the time itself benchmarks/gallery.py tells: here other programs may run beside it."""
-    vectors, labels = crowd(1000, 10, width=512)
-    content = {"embeddings": vectors, "labels": tuple(labels), "hashes": tuple(names_of(10_000))}
-    gallery = replace(new_gallery(ORIGIN), whitening=np.eye(512, dtype=np.float32), **content)
-    gallery.search(vectors[:1])
-    ours, plain = [], []
-    for row in range(60):
-        start = time.perf_counter()
-        gallery.search(vectors[row : row + 1])
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        (vectors[row : row + 1] @ vectors.T).argmax()
-        plain.append(time.perf_counter() - start)
-    assert min(ours) < min(plain)
 
 
 # What its thresholds are worth

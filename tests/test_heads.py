@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 
 from tenfold.errors import UsageError
 from tenfold.models.heads import (
@@ -116,6 +117,22 @@ def test_a_path_is_its_single_fits(name):
         alone = fit_head(name, features, labels, 4, strength)
         found, expected = (softmax(logits(one, features), axis=1) for one in (head, alone))
         np.testing.assert_allclose(found, expected, atol=1e-2)  # as exact as the fits
+
+
+@pytest.mark.parametrize("name", ["logistic", "softmax"])
+def test_weak_penalties_are_fitted_to_the_end_too(name):
+    """Of rows of length 1 the gradient is small long before a weakly penalized fit has ended."""
+    features, labels = clouds(classes=5, width=150, count=300, views=1, spread=6)
+    seen, held, own, others = features[:250], features[250:], labels[:250], labels[250:]
+    strengths = HEADS[name].strengths
+    with threadpool_limits(1):
+        for strength, head in zip(strengths, fit_path(name, seen, own, 5, strengths), strict=True):
+            rows = rows_of(seen)
+            exact = LogisticRegression(C=1 / (strength * len(rows)), tol=1e-7, max_iter=100_000).fit(rows, own)
+            shown = unit(held, seen.astype(np.float64).mean((0, 1))).mean(1)
+            found = softmax(logits(head, held), 1)
+            losses = [log_loss(others, given) for given in (found, exact.predict_proba(shown))]
+            assert losses[0] == pytest.approx(losses[1], rel=0.01), strength
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -19,7 +19,11 @@ TOO_SMALL = (
     r"^Batch normalization needs more than one value .*train\.batch_size 1, image\.size 8.* --model\.norm group\.$"
 )
 TOO_LARGE = r"^The memory is too small for a step of 8 images at 16 px; set a smaller --batch-size or --size, "
-SINGLE: dict[str, dict[str, Any]] = {"image": {"size": 8}, "model": {"layers": 4}, "train": {"batch_size": 1}}
+SINGLE: dict[str, dict[str, Any]] = {
+    "image": {"size": 8},
+    "model": {"layers": 4, "norm": "batch"},
+    "train": {"batch_size": 1},
+}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ FROM_SCRATCH = [name for name, kind in MODELS.items() if "transfer" not in kind.
 
 def build(name, channels=3, **settings):
     torch.manual_seed(0)
-    return MODELS[name](channels, CLASSES, dataclasses.asdict(ModelSettings(width=8, **settings)))
+    settings = {"width": 8, "norm": "batch"} | settings
+    return MODELS[name](channels, CLASSES, dataclasses.asdict(ModelSettings(**settings)))
 
 
 def batch(channels=3, size=24, count=4):
@@ -152,7 +153,8 @@ def test_the_best_answer_to_a_common_class_is_no_rare_one():
 
 
 def test_label_smoothing_and_weights_count_in_training_only():
-    settings = dataclasses.asdict(ModelSettings(width=8)) | {"label_smoothing": 0.2, "class_weights": [1.0, 5.0, 1.0]}
+    settings = dataclasses.asdict(ModelSettings(width=8, norm="batch"))
+    settings |= {"label_smoothing": 0.2, "class_weights": [1.0, 5.0, 1.0]}
     torch.manual_seed(0)
     model = MODELS["plain"](3, CLASSES, settings | {"norm": "none"})
     given = batch()

@@ -111,7 +111,8 @@ def test_a_calibration_that_cannot_be_used_is_refused(run: Run, calibration: obj
 
 def write_network(run: Run) -> dict[str, Any]:
     """A small network in the run; gives its card."""
-    settings = asdict(Recipe().change(model={"name": "plain", "width": 4, "layers": 1}).model) | {"stem_stride": 1}
+    model = {"name": "plain", "width": 4, "layers": 1, "norm": "batch"}
+    settings = asdict(Recipe().change(model=model).model) | {"stem_stride": 1}
     card = CARD | {"settings": settings | {"hidden": []}, "preprocessing": PREPROCESSING.to_json()}
     write_weights(run.path / "model.safetensors", build_model(card).state_dict())
     write_json(run.path / "model.json", card)

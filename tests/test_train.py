@@ -32,7 +32,8 @@ from tenfold.train import loop as loop_module
 from tenfold.train import measure, resume_training, train_folds, train_model
 from tenfold.train import plan as plan_module
 from tenfold.train.checkpoint import State
-from tenfold.train.choose import choose_mixing
+from tenfold.train.choose import choose_mixing, choose_settings
+from tenfold.train.impossible import notes_on_norm
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
 
@@ -204,6 +205,26 @@ def test_killed_at_the_very_end_a_limited_run_is_repeated_by_its_epochs_too(tabl
     assert (resumed.recipe.train.minutes, resumed.recipe.train.epochs) == (0, 2)
 
 
+def test_what_a_kill_left_of_the_training_of_an_ended_run_goes(table, tmp_path, monkeypatch):
+    def die(folder, **options):
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tenfold.train.start.shutil.rmtree", die)
+        with pytest.raises(SystemExit):
+            train_model(table, quick_recipe(train={"epochs": 2}), tmp_path / "run")
+    left = tmp_path / "run" / "checkpoint"
+    assert (left / "state.safetensors").exists()
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    (left / "finetuned").mkdir()  # a run of its own that is still under way
+    resume_training(tmp_path / "run")
+    assert [path.name for path in left.iterdir()] == ["finetuned"]
+    (left / "finetuned").rmdir()
+    resume_training(tmp_path / "run")
+    assert not left.exists()
+    resume_training(tmp_path / "run")
+
+
 def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, monkeypatch):
     table = split_table(read_table(write_shapes(tmp_path / "data", size=96)), validation=0.2, test=0.2)
     monkeypatch.setattr(plan_module, "_ENOUGH_EPOCHS", 10**9)
@@ -320,6 +341,36 @@ def test_settings_left_open_are_chosen_and_written(table, tmp_path):
     assert recipe.train.lr == 0.04
     assert len(recipe.image.mean) == 3
     assert recipe.augment.policy == named_policy("standard").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("norm", "size", "model", "chosen", "said"),
+    [
+        ("auto", 2, "plain", "group", "Group normalization was chosen: the statistics of 2 images a batch"),
+        ("auto", 8, "plain", "batch", ""),
+        ("batch", 2, "plain", "batch", "set --model.norm group, or a larger --batch-size"),
+        ("group", 2, "plain", "group", ""),
+        ("none", 2, "plain", "none", ""),
+        ("batch", 2, "frozen", "batch", ""),
+        ("batch", 2, "faster-rcnn", "batch", ""),
+    ],
+)
+def test_a_tiny_batch_gets_group_normalization_or_a_warning(norm, size, model, chosen, said):
+    given = Recipe().change(model={"name": model, "norm": norm}, train={"batch_size": size})
+    recipe = choose_settings(given, read_table("digits").take(np.arange(20)))
+    assert recipe.model.norm == chosen
+    notes = notes_on_norm(given, recipe)
+    assert said in "".join(notes)
+    assert len(notes) == (1 if said else 0)
+
+
+def test_a_training_with_a_tiny_batch_says_so_and_its_report_too(table, tmp_path):
+    heard = []
+    recipe = quick_recipe(train={"batch_size": 2, "epochs": 1})
+    run = train_model(table, recipe, tmp_path / "r", progress=lambda message: heard.append(message.text))
+    assert any("2 images a batch" in text for text in heard)
+    assert any("2 images a batch" in note for note in run.environment["notes"])
+    assert run.recipe.model.norm == "group"
 
 
 def test_an_imbalanced_set_gets_class_weights(tmp_path):

@@ -166,7 +166,7 @@ def _tenfold_network(job: Job) -> torch.nn.Module:
     from tenfold.models.residual import ResidualNetwork
     from tenfold.recipe import ModelSettings
 
-    settings = asdict(ModelSettings()) | {"stem_stride": 2 if job.size >= 72 else 1}
+    settings = asdict(ModelSettings(norm="batch")) | {"stem_stride": 2 if job.size >= 72 else 1}
     return torch.nn.Sequential(ResidualNetwork(3, tuple(job.classes), settings))
 
 

@@ -99,8 +99,8 @@ class ModelSettings:
     """Units of fully connected hidden layers before the last."""
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid"] = "relu"
     """What follows each hidden layer."""
-    norm: Literal["batch", "group", "none"] = "batch"
-    """What evens out the values before each activation: over the batch, over groups of channels, or nothing."""
+    norm: Literal["auto", "batch", "group", "none"] = "auto"
+    """What evens out the values before each activation: the batch, groups of channels, nothing; auto: by batch_size."""
     pool: Literal["max", "average", "stride"] = "max"
     """How the plain network halves its maps."""
     pool_every: int = 1
@@ -131,7 +131,7 @@ class TransferSettings:
     strength: float = 0.0
     """How strongly the head is regularized, or how many neighbors it asks; 0: chosen inside the training part."""
     sharpness: float = 0.0
-    """What scores of a nearest mean, an SVM or a ridge are multiplied by; 0: chosen with the strength, else 1."""
+    """What scores of a nearest mean, an SVM or a ridge are multiplied by; 0: chosen, with the strength or by itself."""
     frozen: float = 0.2
     """Share of the training of "finetuned" during which the pretrained network stays as it is."""
     thawed: float = 0.6

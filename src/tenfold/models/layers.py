@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tenfold.errors import UsageError
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
@@ -32,7 +34,12 @@ def make_activation(name: str) -> nn.Module:
 
 
 def make_norm(name: str, channels: int) -> nn.Module:
-    """Batch normalization (Ioffe and Szegedy 2015), group normalization (Wu and He 2018) or none: [N, C, H, W]."""
+    """Batch normalization (Ioffe and Szegedy 2015), group normalization (Wu and He 2018) or none: [N, C, H, W].
+
+    Raises UsageError for "auto", which `choose_settings` settles.
+    """
+    if name == "auto":
+        raise UsageError("model.norm must be batch, group or none here; choose_settings settles auto.")
     if name == "batch":
         return nn.BatchNorm2d(channels)
     if name == "group":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from tenfold.augment.chosen import read_policy
 from tenfold.augment.published import named_policy
+from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.images.cache import cache_folder
 from tenfold.images.content import encoded
@@ -29,6 +29,8 @@ from tenfold.train.optimizer import LEARNING_RATES
 
 SCRATCH, DETECTOR = "residual", "faster-rcnn"
 """The models that a single training takes where the recipe names none: of images, and of images with boxes."""
+TINY_BATCH = 4
+"""A batch below it leaves batch normalization too few images: docs/normalization.md has what was measured."""
 _LOOKED_AT = 200  # images whose headers are read to choose size and channels
 _SMALL = 64  # pixels of the shorter side of images that hold no more than a handwritten digit does
 
@@ -62,6 +64,8 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
         wanted = named_policy(usual.policy)
         policy = (wanted.without("flip") if _is_digits(training) else wanted).to_dict()
     batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
+    batch = min(batch, count)
+    norm = recipe.model.norm if recipe.model.norm != "auto" else "group" if batch < TINY_BATCH else "batch"
     fewest, most = usual.epochs
     usual_epochs = int(min(most, max(fewest, usual.images // count)))
     # A pretrained network soon knows few images by heart: Faster R-CNN on BCCD had AP50 0.91 after 21 epochs and 0.89
@@ -75,15 +79,16 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
     return recipe.change(
         image={"size": size, "margin": margin, "channels": channels, "fit": fit},
         augment={"policy": read_policy(policy).to_dict()},
+        model={"norm": norm},
         train={
-            "batch_size": min(batch, count),
+            "batch_size": batch,
             "epochs": epochs,
             "grow": grow,
             "optimizer": optimizer,
             "keep": keep,
             "lr": recipe.train.lr or LEARNING_RATES[optimizer] * usual.rate,
             "balance": _balance(recipe, training),
-            "workers": recipe.train.workers or max(1, min(8, (os.cpu_count() or 2) - 1)),
+            "workers": recipe.train.workers or max(1, min(8, cores() - 1)),
         },
     )
 

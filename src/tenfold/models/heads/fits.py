@@ -37,6 +37,9 @@ _WEAK = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """From strong to weak: each fit starts where the one before ended. Logistic regression, whose scores must be as large
 as logarithms of probabilities, needs long coefficients for features of length 1."""
 _STEPS = 10_000
+_ENDED = 1e-5
+"""Largest component of the gradient at which logistic regression has ended. Scikit-learn's own 1e-4 is more than the
+whole gradient where rows have length 1 and the penalty is weak: such a fit would stay where the stronger one ended."""
 _LARGE = 2**24
 """Values of features from which on a fit's products of matrices are worth more than one thread."""
 
@@ -157,7 +160,7 @@ def logistic_path(rows: Rows, labels: Labels, classes: int, strengths: Sequence[
     from sklearn.linear_model import LogisticRegression
 
     turn, turned = _spanned(rows)
-    model = LogisticRegression(warm_start=True, max_iter=_STEPS)
+    model = LogisticRegression(tol=_ENDED, warm_start=True, max_iter=_STEPS)
     for strength in strengths:
         model.set_params(C=1 / (strength * len(rows))).fit(turned, labels)
         yield _linear(*_all_classes(*_each(model.coef_ @ turn, model.intercept_), model.classes_, classes, rows))

@@ -9,7 +9,7 @@ Shapes: N images, V views, D features, K classes, R repeats of the folds, S stre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,10 @@ def held_out_answers(
     classes: int,
     *,
     spread: bool = False,
+    strengths: Sequence[float] = (),
     before_fit: Callable[[], None] = lambda: None,
 ) -> list[Answers]:
-    """The answers of a kind of head with each of its strengths, from strong to weak: S of them.
+    """The answers of a kind of head with each of its strengths, or of those given, from strong to weak: S of them.
 
     features  float32 [N, V, D]
     labels    int64 [N], 0 to `classes` - 1
@@ -61,36 +62,45 @@ def held_out_answers(
     `before_fit` is called before each fit, and may raise to stop. Raises UsageError for folds that are not as said.
     """
     kind = find_head(name)
+    strengths = strengths or kind.strengths
     if folds.ndim != 2 or folds.shape[1] != len(labels) or any(len(np.unique(row)) < 2 for row in folds):
         raise UsageError(f"folds must be [R, N], two or more folds a repeat, not {folds.shape} for {len(labels)}.")
-    scores = np.zeros((len(kind.strengths), *folds.shape, classes))  # [S, R, N, K]
+    scores = np.zeros((len(strengths), *folds.shape, classes))  # [S, R, N, K]
     pieces = [(repeat, folds[repeat] == fold) for repeat in range(len(folds)) for fold in np.unique(folds[repeat])]
     with few_threads(features):
         for repeat, out in pieces:
             before_fit()
             seen = torch.from_numpy(features[out])
-            path = fit_path(name, features[~out], labels[~out], classes, kind.strengths, spread=spread)
+            path = fit_path(name, features[~out], labels[~out], classes, strengths, spread=spread)
             for place, head in enumerate(path):
                 scores[place, repeat, out] = head.scores(unit_rows(seen, head.center).mean(1)).numpy()
                 before_fit()
     return [
         _answers(strength, own, labels, folds, kind.is_calibrated)
-        for strength, own in zip(kind.strengths, scores, strict=True)
+        for strength, own in zip(strengths, scores, strict=True)
     ]
 
 
 def choose_strength(
-    name: str, features: NDArray[np.float32], labels: NDArray[np.int64], classes: int, *, spread: bool = False
+    name: str,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    spread: bool = False,
+    strengths: Sequence[float] = (),
 ) -> Answers:
     """The answers with the best strength by five folds, into which the images of each class are dealt in turn.
 
-    Where no ladder has chosen. Arguments as in `held_out_answers`.
+    Where no ladder has chosen. Of one of `strengths` alone it is the sharpness that is fitted. Arguments and errors as
+    in `held_out_answers`.
     """
     folds = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         folds[rows] = np.arange(len(rows)) % _FOLDS
-    return best_answers(held_out_answers(name, features, labels, folds[None], classes, spread=spread))
+    found = held_out_answers(name, features, labels, folds[None], classes, spread=spread, strengths=strengths)
+    return best_answers(found)
 
 
 def best_answers(found: list[Answers]) -> Answers:
