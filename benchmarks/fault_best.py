@@ -119,7 +119,7 @@ def place(run: Path) -> str:
         return "before the run's folder was whole"
     if not is_undecided(run):
         return "after the choice was made"
-    if (run / TUNED / "ladder.json").exists():
+    if (run / TUNED / "ladder.json").exists() and not is_undecided(run / TUNED):
         return "after the verdict"
     if (run / TUNED / "recipe.toml").exists():
         return "while fine-tuning"

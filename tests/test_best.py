@@ -143,6 +143,17 @@ def test_fine_tuning_is_taken_where_it_is_better(table, weak, monkeypatch, tmp_p
     assert run.evaluations["validation"]["figures"]["log_loss"]["value"] == pytest.approx(losses[1].mean())
 
 
+def test_neither_network_is_advised_what_is_compared_anyway(table, settled, monkeypatch, tmp_path):
+    *others, last = settled.ladder.rungs
+    ladder = replace(settled.ladder, rungs=(*others, replace(last, settings=last.settings | {"backbone": "another"})))
+    monkeypatch.setattr(best_module, "settle_head", lambda *given, **options: settled._replace(ladder=ladder))
+    seen = []
+    monkeypatch.setattr(start_module, "diagnose", lambda rows, facts: seen.append(facts) or [])
+    train_best(table, HOPELESS, tmp_path / "run")
+    assert [facts.recipe.model.name for facts in seen] == ["frozen", "finetuned"]
+    assert [facts.tried for facts in seen] == [{"model.name", "transfer.backbone"}] * 2
+
+
 def test_the_frozen_network_stays_where_fine_tuning_is_no_better(table, settled, climbed, tmp_path):
     run = train_best(table, HOPELESS, tmp_path / "run")
     check_ended(run)

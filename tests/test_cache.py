@@ -1,6 +1,8 @@
 """The decoded cache: keyed by content and preparation, capped, safe under two builders, damage noticed."""
 
+import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tenfold.__main__ import main
 from tenfold.errors import UsageError
 from tenfold.images import cache, prepared
 from tenfold.images.cache import cache_entries, clear_cache, open_cache
@@ -125,6 +128,45 @@ def test_only_shards_with_wanted_images_are_read_and_used():
     check(images, images.open())
     assert images.made == []
     assert {entry.path: entry.used > 1000 for entry in cache_entries()} == {wanted: True, other: False}
+
+
+def test_what_an_entry_holds_stands_in_its_folder_s_name():
+    kinds = ["pixels", "features", ""]
+    for kind in kinds[:2]:
+        images = Images(["0a"])
+        open_cache(kind, images.names, images.prepare, images.prepare_many, kind)
+    (folder,) = {entry.path.parent for entry in cache_entries() if entry.kind == "features"}
+    folder.rename(folder.with_name(folder.name.removeprefix("features-")))  # as an earlier version named it
+    images = Images(["0a"])
+    images.prepare = images.prepare_many = None
+    assert open_cache("features", images.names, images.prepare, images.prepare_many, "features").is_cached
+    assert sorted(entry.kind for entry in cache_entries()) == ["", "pixels"]
+
+
+def test_the_command_counts_each_kind_and_lists_the_entries_when_asked(capsys):
+    for kind, name in (("pixels", "0a"), ("pixels", "0b"), ("check", "0c")):
+        images = Images([name])
+        open_cache(kind, images.names, images.prepare, images.prepare_many, kind)
+    entries = cache_entries()
+    for place, entry in enumerate(entries):
+        os.utime(entry.path, (1e9 + place, 1e9 + place))
+    assert main(["cache", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [kind["kind"] for kind in shown["kinds"]] == ["pixels", "check"]
+    for kind in shown["kinds"]:
+        own = [entry for entry in shown["entries"] if entry["kind"] == kind["kind"]]
+        assert (kind["entries"], kind["bytes"]) == (len(own), sum(entry["bytes"] for entry in own))
+        assert kind["used"] == max(entry["used"] for entry in own)
+        assert kind["oldest"] == min(entry["used"] for entry in own)
+    assert sum(kind["entries"] for kind in shown["kinds"]) == len(shown["entries"]) == 3
+    assert main(["cache"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"Decoded images .* 2 ", out)
+    assert re.search(r"What checks found .* 1 ", out)
+    assert not any(entry.path.stem in out for entry in entries)
+    assert main(["cache", "--all"]) == 0
+    out = "".join(capsys.readouterr().out.split())
+    assert all(entry.path.stem in out for entry in entries)
 
 
 def test_a_cache_of_another_user_is_read_all_the_same(monkeypatch):

@@ -20,6 +20,7 @@ from tenfold.__main__ import main
 from tenfold.check import price as prices
 from tenfold.check import survey as surveys
 from tenfold.check.signature import sign_image, stack_signatures
+from tenfold.images import content as contents
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.images.table import PARTS
@@ -162,6 +163,24 @@ def listing(trained: Path, *parts: str) -> str:
     return "some.csv"
 
 
+@pytest.mark.parametrize("option", ["--run", "--price"])
+def test_every_file_is_read_once_for_its_hash(
+    trained: Path, run: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    command = ["check", listing(trained, *PARTS), option, str(run), "--json"]
+    main(command)  # from here on the cache knows all images, and the run its answers
+    found, digest, hashes = json.loads(capsys.readouterr().out), contents._digest, []
+
+    def count(*content: Any) -> contents.Digest:
+        hashes.append(digest(*content))
+        return hashes[-1]
+
+    monkeypatch.setattr(contents, "_digest", count)
+    main(command)
+    assert json.loads(capsys.readouterr().out) == found
+    assert len(hashes) == found["images"]
+
+
 @pytest.mark.parametrize(
     ("option", "part", "lacked"), [("--price", "validation", "30 train"), ("--run", "train", "3 validation")]
 )
@@ -260,7 +279,7 @@ def test_folds_name_the_split_that_they_follow(tmp_path: Path, capsys: Capture) 
 def test_a_survey_has_a_thread_for_each_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, asked = surveys.ThreadPoolExecutor, []
     monkeypatch.setattr(surveys, "ThreadPoolExecutor", lambda count, **more: asked.append(count) or real(count, **more))
-    monkeypatch.setattr(surveys.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(surveys, "cores", lambda: 7)
     surveys.survey_table(hashed(read_table(write_scenes(tmp_path / "data", each=2))))
     assert asked == [7]
 

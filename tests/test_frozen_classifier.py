@@ -149,6 +149,26 @@ def test_a_strength_that_is_left_open_is_chosen_by_folds():
     torch.testing.assert_close(model.head.sharpness, expected.sharpness, atol=1e-4, rtol=1e-3)
 
 
+def test_with_a_strength_given_the_sharpness_is_fitted_all_the_same():
+    model, batch = build(strength=1e-3, sharpness=0.0, head="svm"), batch_of()
+    model.fit([batch])
+    with torch.no_grad():
+        features = model.features(batch.images).numpy()
+    folds = np.repeat(np.arange(10), 3)[None] % 5
+    every = held_out_answers("svm", features, np.arange(30) % 3, folds, 3)
+    [wanted] = [found for found in every if found.strength == 1e-3]
+    assert model.settings["sharpness"] == pytest.approx(wanted.sharpness, rel=1e-2)
+    assert model.head.sharpness.item() == pytest.approx(model.settings["sharpness"])
+    assert abs(wanted.sharpness - 1) > 0.1  # else nothing was shown
+    assert model.settings["strength"] == 1e-3
+    calibrated = build(strength=1e-3, sharpness=0.0, head="logistic")
+    calibrated.fit([batch])
+    assert calibrated.settings["sharpness"] == 0  # its scores need none, and nothing was chosen
+    with pytest.raises(UsageError, match=r"transfer\.sharpness must be given for the head mean where no class has two"):
+        build(strength=1.0, sharpness=0.0, head="mean").fit([batch_of(3)])
+    build(strength=1.0, sharpness=1.0, head="mean").fit([batch_of(3)])
+
+
 def test_neighbors_need_their_number():
     with pytest.raises(UsageError, match=r"needs their number: set transfer\.strength"):
         build(head="neighbors", strength=0.0)

@@ -291,6 +291,64 @@ def test_the_ledger_is_that_of_the_nearest_folder_that_has_one(tmp_path: Path) -
     assert ledger_path(run / "checkpoint" / "finetuned") == ledger_path(run)
 
 
+def folds(out: Path, split: Path | None = None) -> list[Path]:
+    """A folder that passes for one of two folds, made from a written split."""
+    runs = project(out, "repeat1-fold1", "repeat1-fold2")
+    write_recipe(quick_recipe(split={"file": str(split or "")}), out / "recipe.toml")
+    for run in runs:
+        parts = out / f"{run.name}.split.csv"
+        parts.touch()
+        write_recipe(quick_recipe(split={"file": str(parts)}), run / "recipe.toml")
+    return runs
+
+
+def test_runs_of_folds_and_of_shares_count_with_those_of_the_project(tmp_path: Path) -> None:
+    hashes, runs = ["e" * 32], tmp_path / "runs"
+    (plain,), (one, other) = project(runs, "plain"), folds(runs / "cv")
+    (share,) = project(runs / "curve", "share0.5-seed0")
+    write_recipe(quick_recipe(), runs / "curve" / "recipe.toml")
+    for run in (one, other, share, plain):
+        assert ledger_path(run) == runs / "ledger.jsonl"
+    assert [noted(run, hashes) for run in (one, plain, other, share, one)] == [1, 2, 3, 4, 4]
+    assert not (runs / "cv" / "ledger.jsonl").exists()
+    shutil.rmtree(runs / "cv")
+    assert count_looks(plain, hashes) == 4
+    # In a folder that is none of several a name alone changes nothing.
+    (named,) = project(tmp_path / "elsewhere" / "mine", "repeat1-fold1")
+    assert ledger_path(named) == named.parent / "ledger.jsonl"
+
+
+def test_folds_count_beside_the_split_that_they_were_made_from(tmp_path: Path) -> None:
+    split = tmp_path / "images" / "shapes.split.csv"
+    split.parent.mkdir()
+    split.touch()
+    one, other = folds(tmp_path / "runs" / "cv", split)
+    assert ledger_path(one) == split.with_name("ledger.jsonl")
+    assert ledger_note(one) == ""
+    (elsewhere,) = project(tmp_path / "others", "run")
+    write_recipe(quick_recipe(split={"file": str(split)}), elsewhere / "recipe.toml")
+    assert [noted(run, ["e" * 32]) for run in (one, elsewhere, other)] == [1, 2, 3]
+    moved = Path(shutil.copytree(one, tmp_path / "away" / "fold"))  # by itself it still knows whose parts it has
+    assert ledger_path(moved) == split.with_name("ledger.jsonl")
+    split.unlink()
+    assert ledger_path(one) == tmp_path / "runs" / "ledger.jsonl"
+    assert "Looks are counted in" in ledger_note(one)
+
+
+def test_looks_that_a_folder_of_folds_has_already_stay_counted(tmp_path: Path) -> None:
+    hashes, runs = ["e" * 32], tmp_path / "runs"
+    (plain,), (one, _) = project(runs, "plain"), folds(runs / "cv")
+    for name in "ab":  # as earlier versions left it
+        record_look(runs / "cv" / "ledger.jsonl", tmp_path / "gone", hashes, name)
+    assert [count_looks(one, hashes), count_looks(plain, hashes), noted(plain, hashes)] == [2, 2, 3]
+    moved = tmp_path / "moved"
+    (new,) = project(moved, "new")
+    assert noted(one, hashes) == 4
+    (runs / "cv").rename(moved / "cv")
+    (moved / "cv" / "ledger.jsonl").unlink()
+    assert count_looks(new, hashes) == 4  # by the ledger of the fold
+
+
 def test_what_a_killed_look_left_in_either_ledger_is_made_whole(tmp_path: Path) -> None:
     run, hashes = tmp_path / "run", ["e" * 32]
     run.mkdir()

@@ -175,7 +175,7 @@ def test_sizes_are_read_side_by_side(tmp_path, monkeypatch):
 
     file = write_rows(tmp_path / "b.csv", "image,x1,y1,x2,y2", "images/0.png,1,1,3,3", "images/1.png,2,2,999,999")
     monkeypatch.setattr(files, "sample_size", size)
-    monkeypatch.setattr(files.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(files, "cores", lambda: 2)
     heard = []
     found = read_proposals(file).of_table(table, lambda done, of: heard.append((done, of)))
     assert [own.tolist() for own in found.boxes] == [[[1, 1, 3, 3]], [[2, 2, WIDTH, HEIGHT]]]

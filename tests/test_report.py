@@ -239,7 +239,9 @@ def test_probabilities_are_held_against_what_came_of_them(flowers, page):
     sure = 100 * np.mean([max(row) for row in frame["probability"]])
     right = 100 * (frame["label"] == frame["predicted"]).mean()
     assert f"The model is {sure:.1f} % sure on average and right in {right:.1f} %" in page.text
-    assert f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f}; root mean square)" in page.text
+    chance = f"Beyond what chance alone makes of {len(frame)} images, its probabilities are off by"
+    width = f"{100 * figure['value']:.1f} % ({100 * figure['low']:.1f} to {100 * figure['high']:.1f}; root mean square)"
+    assert f"{chance} {width}" in page.text
     assert "this run has no validation part to fit them to." in page.text
     assert "--max-error" not in page.text
 

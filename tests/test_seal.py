@@ -255,3 +255,23 @@ def test_folds_that_chose_the_epochs_of_their_models_are_said_to(
         True,
     ]
     assert len(said["last"]) == 1
+
+
+def test_folds_that_have_ended_need_the_run_no_more_that_they_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    train_model(others(tmp_path / "others"), quick_recipe(train={"epochs": 1}), tmp_path / "first")
+    write_shapes(tmp_path / "shapes", 6)
+    options = "--model frozen --transfer.head mean --init first --train.precision float32 --train.threads 1".split()
+    command = ["train", "shapes", "--no-check", "--folds", "2", "--out", "cv", "--json", *options]
+    assert main(command) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["figures"] == figures
+    assert main(["train", "cv/recipe.toml", "--folds", "2", "--out", "cv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"] == figures
+    assert main([*command[:4], "3", *command[5:]]) == 3  # a third fold would have to be trained
+    shutil.rmtree(tmp_path / "cv" / "repeat1-fold2")
+    assert main(command) == 3

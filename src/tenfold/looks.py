@@ -15,7 +15,8 @@ and of the run's own, which goes with it where it is copied or moved. tenfold.ev
 - The looks of all who share a split. The ledger beside the written split (`split.file`) that the run was trained with
   is one for runs in all folders, and stays when they are deleted. Where there is no such file, or it cannot be written,
   the project's alone counts, that of the nearest folder above the run that has one, else of the folder that holds the
-  run; `ledger_note` says so.
+  run; `ledger_note` says so. The runs of a folder of folds, or of shares for a learning curve, belong where that
+  folder does, and to the split that its recipe names.
 - Looks that a run brings along. Each line names all looks at its images that were known then, and which of these images
   each had seen, so that wherever a run arrives, what it knows and what is known there make one set.
 - What is not known cannot count: looks outside of Tenfold, looks elsewhere after a run or a split was taken away from
@@ -28,6 +29,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
@@ -45,6 +47,9 @@ LEDGER = "ledger.jsonl"
 DIGITS = 16
 """Hexadecimal digits of a hash that the ledger keeps: two images of a million share them once in 37 million ledgers."""
 
+_OF_SEVERAL = re.compile(r"repeat\d+-fold\d+|share[^/]+-seed\d+")
+"""The names of runs in a folder of folds or of shares, as tenfold.train makes it."""
+_PARTS_OF_FOLD = ".split.csv"
 _PROPORTIONS = {"Wilson over images", "Clopper-Pearson over images"}
 _APPROXIMATE = ", approximate"
 
@@ -86,17 +91,35 @@ def image_hashes(table: Table) -> list[str]:
 def looks_at(run: Path, hashes: list[str]) -> Looks:
     """The looks at these images that the project's ledger, the run or one of those beside it knows of.
 
-    The runs' own ledgers tell of those that were copied or moved here and not evaluated yet.
+    The runs' own ledgers tell of those that were copied or moved here and not evaluated yet; so do those that earlier
+    versions kept in a folder of folds.
     """
-    above = ledger_above(run)
-    shared = [path for path in (_beside_split(run), above) if path]
+    above, holder = ledger_above(run), run.resolve().parent
+    shared = [path for path in (_beside_split(run), above, holder / LEDGER) if path]
     beside = [
         ledger
-        for folder in dict.fromkeys((run.resolve().parent, above.parent))
-        for ledger in sorted(folder.glob(f"*/{LEDGER}"))
-        if (ledger.parent / "model.json").is_file()
+        for folder in dict.fromkeys((holder, above.parent))
+        for ledger in (*sorted(folder.glob(f"*/{LEDGER}")), *sorted(folder.glob(f"*/*/{LEDGER}")))
+        if _counts_in(folder, ledger.parent)
     ]
     return looks_in([*shared, run / LEDGER, *beside], hashes)
+
+
+def _counts_in(folder: Path, place: Path) -> bool:
+    """Whether a ledger there is that of a run in the folder, of a folder of folds in it, or of a run in such a one."""
+    if place.parent == folder:
+        return (place / "model.json").is_file() or _holds_several(place)
+    return (place / "model.json").is_file() and _is_of_several(place)
+
+
+def _holds_several(folder: Path) -> bool:
+    """Whether a folder may be one of folds or shares: it has a recipe, and is no run itself."""
+    return (folder / "recipe.toml").is_file() and not (folder / "model.json").is_file()
+
+
+def _is_of_several(run: Path) -> bool:
+    """Whether a run is one of a folder of folds or shares."""
+    return _OF_SEVERAL.fullmatch(run.name) is not None and _holds_several(run.parent)
 
 
 def looks_in(ledgers: Iterable[Path], hashes: list[str]) -> Looks:
@@ -149,10 +172,16 @@ def count_looks(run: Path, hashes: list[str]) -> int:
 
 
 def _beside_split(run: Path) -> Path | None:
-    """The ledger beside the written split that a run was trained with, there or not; None where the split is not."""
+    """The ledger beside the written split that a run was trained with, there or not; None where the split is not.
+
+    Of a fold, whose parts stand in a file beside it, that is the split which all folds were made from.
+    """
     recipe = run / "recipe.toml"
     split = Path(read_recipe(recipe).split.file) if recipe.is_file() else Path()
-    return split.resolve().parent / LEDGER if split.is_absolute() and split.is_file() else None
+    if not (split.is_absolute() and split.is_file()):
+        return None
+    fold = split.resolve().with_name(split.name.removesuffix(_PARTS_OF_FOLD))
+    return _beside_split(fold.parent) if _is_of_several(fold) else fold.parent / LEDGER
 
 
 def _can_write(ledger: Path) -> bool:
@@ -163,10 +192,15 @@ def _can_write(ledger: Path) -> bool:
 def ledger_above(run: Path) -> Path:
     """The project's ledger: that of the nearest folder above a run that has one, else of that which holds it.
 
-    A run that is trained within another one, as a fine-tuned network is, belongs to the project of that one.
+    A run that is trained within another one, as a fine-tuned network is, belongs to the project of that one; and one
+    of a folder of folds or shares to the project of that folder, where other runs judge by the same images.
     """
-    above = list(run.resolve().parents)
-    within = [number for number, folder in enumerate(above) if (folder / "model.json").is_file()]
+    below, above = [run.resolve(), *run.resolve().parents], list(run.resolve().parents)
+    within = [
+        number
+        for number, (inner, folder) in enumerate(zip(below, above, strict=False))
+        if (folder / "model.json").is_file() or _is_of_several(inner)
+    ]
     folders = above[within[-1] + 1 :] if within else above
     found = (folder / LEDGER for folder in folders if (folder / LEDGER).is_file())
     return next(found, folders[0] / LEDGER)

@@ -36,7 +36,7 @@ from tenfold.check.price import LeakPrice, labelled_leaks, leaked_hashes, price_
 from tenfold.check.quality import quality_findings
 from tenfold.check.repair import is_repaired, refuse_rows, write_repaired
 from tenfold.check.sets import Looked, Surveyed, copy_sets, known_copies, shared_sets, shot_sets
-from tenfold.check.survey import Progress, Survey, survey_table
+from tenfold.check.survey import Progress, Survey, hash_images, survey_table
 from tenfold.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ __all__ = [
     "Sample",
     "check_table",
     "findings_of",
+    "hash_images",
     "is_repaired",
     "labelled_leaks",
     "leaked_hashes",

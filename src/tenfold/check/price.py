@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -85,9 +86,12 @@ class Answers(Protocol):
         """The fields whole, clean, worth, and others of a LeakPrice where they are not as usual."""
 
 
-def leaked_hashes(findings: Findings, part: str) -> set[str]:
-    """The images of a part that have a copy, or one of their group or row of shots, in an earlier part."""
-    sets = [item for kind in _LEAKS if (found := findings.find(kind)) for item in found.sets]
+def leaked_hashes(findings: Findings, part: str, kinds: Sequence[str] = _LEAKS) -> set[str]:
+    """The images of a part that have a copy, or one of their group or row of shots, in an earlier part.
+
+    With `kinds` of findings only what these say.
+    """
+    sets = [item for kind in kinds if (found := findings.find(kind)) for item in found.sets]
     parts: dict[int, str | None] = {row: sample.part for row, sample in findings.samples.items()}
     width = max(parts, default=-1) + 1
     rows = leaked_rows(sets, [parts.get(row) for row in range(width)])[part]

@@ -24,6 +24,7 @@ from tenfold.check.measures import SIDE, measure, read_facts
 from tenfold.check.signature import VERSION as SIGNATURE_VERSION
 from tenfold.check.signature import Signature, Signatures, sign_image, stack_signatures
 from tenfold.check.stored import store_folder, write_arrays
+from tenfold.environment import cores
 from tenfold.errors import DataError
 from tenfold.images.cache import cache_limit
 from tenfold.images.content import Content, content_hash, encoded
@@ -98,7 +99,7 @@ def survey_table(
     That is in `known`, a survey of some of these images, or in the cache. `threads` 0: as many as there are cores.
     """
     reader, folder = _Reader(table, allow_truncated), _folder(allow_truncated)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tenfold-check") as pool:
+    with ThreadPoolExecutor(threads or cores(), thread_name_prefix="tenfold-check") as pool:
         hashes: list[str | DataError] = [text for text in reader.hashes if text]
         if len(hashes) < len(table):
             hashes = list(pool.map(reader.hash, range(len(table))))
@@ -124,6 +125,14 @@ def survey_table(
             if made:
                 pages.append(_store(folder, made))
     return _assemble([failed.get(text, text) if isinstance(text, str) else text for text in hashes], pages)
+
+
+def hash_images(table: Table) -> Table:
+    """The table with the hash of every image that can be read, so that no file is read again for it; None elsewhere."""
+    reader = _Reader(table, allow_truncated=False)
+    with ThreadPoolExecutor(cores(), thread_name_prefix="tenfold-check") as pool:
+        found = list(pool.map(reader.hash, range(len(table))))
+    return table.assign(hash=[text if isinstance(text, str) else None for text in found])
 
 
 def read_pixels(table: Table, row: int, *, allow_truncated: bool = False) -> NDArray[np.uint8]:

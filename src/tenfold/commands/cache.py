@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from tenfold.commands.output import readable_bytes, say, show_json, show_table
 
@@ -11,7 +14,23 @@ if TYPE_CHECKING:
     from tenfold.images.cache import Entry
 
 
-def cache(*, clear: bool = False, json: bool = False) -> int:
+KINDS = {
+    "pixels": "Decoded images",
+    "features": "Features of images",
+    "regions": "Features of regions",
+    "proposals": "Proposals",
+    "check": "What checks found",
+    "": "Of an earlier version, of any kind",
+}
+"""Kind of an entry -> what it is called, in the order in which kinds are shown."""
+
+
+def cache(
+    *,
+    clear: bool = False,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    json: bool = False,
+) -> int:
     """Show the cache of decoded images and features, or clear it.
 
     Images are decoded once, for all runs that prepare them alike; features of
@@ -23,12 +42,15 @@ def cache(*, clear: bool = False, json: bool = False) -> int:
     For example:
 
         tenfold cache
+        tenfold cache --all
         tenfold cache --clear
 
     Parameters
     ----------
     clear
         Delete all of it; the exit code is 1 where something could not be deleted.
+    every
+        Show each entry, not the kinds alone.
     json
         Print one JSON object.
     """
@@ -47,17 +69,36 @@ def cache(*, clear: bool = False, json: bool = False) -> int:
     total = sum(entry.bytes for entry in entries)
     if json:
         content = {"folder": cache_folder(), "bytes": total, "limit": cache_limit()}
-        show_json(content | {"entries": [_entry(entry) for entry in entries]})
+        show_json(content | {"kinds": _kinds(entries), "entries": [_entry(entry) for entry in entries]})
         return 0
-    if entries:
+    if entries and every:
         rows = [(entry.path, entry.images, readable_bytes(entry.bytes), _time(entry.used)) for entry in entries]
         show_table(("Entry", "Images", "Size", "Last used"), rows)
+    elif entries:
+        kinds = [
+            (KINDS[kind["kind"]], kind["entries"], readable_bytes(kind["bytes"]), kind["used"], kind["oldest"])
+            for kind in _kinds(entries)
+        ]
+        show_table(("Kind", "Entries", "Size", "Last used", "Oldest use"), kinds)
     print(f"{readable_bytes(total)} of at most {readable_bytes(cache_limit())} in {cache_folder()}.")
     return 0
 
 
 def _entry(entry: Entry) -> dict[str, object]:
-    return {"path": entry.path, "images": entry.images, "bytes": entry.bytes, "used": _time(entry.used)}
+    shown = {"path": entry.path, "kind": entry.kind, "images": entry.images, "bytes": entry.bytes}
+    return shown | {"used": _time(entry.used)}
+
+
+def _kinds(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Number, bytes, and the latest and the earliest last use of the entries of each kind that there is."""
+    found = []
+    for kind in KINDS:
+        own = [entry for entry in entries if entry.kind == kind]
+        if own:
+            used = [entry.used for entry in own]
+            sums = {"kind": kind, "entries": len(own), "bytes": sum(entry.bytes for entry in own)}
+            found.append(sums | {"used": _time(max(used)), "oldest": _time(min(used))})
+    return found
 
 
 def _time(seconds: float) -> str:

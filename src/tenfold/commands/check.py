@@ -81,7 +81,7 @@ def check(
     json
         Print one JSON object.
     """
-    from tenfold.check import check_table, is_repaired, look_at_table, refuse_rows, write_repaired
+    from tenfold.check import check_table, hash_images, is_repaired, look_at_table, refuse_rows, write_repaired
     from tenfold.images.readers import read_table
 
     sources = {"DATA": Path(data), "--against": Path(against) if against else None}
@@ -92,6 +92,8 @@ def check(
     table = read_table(data, reader, group_pattern=groups_from)
     if fix is not None:
         refuse_rows(table)
+    if priced or runs:  # what they lack is told before all images are looked at
+        table = hash_images(table)
     other = read_table(against) if against else None
     lacking = list(_lacking(table, data, priced, part, runs, run))
     for note in (*table.notes, *(other.notes if other else ()), *lacking):
@@ -173,9 +175,9 @@ def _lacking(
 
     An image that is not here has no copy and no doubtful label either, and that must not read as an all-clear.
     """
-    from tenfold.images.content import hashed
-
-    here = set(hashed(table).samples["hash"]) if priced or runs else set()
+    here = set(table.samples["hash"].dropna()) if priced or runs else set()
+    if not here:  # of images none of which can be read, the look at them says so
+        return
     if priced:
         for name in dict.fromkeys(("train", "validation", part)):
             known, needed = set(priced.table.part(name).samples["hash"]), name in ("train", part)

@@ -8,13 +8,13 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from tenfold.commands.output import readable_bytes, show_json, show_table, waiting
-from tenfold.environment import install_command, processor_name
+from tenfold.environment import cores, install_command, processor_name
 
 OPTIONAL = {
     "pillow-heif": "reads HEIC, the images of iPhones",
@@ -29,6 +29,8 @@ OPTIONAL = {
 """Packages that nothing needs to work: name -> what they are for."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+NOT_STATED = "not stated by the package"
+"""The licence of a package that names none in its metadata."""
 _OWN_BROWSERS = {"chrome", "chromium", "chrome-headless-shell", "headless_shell", "google chrome for testing"}
 """What playwright calls those that it brings itself."""
 
@@ -69,6 +71,7 @@ def doctor(*, json: bool = False) -> int:
     with waiting("Looking at this machine"):
         packages = [*_required(), *_optional(), _browser()]
         sound = all(package.state == "fine" for package in packages if package.name == "torch")
+        packages = [_with_weights(package) for package in packages] if sound else packages
         machine = _machine() | (_torch_devices() if sound else {"gpus": [], "hint": ""})
         speed = _speed() if sound else {}
         caches = _caches()
@@ -189,7 +192,19 @@ def _license(about: metadata.PackageMetadata) -> str:
     fields = about.json
     words = str(fields.get("license", "")).strip()
     classes = [text.rpartition(" :: ")[2] for text in fields.get("classifier", []) if text.startswith("License ::")]
-    return str(fields.get("license_expression", "") or (words if len(words) < 40 else "") or "; ".join(classes))
+    if words.upper() == "UNKNOWN" or len(words) >= 40:  # setuptools wrote so where none was given; or the whole text
+        words = ""
+    return str(fields.get("license_expression", "") or words or "; ".join(classes) or NOT_STATED)
+
+
+def _with_weights(package: Package) -> Package:
+    """The package with the licence of the weights that it brings, where it names none itself. Needs PyTorch."""
+    from tenfold.models.weights import PUBLISHED
+
+    brought = sorted({known.licence for known in PUBLISHED if known.package == package.name})
+    if package.license != NOT_STATED or not brought:
+        return package
+    return replace(package, license=f"{NOT_STATED}; its weights: {', '.join(brought)}")
 
 
 def _machine() -> dict[str, Any]:
@@ -198,7 +213,7 @@ def _machine() -> dict[str, Any]:
         "executable": sys.executable,
         "system": platform.platform(),
         "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory": _memory(),
     }
 

@@ -95,6 +95,7 @@ def evaluate(
     from tenfold.looks import ledger_note
     from tenfold.report import write_card
     from tenfold.report.headline import say_looks
+    from tenfold.report.leaked import leaked_images
     from tenfold.run import load_run
 
     opened = load_run(run, device, proposals)
@@ -118,6 +119,9 @@ def evaluate(
         say(sentence)
     if lost := evaluation.details.get("no_boxes"):
         say(f"{lost} proposals of these images are no box in their image, and were left out.")
+    leaked = leaked_images(opened, part, evaluation.unreadable)
+    if leaked.images:
+        say(f"Of these {part} images, {leaked.words}. {leaked.advice}")
     speed = evaluation.details.get("speed")
     if speed is None:
         say(f"How long a prediction takes is left out: {evaluation.details['no_speed']}")

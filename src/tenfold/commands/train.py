@@ -89,7 +89,8 @@ def train(
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
         return _resume(resume, json)
     began, wanted = time.monotonic(), read_folds(folds) if folds else None
-    recipe, table, looked, checking = read_checked(source, settings)
+    done = wanted is not None and out is not None and _folds_ended(out, wanted)
+    recipe, table, looked, checking = read_checked(source, settings, is_trained=done)
     folder = out or free_folder(Path(recipe.data.path))
     if wanted is not None:
         return cross_validate(table, recipe, folder, wanted, json, looked)
@@ -131,6 +132,13 @@ def _trained(
     )
 
 
+def _folds_ended(out: Path, wanted: tuple[int, int]) -> bool:
+    """Whether a folder holds all these folds, trained: then no PyTorch is needed to know that none is to begin."""
+    from tenfold.train import folds_ended
+
+    return folds_ended(out, *wanted)
+
+
 def _resume(folder: Path, json: bool) -> int:
     """Go on with a run, or say that there is nothing left to do."""
     from tenfold.transfer.best import is_undecided, resume_best
@@ -162,11 +170,12 @@ def read_parted(source: str, settings: dict[str, Any], *, of_classes: bool = Fal
 
 
 def read_checked(
-    source: str, settings: dict[str, Any], *, of_classes: bool = False
+    source: str, settings: dict[str, Any], *, of_classes: bool = False, is_trained: bool = False
 ) -> tuple[Recipe, Table, Looked | None, float]:
     """The same, and what a check saw of the table's images, if the recipe wants one, and the seconds that it took.
 
-    Raises what `refuse_boxes` raises where it must be `of_classes`.
+    Where all `is_trained` already, the run to start from is not asked for. Raises what `refuse_boxes` raises where it
+    must be `of_classes`.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
@@ -181,7 +190,7 @@ def read_checked(
     recipe = chosen_recipe(file, settings)
     if recipe.model.name != "auto":
         find_model(recipe.model.name)
-    if recipe.transfer.init:
+    if recipe.transfer.init and not is_trained:
         from tenfold.models.frozen import named_backbone
 
         named_backbone(dataclasses.asdict(recipe.transfer))  # refused before images are looked at
@@ -215,7 +224,8 @@ def read_checked(
         table = parted(table, recipe.split, recipe.train.seed)
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
-    learn_from(table, recipe.transfer.init)  # refused before the ladder climbs
+    if not is_trained:
+        learn_from(table, recipe.transfer.init)  # refused before the ladder climbs
     for note in (*table.notes, *(advice if is_new else ())):
         say(note)
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
@@ -139,7 +139,7 @@ def compare_runs(
             f"{len(images)}; train them on one split of the same images."
         )
     probability = np.stack([np.stack(frame.loc[images, "probability"].to_list()) for frame in frames])
-    groups = _groups([frame.loc[images] for frame in frames])
+    groups = common_groups([frame.loc[images, "group"] for frame in frames])
     units, blocks = units_of(groups.astype(object), len(images)), len(np.unique(groups))
     sides = (probability[: len(first)], probability[len(first) :])
     hits, losses = ([score(truth, side) for side in sides] for score in (_hits, _losses))
@@ -179,12 +179,12 @@ def paired_differences(
     }
 
 
-def _groups(frames: Sequence[pd.DataFrame]) -> NDArray[np.int64]:
-    """The group of each image, int64 [N], by the same N images' `group` of all runs: what one ties, belongs together.
+def common_groups(groups: Sequence[Iterable[object]]) -> NDArray[np.int64]:
+    """The group of each image, int64 [N], by the same N images' groups of all runs: what one ties, belongs together.
 
     A run that was trained without a check knows of fewer copies.
     """
-    rows = zip(*(frame["group"] for frame in frames), strict=True)
+    rows = zip(*groups, strict=True)
     return join([f"{run} {name}" for run, name in enumerate(row) if isinstance(name, str)] for row in rows)
 
 

@@ -2,8 +2,8 @@
 
 Both are judged by what `tenfold evaluate` stored of a part, on the images that both have there with the same boxes. The
 figures' differences have intervals from resamples of these images, the same ones for both (see
-tenfold.metrics.detection_estimates). One is called better only where the interval of the difference of AP50 excludes
-zero.
+tenfold.metrics.detection_estimates), and of groups as wholes: what one of the runs ties, belongs together. One is
+called better only where the interval of the difference of AP50 excludes zero.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from tenfold.errors import UsageError, unknown
 from tenfold.estimate import check_level, to_json, units_of
+from tenfold.evaluate.compare import common_groups
 from tenfold.images.table import BOX_COLUMNS, PARTS
 from tenfold.looks import count_looks, image_hashes
 from tenfold.metrics.detection import match_part
@@ -104,7 +105,8 @@ def compare_boxes(first: Run, second: Run, part: str = "validation", *, level: f
         match_part(objects, _detections(run, part, own, first.classes), first.classes, len(table)).matches
         for run, own in ((first, rows[:, 0]), (second, rows[:, 1]))
     ]
-    units = units_of(table.samples["group"].to_numpy(object), len(table))
+    groups = [run.table.samples["group"].iloc[own] for run, own in ((first, rows[:, 0]), (second, rows[:, 1]))]
+    units = units_of(common_groups(groups).astype(object), len(table))
     looks = _looks(first, second) if part == "test" else 1
     names = _names(first, second)
     return BoxComparison(part, len(table), *names, compare_detectors(matches[0], matches[1], units, level, looks))

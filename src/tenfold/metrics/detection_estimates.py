@@ -11,7 +11,6 @@ Shapes: N images, K classes, B resamples; A areas and T overlaps as in detection
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.environment import cores
 from tenfold.estimate import Estimate, Units, freedom, level_of_each, standard_errors, trials_interval
 from tenfold.metrics.detection_areas import (
     COCO_RECALLS,
@@ -98,7 +98,7 @@ def resampled(
     value = measured(as_they_are(len(units.index)))  # which compiles what the threads then share
     chunks = draw_images(units, draws, seed, side)
     parts: list[Figures] = []
-    threads = min(os.cpu_count() or 1, _THREADS)
+    threads = min(cores(), _THREADS)
     with ThreadPoolExecutor(threads) as pool:  # the compiled pass holds no lock
         while some := list(islice(chunks, threads)):
             parts += pool.map(measured, some)

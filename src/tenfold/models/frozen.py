@@ -78,8 +78,8 @@ class FrozenClassifier(OnBackbone, Classifier):
 
     Settings: "backbone" (its name), "weights" (a file, or empty), "init" (an earlier run's folder, or empty), "views"
     (a name in VIEWS), "crop" (pixels of a view's side, 0: the whole image), "head" (a name in HEADS), "strength" and
-    "sharpness" (0: chosen by `choose_strength`) and "spread" (see `fit_head`). Its network has the weights of a
-    backbone only after `load_pretrained`, or as a run stores them.
+    "sharpness" (0: chosen by `choose_strength`, each or both) and "spread" (see `fit_head`). Its network has the
+    weights of a backbone only after `load_pretrained`, or as a run stores them.
     """
 
     usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=160, margin=1.0, policy="none")
@@ -136,8 +136,14 @@ class FrozenClassifier(OnBackbone, Classifier):
         rows, truth = np.concatenate(features), np.concatenate(labels)
         name, classes, spread = self.settings["head"], len(self.classes), self.settings["spread"]
         strength, sharpness = self.settings["strength"], self.settings["sharpness"]
-        if not strength:
-            found = choose_strength(name, rows, truth, classes, spread=spread)
+        if not strength or not (sharpness or find_head(name).is_calibrated):
+            given = (strength,) if strength else ()
+            if given and len(np.unique(truth)) == len(truth):
+                raise UsageError(
+                    f"transfer.sharpness must be given for the head {name} where no class has two images, on one of "
+                    "which it could be fitted; give it, such as 1, or more images."
+                )
+            found = choose_strength(name, rows, truth, classes, spread=spread, strengths=given)
             strength, sharpness = found.strength, sharpness or found.sharpness
             self.settings |= {"strength": strength, "sharpness": sharpness}
         head = fit_head(name, rows, truth, classes, strength, sharpness=sharpness or 1.0, spread=spread)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.boxes import clip_boxes, sound_boxes
+from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
 from tenfold.images.content import Content, content_hash, read_bytes
@@ -79,7 +80,7 @@ class ProposalFile:
         if lacking := [source for source, own in zip(sources, rows, strict=True) if own is None]:
             raise self._lacks(lacking, len(table))
         found = []
-        pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tenfold-size")
+        pool = ThreadPoolExecutor(cores(), thread_name_prefix="tenfold-size")
         try:
             for own, size in zip(rows, pool.map(partial(sample_size, table), range(len(rows))), strict=True):
                 assert own is not None

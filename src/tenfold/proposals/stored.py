@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.draws import hash_numbers
+from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.images.cache import Prepared, cache_folder, open_cache
 from tenfold.images.content import hashed
@@ -114,7 +114,7 @@ def propose_table(
         return proposer.propose(read_pixels(kept, row, allow_truncated), int(hash_numbers([hashes[row]])[0]))
 
     key = json.dumps([proposer.key, allow_truncated])
-    found = _Reader(hashes, key, propose, workers or os.cpu_count() or 1, watch).every()
+    found = _Reader(hashes, key, propose, workers or cores(), watch).every()
     good = [row for row, boxes in enumerate(found) if not isinstance(boxes, DataError)]
     reasons += [str(boxes) for boxes in found if isinstance(boxes, DataError)]
     if not good:
@@ -137,7 +137,7 @@ def propose_prepared(
         return propose_pixels(preprocessing.center(canvas[None])[0], preprocessing.channels, proposer)
 
     key = json.dumps([proposer.key, preprocessing.geometry(), preprocessing.size], sort_keys=True)
-    found = _Reader(hashes, key, propose, os.cpu_count() or 1, watch).every()
+    found = _Reader(hashes, key, propose, cores(), watch).every()
     for boxes in found:
         if isinstance(boxes, DataError):
             raise boxes
@@ -184,7 +184,7 @@ class _Reader:
                 yield None if isinstance(made, DataError) else made
                 self.watch(start + done, len(self.hashes))
 
-        stored = open_cache(self.key, hashes, one, many)
+        stored = open_cache(self.key, hashes, one, many, "proposals")
         pictures = list(self._side_by_side(stored.image, range(len(hashes))))
         self.watch(start + len(hashes), len(self.hashes))
         return [picture if isinstance(picture, DataError) else _from_picture(picture) for picture in pictures]

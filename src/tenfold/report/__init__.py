@@ -8,6 +8,7 @@
     open_set.py    what it makes of images of other classes, and of pairs of images
     speed.py       how long a prediction takes, stage by stage
     findings.py    what a check found of the images before training
+    leaked.py      images of a part that the model is known to have seen already
     plots.py       matplotlib -> SVG that follows the page's colors
     thumbnails.py  images small enough to lie inside the page
     boxed.py       boxes over a picture of the page, those in question in a color of warning

@@ -11,6 +11,7 @@ from tenfold.estimate import COUNTED_BY, FEWEST_GROUPS, Estimate, wilson
 from tenfold.looks import count_looks, for_looks, image_hashes
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 from tenfold.report.ladder import CHOSEN_BY_VALIDATION
+from tenfold.report.leaked import leaked_images
 
 if TYPE_CHECKING:
     from tenfold.report.context import Context
@@ -47,13 +48,16 @@ def headline(run: Run, context: Context | None) -> Headline:
     images = f"{figure.n:,} {context.part} image{'s' if figure.n != 1 else ''}"
     value = write_value(name, figure.value)
     phrase = PHRASES.get(name, f"the model's {figure_label(name)} is {{value}}").format(value=value)
-    seen = "it had never seen" if context.part == "test" else "held back from training"
+    leaked = leaked_images(run, context.part, context.evaluation.get("unreadable", {}))
+    seen = " it had never seen" if context.part == "test" else " held back from training"
+    seen = f", of which {leaked.words}" if leaked.images else seen
     baseline = largest_class(run, context, level) if "confusion" in context.details else None
     widened = float(context.evaluation.get("widened", 1.0))
     return Headline(
-        f"On {images} {seen}, {phrase}",
+        f"On {images}{seen}, {phrase}",
         f"{write_interval(name, figure)}, {write_level(figure.level)} {_method(figure)}",
         [
+            *([leaked.advice] if leaked.images else []),
             *_baseline_fact(baseline),
             *_standing(run, context, say_looks(looks, level, name, widened * _width(figure) / _width(found))),
             *_later_looks(run, looks - before),

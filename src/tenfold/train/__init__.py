@@ -23,7 +23,7 @@ interrupt.py   Ctrl-C
 progress.py    what whoever watches is told
 """
 
-from tenfold.train.begin import refuse_taken
+from tenfold.train.begin import listing_file, refuse_taken
 from tenfold.train.choose import (
     choose_mixing,
     choose_settings,
@@ -34,7 +34,7 @@ from tenfold.train.choose import (
 )
 from tenfold.train.data import prepare_images
 from tenfold.train.events import refuse_missing
-from tenfold.train.folds import Trainer, train_folds
+from tenfold.train.folds import Trainer, folds_ended, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.start import Known, measure_epoch, resume_training, train_model
@@ -49,7 +49,9 @@ __all__ = [
     "choose_mixing",
     "choose_settings",
     "convolution_speed",
+    "folds_ended",
     "is_small_and_grey",
+    "listing_file",
     "measure_epoch",
     "name_model",
     "no_report",

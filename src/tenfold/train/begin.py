@@ -6,16 +6,20 @@ before any file, says that what lies beside it is such a beginning, which the ne
 
 from __future__ import annotations
 
+import csv
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from tenfold.errors import DataError, UsageError
+from tenfold.files import write_file
 from tenfold.images.table import Table, write_table
 from tenfold.models.backbones.taught import NOTE
 from tenfold.recipe import Recipe, write_recipe
 from tenfold.run import write_json
 
+_CORNERS = ("x1", "y1", "x2", "y2")
 _MARK, _LAST = "checkpoint", "recipe.toml"
 _FIRST = (
     "table.parquet",
@@ -26,6 +30,11 @@ _FIRST = (
     "ladder.json",
     NOTE,
 )
+
+
+def listing_file(folder: Path) -> Path:
+    """Where a run keeps a listing of its own images, if its recipe reads them from there: NAME/NAME.csv."""
+    return folder.absolute() / f"{folder.resolve().name}.csv"
 
 
 def refuse_taken(folder: Path) -> None:
@@ -44,7 +53,7 @@ def begin_run(
     recipe: Recipe,
     notes: dict[str, dict[str, Any] | None],
 ) -> None:
-    """Write what a run begins with, and those of the notes, by file, that there are.
+    """Write what a run begins with, those of the notes, by file, that there are, and the listing that the recipe names.
 
     Raises UsageError as `refuse_taken`, and DataError where it cannot be written; then nothing of it stays.
     """
@@ -59,6 +68,8 @@ def begin_run(
         for name, content in notes.items():
             if content is not None:
                 write_json(folder / name, content)
+        if recipe.data.path == str(listing_file(folder)):
+            write_file(listing_file(folder), _listing(table))
         write_recipe(recipe, folder / _LAST)
     except OSError as error:
         with suppress(OSError):
@@ -68,6 +79,18 @@ def begin_run(
             f"The run cannot be written to {folder} ({error.strerror or error}), and nothing of it stays there; make "
             "room or name another folder for it, then train again."
         ) from error
+
+
+def _listing(table: Table) -> str:
+    """The images of a table as a listing that the reader of listings reads."""
+    regions = table.samples["x1"].notna().any()
+    names = ("source", "label", "group", "part", *(_CORNERS if regions else ()))
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", *names[1:]])
+    frame = table.samples[list(names)].astype(object)
+    writer.writerows(frame.where(frame.notna(), "").itertuples(index=False, name=None))
+    return text.getvalue()
 
 
 def _is_free(folder: Path) -> bool:
@@ -84,5 +107,6 @@ def _clear(folder: Path) -> None:
 
 def _beginning(folder: Path) -> list[Path]:
     """Files of a beginning, whole ones and those that a kill left beside them; see tenfold.files."""
-    aside = tuple(f".{name}." for name in (*_FIRST, _LAST))
-    return [path for path in folder.iterdir() if path.name in _FIRST or path.name.startswith(aside)]
+    first = (*_FIRST, listing_file(folder).name)
+    aside = tuple(f".{name}." for name in (*first, _LAST))
+    return [path for path in folder.iterdir() if path.name in first or path.name.startswith(aside)]

@@ -6,6 +6,7 @@ Nothing is pickled. What is random is a function of (seed, epoch, image, step), 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ class State:
 def checkpoint_file(folder: Path) -> Path:
     """The file that the training of the run in `folder` goes on from."""
     return folder / "checkpoint" / "state.safetensors"
+
+
+def clear_checkpoint(folder: Path) -> None:
+    """Remove what a kill left of the training of a run that has ended. A folder there, a run of its own, stays."""
+    place = checkpoint_file(folder).parent
+    with suppress(OSError):
+        for path in place.iterdir():
+            if path.is_file():
+                path.unlink(missing_ok=True)
+        place.rmdir()
 
 
 def save_checkpoint(

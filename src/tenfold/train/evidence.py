@@ -121,6 +121,8 @@ class Facts:
     """Up to OF_EACH training images of every class, with the kept weights; see there."""
     earlier: tuple[int, Outcome] | None = None
     """An epoch about four fifths through the training, and what its weights made of the validation part."""
+    tried: frozenset[str] = frozenset()
+    """The settings, as "model.name", whose other values the run is compared with anyway: no advice."""
 
 
 @dataclass(frozen=True)

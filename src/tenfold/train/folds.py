@@ -59,11 +59,13 @@ def train_folds(
     repeat say, so that the figures of its own fold do not flatter them. The runs come repeat by repeat. `task` as for
     `train_model`. Each run is made by `trainer`, whose validation part is the fold: what it chooses, it must choose
     by the training part alone.
+    Where all have ended nothing is trained, and the run that they started from may have gone.
     Raises UsageError where `out` holds something else, there are fewer separate images than folds, a training has two
     stages, or the network to start from has learned from these images; and what `train_model` raises.
     """
     _refuse_stages(recipe)
-    _refuse_learned(table, recipe)
+    if not folds_ended(out, folds, repeats):
+        _refuse_learned(table, recipe)
     folder, numbers = Path(out), list(_numbers(folds, repeats))
     table = hashed(table)
     tables = fold_tables(table, folds, repeats=repeats, seed=recipe.train.seed)
@@ -78,6 +80,12 @@ def train_folds(
         if fold == folds and join_ranks(choose_device(recipe.train.device)).is_first:
             runs[-folds:] = calibrate_folds(runs[-folds:])
     return runs
+
+
+def folds_ended(out: str | Path, folds: int, repeats: int) -> bool:
+    """Whether the runs of all these folds stand in a folder and have ended, so that nothing is left to be trained."""
+    names = (f"repeat{repeat}-fold{fold}" for repeat, fold in _numbers(folds, repeats))
+    return all((Path(out) / name / "model.safetensors").is_file() for name in names)
 
 
 def _write_parts(table: Table, part: Table, file: Path) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from tenfold.environment import choose_device
+from tenfold.environment import choose_device, cores
 from tenfold.errors import UsageError
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
@@ -105,7 +104,7 @@ class Plan:
         precision = PRECISIONS[int(self.ranks.first(PRECISIONS.index(pace.precision)))]
         seconds = self.ranks.first(pace.seconds)
         self.recipe = self.recipe.change(train={"precision": precision, "threads": pace.threads})
-        what = f"precision {precision}, {pace.threads} of {os.cpu_count()} cores" if pace.threads else precision
+        what = f"precision {precision}, {pace.threads} of {cores()} cores" if pace.threads else precision
         size = f"a batch of {settings.batch_size} at {self.recipe.image.size} px"
         self.progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
         if settings.minutes:  # with augmentation and validation

@@ -36,7 +36,7 @@ from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
 from tenfold.train.begin import begin_run, refuse_taken
 from tenfold.train.calibrate import calibrate
-from tenfold.train.checkpoint import Row, State, checkpoint_file, load_checkpoint
+from tenfold.train.checkpoint import Row, State, checkpoint_file, clear_checkpoint, load_checkpoint
 from tenfold.train.choose import (
     choose_mixing,
     choose_settings,
@@ -46,9 +46,10 @@ from tenfold.train.choose import (
     refuse_other_task,
 )
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_foreknown, with_statistics
-from tenfold.train.diagnosis import diagnose
+from tenfold.train.diagnosis import compared, diagnose
 from tenfold.train.events import event_writer, refuse_missing
 from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
+from tenfold.train.impossible import notes_on_norm
 from tenfold.train.loop import Loop
 from tenfold.train.plan import Plan
 from tenfold.train.progress import Progress, Report, no_report
@@ -82,7 +83,8 @@ def train_model(
     images are hashed where that was not done before, and never decoded. Ctrl-C saves and raises Interrupted;
     `resume_training(out)` goes on. `findings` are those of a check, as their `to_json` gives them, for the report.
     `known` gives what was computed of the images before, as frozen features; `ladder` is how the recipe's head was
-    chosen, as `tenfold.transfer.Ladder.to_json` gives it, for the report too.
+    chosen, as `tenfold.transfer.Ladder.to_json` gives it, for the report too. For a recipe
+    that reads its images from `listing_file(out)`, that is written before the training.
 
     Raises UsageError where `out` already holds a run, a part is missing, a setting does not fit or images of the test
     part have taught the run that it starts from (`transfer.init`, its own start included); DataError where images
@@ -113,6 +115,7 @@ def train_model(
     ranks = join_ranks(choose_device(recipe.train.device))
     given, recipe = recipe, choose_settings(recipe, table.part("train"))
     taught, notes = learn_from(table, recipe.transfer.init)
+    notes = (*notes, *notes_on_norm(given, recipe))
     for note in notes:
         progress(Progress("note", note))
     table = replace(table, notes=(*table.notes, *notes))
@@ -182,7 +185,8 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
     if not (folder / "recipe.toml").is_file():
         raise DataError(f"{folder} holds no run to go on with (no recipe.toml); start it with: tenfold train DATA")
     if (folder / "model.safetensors").is_file():
-        _note_epochs(folder)  # a kill may have come between the two
+        _note_epochs(folder)  # a kill may have come between the two, or before the last
+        clear_checkpoint(folder)
         return Run(folder)
     if not (folder / "model.json").is_file():
         raise DataError(
@@ -292,7 +296,8 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
     if examiner:
         kept = examiner.measure(loop.state.best_epoch or loop.state.epoch)
         classes, counts = prepared.table.classes, examiner.counts()
-        facts = Facts(recipe, classes, counts, last or kept, kept, examiner.each_class(), earlier)
+        tried = compared(Run(folder).ladder)
+        facts = Facts(recipe, classes, counts, last or kept, kept, examiner.each_class(), earlier, tried)
         write_json(folder / "diagnosis.json", [found.to_json() for found in diagnose(pd.DataFrame(rows), facts)])
     if fitted := calibrate(model, recipe, prepared, task, loop.device):
         write_json(folder / "model.json", read_card(folder) | {"calibration": fitted})

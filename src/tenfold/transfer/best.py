@@ -129,7 +129,7 @@ def resume_best(out: str | Path, *, progress: Report = no_report) -> Run:
     _refuse_several()
     minutes = Run(folder).ladder["finetuning"]["recipe"]["train"]["minutes"]
     deadline = time.monotonic() + minutes * 60 if minutes else math.inf
-    if not (folder / _WEIGHTS).is_file() and not (folder / TUNED / _LADDER).is_file():
+    if not (folder / _WEIGHTS).is_file() and not _is_judged(folder):
         resume_settled(folder, progress=progress)
     return _fine_tune(Run(folder), deadline, progress)
 
@@ -215,7 +215,7 @@ def _fine_tune(frozen: Run, deadline: float, progress: Report) -> Run:
     folder = frozen.path
     with _said_of(folder):
         try:
-            if not (folder / TUNED / _LADDER).is_file():
+            if not _is_judged(folder):
                 _compare(frozen, deadline, progress)
             if Run(folder / TUNED).ladder["finetuning"]["taken"] == "finetuned":
                 _take(folder)
@@ -226,6 +226,11 @@ def _fine_tune(frozen: Run, deadline: float, progress: Report) -> Run:
             write_json(folder / _LADDER, known | {"left_out": [*known["left_out"], str(error)]})
         shutil.rmtree(folder / TUNED.parent, ignore_errors=True)
     return Run(folder, frozen.table)
+
+
+def _is_judged(folder: Path) -> bool:
+    """Whether the verdict is written beside the fine-tuned run."""
+    return Run(folder / TUNED).ladder.get("finetuning", {}).get("decided") is True
 
 
 def _compare(frozen: Run, deadline: float, progress: Report) -> None:
@@ -258,7 +263,8 @@ def _tuned(frozen: Run, deadline: float, progress: Report) -> Run:
         shutil.rmtree(place, ignore_errors=True)  # what was left by a kill before it had begun
         recipe = recipe_from(frozen.ladder["finetuning"]["recipe"], str(folder / _LADDER))
         progress(Progress("note", f"Fine-tuning; until it is shown to be better, {folder} holds the frozen network"))
-        return train_model(frozen.table, _in_time(frozen.table, recipe, deadline), place, progress=told)
+        recipe = _in_time(frozen.table, recipe, deadline)
+        return train_model(frozen.table, recipe, place, progress=told, ladder=frozen.ladder)
     except (TrainingError, UsageError) as error:
         raise _LeftOut(f"fine-tuning: {error}") from error
 

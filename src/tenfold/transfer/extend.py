@@ -36,7 +36,7 @@ from tenfold.run import Run
 from tenfold.split import Entry, apply_split, read_split, write_split
 from tenfold.split.fill import LEFT_OUT, noted, tied_parts, torn_note
 from tenfold.split.ties import bond, bonds, is_found, texts
-from tenfold.train import Report, no_report, refuse_taken, train_model
+from tenfold.train import Report, listing_file, no_report, refuse_taken, train_model
 from tenfold.transfer.settle import settle_head
 from tenfold.transfer.verdict import Change
 
@@ -44,7 +44,6 @@ HEAD = "logistic"
 """What is fitted to the features of a network that had another kind of last layer."""
 _PART = "validation"
 _STRICTEST = (LEFT_OUT, "test", "validation", "train")
-_CORNERS = ("x1", "y1", "x2", "y2")
 
 
 class Added(NamedTuple):
@@ -159,22 +158,18 @@ def extend_run(
 ) -> Run:
     """Fit a head of the old run's kind to the training part of a table of `place_images`, and leave a run in `out`.
 
-    Old and new images lie in different places, so its recipe reads them from a list that is written into the run, where
-    all of them are files of their own. `progress` and `findings` as for `train_model`. Raises UsageError where `out` is
-    taken, and what `settle_head` and `train_model` raise.
+    Old and new images lie in different places, so its recipe reads them from a list that is written into the run before
+    the fit, where all of them are files of their own; `resume_settled` goes on after a kill. `progress` and `findings`
+    as for `train_model`. Raises UsageError where `out` is taken, and what `settle_head` and `train_model` raise.
     """
     folder = Path(out)
     refuse_taken(folder)
     recipe, _ = extending_recipe(old)
     listed = not table.samples["row"].notna().any()
-    listing = folder.absolute() / f"{folder.resolve().name}.csv"
-    where = {"path": str(listing), "reader": "listing"} if listed else {"path": "", "reader": "auto"}
+    where = {"path": str(listing_file(folder)), "reader": "listing"} if listed else {"path": "", "reader": "auto"}
     recipe = recipe.change(data={**where, "group_pattern": ""}, split={"file": ""})
     settled = settle_head(table, recipe, heads=(recipe.transfer.head,), progress=progress)
-    run = train_model(table, settled.recipe, folder, progress=progress, findings=findings, known=settled.known)
-    if listed:
-        write_file(listing, _listing(run.table))
-    return run
+    return train_model(table, settled.recipe, folder, progress=progress, findings=findings, known=settled.known)
 
 
 def compare_extended(old: Run, new: Run, level: float = 0.95) -> Kept | None:
@@ -288,18 +283,6 @@ def _split_text(entries: list[Entry]) -> str:
     """A written split of these lines."""
     text = StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([Entry._fields, *entries])
-    return text.getvalue()
-
-
-def _listing(table: Table) -> str:
-    """The images of a table as a listing that the reader of listings reads."""
-    regions = table.samples["x1"].notna().any()
-    names = ("source", "label", "group", "part", *(_CORNERS if regions else ()))
-    text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", *names[1:]])
-    frame = table.samples[list(names)].astype(object)
-    writer.writerows(frame.where(frame.notna(), "").itertuples(index=False, name=None))
     return text.getvalue()
 
 

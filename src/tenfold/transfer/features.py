@@ -127,7 +127,7 @@ class _Reader:
             assert prepared is not None
             return prepared
 
-        stored = open_cache(self.extractor.key(view), hashes, one, many)
+        stored = open_cache(self.extractor.key(view), hashes, one, many, "features")
         vectors = np.stack([stored.image(row)[0].reshape(-1).view(np.float32) for row in range(len(hashes))])
         self.done = before + len(hashes)
         self.watch(self.done, self.of)

@@ -10,7 +10,6 @@ Shapes: N images, C channels, H x W pixels, P proposals of an image.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.preprocess import Preprocessing
@@ -134,7 +134,7 @@ def proposer_from(find: Find, preprocessing: Preprocessing, count: int) -> Propo
     """
 
     def propose(images: Tensor) -> Tensor:
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tenfold-proposals") as pool:
+        with ThreadPoolExecutor(cores(), thread_name_prefix="tenfold-proposals") as pool:
             every = pool.map(find, shown_pixels(images, preprocessing))
             found = [torch.from_numpy(boxes[:count]) for boxes in every]
         return pad_boxes(found, max([len(boxes) for boxes in found], default=0)).to(images.device)

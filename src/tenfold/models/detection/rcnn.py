@@ -231,7 +231,7 @@ class RCNN(OnBackbone, Model):
             return self._vectors(images[place : place + 1], own).view(np.uint8)[..., None], _NO_MAP
 
         hashes = [_digest([image, own[:, 1:]]) for image, own in zip(images, regions, strict=True)]
-        found = open_cache(key, hashes, one, lambda places: map(one, places))
+        found = open_cache(key, hashes, one, lambda places: map(one, places), "regions")
         return [found.image(place)[0][..., 0].view(np.float16) for place in range(len(hashes))]
 
 

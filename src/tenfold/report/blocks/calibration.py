@@ -91,9 +91,10 @@ def _verdict(context: Context) -> str:
     if error is None:
         return said + "."
     width = f"{write_value('accuracy', error.value)} ({write_interval('accuracy', error)}; root mean square)"
-    if error.low > 0:
-        return f"{said}; its probabilities are off by {width}."
-    return f"{said}. Its probabilities are off by {width}, which may be nothing: the interval begins at 0."
+    # Chance counts in the difference of these two means, and is taken off the error, which may be the smaller one.
+    chance = f"Beyond what chance alone makes of {error.n:,} image{'s' if error.n != 1 else ''}"
+    nothing = "" if error.low > 0 else ", which may be nothing: the interval begins at 0"
+    return f"{said}. {chance}, its probabilities are off by {width}{nothing}."
 
 
 def _temperature(context: Context) -> str:

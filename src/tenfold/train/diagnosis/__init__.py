@@ -48,6 +48,7 @@ from tenfold.train.diagnosis.boxes import BoxCase, diagnose_boxes
 from tenfold.train.diagnosis.boxes import noisy as noisy_boxes
 from tenfold.train.diagnosis.case import Case, Diagnosis
 from tenfold.train.diagnosis.fit import never_learned, overfitting, underfitting
+from tenfold.train.diagnosis.levers import compared
 from tenfold.train.diagnosis.rate import say_diverged, strayed
 from tenfold.train.diagnosis.validation import better_than_training, converged, noisy, still_improving
 
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
     from tenfold.train.evidence import Facts
 
-__all__ = ["Diagnosis", "diagnose", "say_diverged"]
+__all__ = ["Diagnosis", "compared", "diagnose", "say_diverged"]
 
 
 def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:

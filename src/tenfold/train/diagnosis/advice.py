@@ -56,12 +56,11 @@ def loosen(facts: Facts, *, longer: bool) -> str:
     if model.width < 32 or not tries:
         tries += heeded(recipe, {"model.width": f"--model.width {max(32, 2 * model.width)}"})
     ways = [f"with {' '.join(tries)}"] if tries else []
-    ways += heeded(recipe, {"model.name": "with --model finetuned, so that the network learns too"})
-    ways += heeded(recipe, {"transfer.backbone": OTHER_NETWORK})
+    other = {"model.name": "with --model finetuned, so that the network learns too", "transfer.backbone": OTHER_NETWORK}
+    ways += heeded(recipe, other, facts.tried)
     first = f"{go_on(facts)} If that changes little," if longer else "Train again"
-    return (
-        f"{first} {', or '.join(ways)}. Then look at the labels: images that contradict each other cannot be learned."
-    )
+    first = f"{first} {', or '.join(ways)}. Then look" if ways else f"{go_on(facts)} Then look" if longer else "Look"
+    return f"{first} at the labels: images that contradict each other cannot be learned."
 
 
 def tighten(facts: Facts, *, useless: bool, rose: bool) -> str:
@@ -85,7 +84,7 @@ def tighten(facts: Facts, *, useless: bool, rose: bool) -> str:
         },
     )
     ways = [" ".join(options)] if options else []
-    ways += heeded(recipe, {"transfer.backbone": f"training {OTHER_NETWORK}"})
+    ways += heeded(recipe, {"transfer.backbone": f"training {OTHER_NETWORK}"}, facts.tried)
     typed = f" Without them, try {', or '.join(ways)}." if ways else ""
     kept = "The run has the last weights; --train.keep best keeps those of the lowest validation loss. " if rose else ""
     if facts.kept.epoch < facts.last.epoch:

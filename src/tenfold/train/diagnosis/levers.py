@@ -6,6 +6,9 @@ nothing that a width or dropout could change. An option that changes nothing is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from tenfold.recipe import Recipe
 
 _OF_TRAINING = {"augment.policy", "augment.mix_share", "train.balance"}
@@ -24,7 +27,17 @@ def levers(recipe: Recipe) -> frozenset[str]:
     return frozenset({"model.dropout"} | _OF_TRAINING | _OF_LAYERS)
 
 
-def heeded(recipe: Recipe, wanted: dict[str, str]) -> list[str]:
-    """Of options by the setting that they are for, those that the recipe's model heeds; empty ones are none."""
-    able = levers(recipe)
+def compared(ladder: dict[str, Any]) -> frozenset[str]:
+    """The settings whose other values a run's ladder.json compares, or is about to: trying them again is no advice."""
+    found = {"model.name"} if "finetuning" in ladder else set()
+    several = len({rung["settings"]["backbone"] for rung in ladder.get("rungs", ())}) > 1
+    return frozenset(found | ({"transfer.backbone"} if several else set()))
+
+
+def heeded(recipe: Recipe, wanted: dict[str, str], tried: Collection[str] = ()) -> list[str]:
+    """Of options by the setting that they are for, those that the recipe's model heeds; empty ones are none.
+
+    Nor are those for settings that were `tried`.
+    """
+    able = levers(recipe) - set(tried)
     return [option for setting, option in wanted.items() if option and setting in able]

@@ -1,0 +1,64 @@
+"""How many processors a process may use: those of its affinity, and no more than its container is allowed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pytest
+
+from tenfold import environment
+from tenfold.environment import cores, describe_environment
+
+QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # cgroup v1
+COUNT = "from tenfold.environment import cores; print(cores())"
+
+
+@pytest.fixture
+def limit(tmp_path, monkeypatch):
+    """Sets what the container allows, on a machine of eight processors that the process may all use."""
+    monkeypatch.setattr(environment, "_CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*range(8)}, raising=False)
+    return (tmp_path / "cpu.max").write_text
+
+
+@pytest.mark.skipif(QUOTA.exists() and int(QUOTA.read_text()) > 0, reason="a limit of cgroup v1, which is not seen")
+def test_it_is_what_joblib_counts(monkeypatch):
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT", raising=False)
+    assert cores() == joblib.cpu_count()
+    assert describe_environment()["cores"] == cores()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity to set")
+def test_a_process_that_is_bound_to_one_processor_has_one():
+    one = min(os.sched_getaffinity(0))
+    bound = f"import os; os.sched_setaffinity(0, {{{one}}}); {COUNT}"
+    done = subprocess.run([sys.executable, "-c", bound], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        ("max 100000\n", 8),
+        ("200000 100000\n", 2),
+        ("250000 100000\n", 3),
+        ("50000 100000\n", 1),
+        ("1600000 100000", 8),
+        ("", 8),
+        ("odd", 8),
+    ],
+)
+def test_a_container_has_what_it_is_allowed_rounded_up(limit, content, count):
+    limit(content)
+    assert cores() == count
+
+
+def test_without_a_limit_the_affinity_counts_and_without_that_every_processor(limit, monkeypatch):
+    assert cores() == 8
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert cores() == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
