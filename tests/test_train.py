@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,8 +33,7 @@ from tenfold.train import loop as loop_module
 from tenfold.train import measure, resume_training, train_folds, train_model
 from tenfold.train import plan as plan_module
 from tenfold.train.checkpoint import State
-from tenfold.train.choose import choose_mixing, choose_settings
-from tenfold.train.impossible import notes_on_norm
+from tenfold.train.choose import choose_mixing, choose_settings, notes_on_norm
 from tests.toys import quick_recipe, shapes_table, write_shapes
 
 
@@ -344,32 +344,36 @@ def test_settings_left_open_are_chosen_and_written(table, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("norm", "size", "model", "chosen", "said"),
+    ("norm", "size", "processes", "model", "chosen", "said"),
     [
-        ("auto", 2, "plain", "group", "Group normalization was chosen: the statistics of 2 images a batch"),
-        ("auto", 8, "plain", "batch", ""),
-        ("batch", 2, "plain", "batch", "set --model.norm group, or a larger --batch-size"),
-        ("group", 2, "plain", "group", ""),
-        ("none", 2, "plain", "none", ""),
-        ("batch", 2, "frozen", "batch", ""),
-        ("batch", 2, "faster-rcnn", "batch", ""),
+        ("auto", 2, 1, "plain", "group", r"Group normalization was chosen: batches of 2 images are too small for"),
+        ("auto", 3, 1, "plain", "group", r"batches of 2 images"),
+        ("auto", 4, 1, "plain", "batch", ""),
+        ("auto", 8, 1, "plain", "batch", ""),
+        ("auto", 8, 4, "plain", "group", r"batches of 1 image are"),
+        ("batch", 2, 1, "plain", "batch", r"^Batches of 2 .*; set --model.norm group, or a larger --batch-size"),
+        ("group", 2, 1, "plain", "group", ""),
+        ("none", 2, 1, "plain", "none", ""),
+        ("batch", 2, 1, "frozen", "batch", ""),
+        ("batch", 2, 1, "faster-rcnn", "batch", ""),
     ],
 )
-def test_a_tiny_batch_gets_group_normalization_or_a_warning(norm, size, model, chosen, said):
+def test_a_tiny_batch_gets_group_normalization_or_a_warning(norm, size, processes, model, chosen, said):
+    """Of 20 images: in batches of 3 two hold 2, in batches of 8 one holds 6, of which four processes have 1 and 2."""
     given = Recipe().change(model={"name": model, "norm": norm}, train={"batch_size": size})
-    recipe = choose_settings(given, read_table("digits").take(np.arange(20)))
+    recipe = choose_settings(given, read_table("digits").take(np.arange(20)), processes)
     assert recipe.model.norm == chosen
-    notes = notes_on_norm(given, recipe)
-    assert said in "".join(notes)
+    notes = notes_on_norm(given, recipe, 20, processes)
     assert len(notes) == (1 if said else 0)
+    assert re.search(said, "".join(notes))
 
 
 def test_a_training_with_a_tiny_batch_says_so_and_its_report_too(table, tmp_path):
     heard = []
     recipe = quick_recipe(train={"batch_size": 2, "epochs": 1})
     run = train_model(table, recipe, tmp_path / "r", progress=lambda message: heard.append(message.text))
-    assert any("2 images a batch" in text for text in heard)
-    assert any("2 images a batch" in note for note in run.environment["notes"])
+    assert any("atches of 2 images" in text for text in heard)
+    assert any("atches of 2 images" in note for note in run.environment["notes"])
     assert run.recipe.model.norm == "group"
 
 

@@ -26,6 +26,7 @@ from tenfold.models.weights.places import file_hash
 from tenfold.recipe import ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
 from tenfold.train.optimizer import LEARNING_RATES
+from tenfold.train.progress import several
 
 SCRATCH, DETECTOR = "residual", "faster-rcnn"
 """The models that a single training takes where the recipe names none: of images, and of images with boxes."""
@@ -35,8 +36,10 @@ _LOOKED_AT = 200  # images whose headers are read to choose size and channels
 _SMALL = 64  # pixels of the shorter side of images that hold no more than a handwritten digit does
 
 
-def choose_settings(recipe: Recipe, training: Table) -> Recipe:
+def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Recipe:
     """Fill what does not need a measurement: sizes, channels, policy, epochs, batch size, learning rate, balance.
+
+    Each of the `processes` that train together takes its share of every batch.
 
     The model "auto" is named as `name_model` says: what else could be tried is for whoever trains more than one.
     """
@@ -65,7 +68,8 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
         policy = (wanted.without("flip") if _is_digits(training) else wanted).to_dict()
     batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
     batch = min(batch, count)
-    norm = recipe.model.norm if recipe.model.norm != "auto" else "group" if batch < TINY_BATCH else "batch"
+    tiny = smallest_batch(batch, count, processes) < TINY_BATCH
+    norm = recipe.model.norm if recipe.model.norm != "auto" else "group" if tiny else "batch"
     fewest, most = usual.epochs
     usual_epochs = int(min(most, max(fewest, usual.images // count)))
     # A pretrained network soon knows few images by heart: Faster R-CNN on BCCD had AP50 0.91 after 21 epochs and 0.89
@@ -91,6 +95,23 @@ def choose_settings(recipe: Recipe, training: Table) -> Recipe:
             "workers": recipe.train.workers or max(1, min(8, cores() - 1)),
         },
     )
+
+
+def smallest_batch(batch: int, count: int, processes: int) -> int:
+    """Images of the smallest share of a batch of `count` images: batches are as even as can be, and so are shares."""
+    return count // -(-count // batch) // processes
+
+
+def notes_on_norm(given: Recipe, chosen: Recipe, count: int, processes: int) -> tuple[str, ...]:
+    """What to say where batches of `count` images are tiny for batch normalization; in `chosen` nothing is open."""
+    model, smallest = chosen.model, smallest_batch(chosen.train.batch_size, count, processes)
+    has_norm = "transfer" not in find_model(model.name).sections or (model.name == "finetuned" and model.layers > 0)
+    if smallest >= TINY_BATCH or model.norm == "none" or not has_norm:
+        return ()
+    why = f"batches of {several(smallest, 'image')} are too small for batch normalization (docs/normalization.md)"
+    if model.norm == "batch":
+        return (f"{why.capitalize()}; set --model.norm group, or a larger --batch-size.",)
+    return (f"Group normalization was chosen: {why}.",) if given.model.norm == "auto" else ()
 
 
 def _refuse_whole_views(recipe: Recipe, size: int) -> None:

@@ -1,6 +1,4 @@
-"""Training steps that cannot be made or had better not be, in words: too large for the memory, or too small for batch
-normalization.
-"""
+"""Training steps that cannot be made, in words: too large for the memory, or too small for batch normalization."""
 
 from __future__ import annotations
 
@@ -10,11 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from tenfold.errors import TrainingError, UsageError
-from tenfold.models import find_model
 from tenfold.recipe import Recipe
-from tenfold.train.choose import TINY_BATCH
-from tenfold.train.diagnosis.levers import levers
-from tenfold.train.progress import several
 
 _TOO_LARGE = ("out of memory", "can't allocate memory")  # CUDA and MPS; a processor's memory
 _TOO_SMALL = "more than 1 value per channel"
@@ -41,18 +35,6 @@ def said_plainly(recipe: Recipe) -> Iterator[None]:
                 "group."
             ) from error
         raise
-
-
-def notes_on_norm(given: Recipe, chosen: Recipe) -> tuple[str, ...]:
-    """What to say of a batch that is tiny for batch normalization: of `chosen`, in which nothing is open any more."""
-    size, norm = chosen.train.batch_size, chosen.model.norm
-    has_own = "detect" not in find_model(chosen.model.name).sections and "model.norm" in levers(chosen)
-    if size >= TINY_BATCH or norm == "none" or not has_own:
-        return ()
-    few = f"of {several(size, 'image')} a batch is too few for batch normalization (docs/normalization.md)"
-    if norm == "batch":
-        return (f"The statistics {few}; set --model.norm group, or a larger --batch-size.",)
-    return (f"Group normalization was chosen: the statistics {few}.",) if given.model.norm == "auto" else ()
 
 
 def _too_large(recipe: Recipe) -> str:

@@ -43,13 +43,13 @@ from tenfold.train.choose import (
     fresh_model,
     make_card,
     name_model,
+    notes_on_norm,
     refuse_other_task,
 )
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_foreknown, with_statistics
 from tenfold.train.diagnosis import compared, diagnose
 from tenfold.train.events import event_writer, refuse_missing
 from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
-from tenfold.train.impossible import notes_on_norm
 from tenfold.train.loop import Loop
 from tenfold.train.plan import Plan
 from tenfold.train.progress import Progress, Report, no_report
@@ -113,16 +113,17 @@ def train_model(
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
     ranks = join_ranks(choose_device(recipe.train.device))
-    given, recipe = recipe, choose_settings(recipe, table.part("train"))
+    training = table.part("train")
+    given, recipe = recipe, choose_settings(recipe, training, ranks.count)
     taught, notes = learn_from(table, recipe.transfer.init)
-    notes = (*notes, *notes_on_norm(given, recipe))
+    notes = (*notes, *notes_on_norm(given, recipe, len(training), ranks.count))
     for note in notes:
         progress(Progress("note", note))
     table = replace(table, notes=(*table.notes, *notes))
     most = recipe.train.epochs if recipe.train.minutes else 0
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
     scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
-    plan.settle_speed(table.part("train"), may_shrink=given.image.size == 0 and scale_is_free)
+    plan.settle_speed(training, may_shrink=given.image.size == 0 and scale_is_free)
     seen = np.flatnonzero(table.samples["part"] != "test")
     prepared = prepare_images(table.take(seen), plan.recipe, progress)
     prepared = replace(prepared, known=known(prepared)) if known else prepared
