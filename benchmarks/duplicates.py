@@ -15,7 +15,8 @@ short), one run each:
     3,670 flowers among themselves: 26 pairs, 2 images (0.05 %) in a false one; 2 s to decode and sign, 9 s to search
     CIFAR-10, 10,000 test against 50,000 training images: 853 pairs, 522 test images; 13 s to sign, 37 s to search
 
-2026-11-27, AMD EPYC (virtual, 2 cores), nothing beside it, one run, start of Python included:
+2026-11-27, AMD EPYC (virtual, 2 cores): the same counts to the last pair; 1.5 and 5.8 s for the flowers, 10 and 52 s
+for CIFAR-10 with other programs beside it. Nothing beside it, one run, start of Python included:
 
     `tenfold check` of 3,670 flowers: 12.6 s with nothing known before, 2.0 and 1.9 s from the cache
 
