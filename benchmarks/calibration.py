@@ -17,9 +17,10 @@ promise: 0.4 % wrong on average after either training where 2 % was promised, wi
 tests/test_abstention.py: for a model just too bad at any confidence 5 % of the time, otherwise hardly ever.) On 24
 November, an Intel Xeon, the same but for the last digits.
 
-Toys, 24 November 2026, an Intel Xeon, 40 draws each: the mean is at most +0.0001 whatever the number of images and the true temperature, and the worst
-single draw +0.0034. With 500 images and a true temperature of 2 the gain is 0.106, with 30 images 0.051. A caution of
-one standard error instead of 1.5 gives 0.108 and 0.073, and where no temperature is needed up to 0.020 is lost.
+Toys, likewise, 40 draws each: the mean is at most +0.0001 whatever the number of images and the true temperature, and
+the worst single draw +0.0034. With 500 images and a true temperature of 2 the gain is 0.106, with 30 images 0.051. (24
+November: a caution of one standard error instead of 1.5 gives 0.108 and 0.073, and where no temperature is needed up to
+0.020 is lost.)
 """
 
 from __future__ import annotations
