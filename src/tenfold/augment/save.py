@@ -2,10 +2,11 @@
 
 The listing is `augmented.csv`: `path,label,group,part` as any listing has them (and `x1,y1,x2,y2` where samples are
 regions), then `ops`, what was done to the image, `source`, what it was made from, and `copy_of`, the content hash of
-that, empty for the images themselves. Of images with boxes it is a listing of boxes,
-`path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as the policy has moved it, or one without a
-box. Copies and their source share a group, so no split can tear them apart, and by `copy_of` it knows the copies, which
-are for training alone. An image that is in a validation or test part already has no copy at all.
+that as it is listed, empty for the images themselves. A copy of a copy is one of the image that both go back to. Of
+images with boxes it is a listing of boxes, `path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as
+the policy has moved it, or one without a box. Copies and their source share a group, so no split can tear them apart,
+and by `copy_of` it knows the copies, which are for training alone. An image that is in a validation or test part
+already has no copy at all.
 
 Copy k of an image is what the k-th epoch of a training with this seed draws for it: see draws.py.
 """
@@ -31,6 +32,7 @@ from tenfold.draws import draw_keys, hash_numbers
 from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
+from tenfold.images.content import content_hash, read_bytes
 from tenfold.images.prepared import read_sample
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.readers.listing import COPY_OF, CORNERS
@@ -73,7 +75,7 @@ class Saved:
     sources: int
     """Images that have copies."""
     originals: int
-    """Samples in the listing that are no copies."""
+    """Images in the listing, which are no copies."""
     unreadable: list[str] = field(default_factory=list)
     """Why an image has no copy, a sentence each."""
 
@@ -106,6 +108,8 @@ class _Listed(NamedTuple):
     digest: str
     cells: tuple[str, str, str]
     """Label, group and part."""
+    copy_of: str
+    """The content hash of the image that it is an augmented copy of itself; empty for an image."""
 
 
 def save_augmented(
@@ -140,10 +144,12 @@ def save_augmented(
                 lines += made
     if not lines:
         raise DataError(f"None of the {len(wanted)} images can be read; the first: {next(iter(errors.values()))}")
-    originals = _originals(making, samples, errors) if saving.include_originals else []
+    originals, written = _originals(making, samples, errors) if saving.include_originals else ([], {})
+    every = [[*line[:-1], written.get(line[-1], line[-1])] for line in (*originals, *lines)]
     boxed = table.boxes is not None
-    write_file(folder / LISTING, _text([*originals, *lines], OF_BOXES if boxed else COLUMNS))
-    sources, kept = len(wanted) - len(errors), len({line[0] for line in originals}) if boxed else len(originals)
+    write_file(folder / LISTING, _text(every, OF_BOXES if boxed else COLUMNS))
+    images = [line[0] for line in originals if not line[-1]]
+    sources, kept = len(wanted) - len(errors), len(set(images) if boxed else images)
     return Saved(folder / LISTING, saving.count * sources, sources, kept, list(errors.values()))
 
 
@@ -173,6 +179,7 @@ class _Making:
             policy = on_canvas(self.policy, self.preprocessing)
             size, added = (self.preprocessing.size,) * 2, len(policy.ops) - len(self.policy.ops)
         lines, digest, corners = list[list[str]](), hash_numbers([sample.digest]), _corners(boxes)
+        root = sample.copy_of or sample.digest
         for number in range(self.saving.count):
             key = int(draw_keys(self.saving.seed, number, digest)[0])
             changed = policy(image, corners, key=key, size=size)
@@ -181,9 +188,9 @@ class _Making:
             left = zip(changed.boxes.tolist(), changed.kept.tolist(), strict=True)
             moved = [boxes[place]._replace(corners=tuple(box)) for box, place in left]
             lines += (
-                [_line(name, sample, ops=ops, copy_of=sample.digest)]
+                [_line(name, sample, root, ops=ops)]
                 if self.table.boxes is None
-                else _box_lines(name, sample, moved, ops, sample.digest)
+                else _box_lines(name, sample, moved, root, ops)
             )
         return lines
 
@@ -233,11 +240,11 @@ def _in_rgb(preprocessing: Preprocessing) -> Preprocessing:
 
 def _listed(table: Table) -> list[_Listed]:
     """Every sample of the table."""
-    columns = table.samples[["source", "row", "hash", "label", "group", "part"]].astype(object)
+    columns = table.samples[["source", "row", "hash", "label", "group", "part", "origin", "copy"]].astype(object)
     cells = columns.where(columns.notna(), None).to_numpy()
     found: list[_Listed] = []
     taken: set[str] = set()
-    for place, (source, row, digest, label, group, part) in enumerate(cells):
+    for place, (source, row, digest, label, group, part, origin, is_copy) in enumerate(cells):
         name = PurePath(source).stem + ("" if row is None else f"-{row}")
         if name.casefold() in taken:  # many a data set has a 1.jpg in each class
             name = f"{name}-{digest[:8]}"
@@ -245,13 +252,19 @@ def _listed(table: Table) -> list[_Listed]:
             name = f"{name}-{place}"
         taken.add(name.casefold())
         words = source if row is None else f"{source}, row {row}"
-        found.append(_Listed(place, name, words, digest, (label or "", group or digest, part or "")))
+        root = origin if is_copy and origin else ""
+        found.append(_Listed(place, name, words, digest, (label or "", group or root or digest, part or ""), root))
     return found
 
 
-def _originals(making: _Making, samples: list[_Listed], errors: dict[int, str]) -> list[list[str]]:
-    """The lines of the images themselves; those that are no files of their own are written as such."""
-    lines = []
+def _originals(
+    making: _Making, samples: list[_Listed], errors: dict[int, str]
+) -> tuple[list[list[str]], dict[str, str]]:
+    """The lines of the images themselves, and of copies that the table has; what is no file of its own is written.
+
+    And the content hashes of what was written, by those of the samples.
+    """
+    lines, written = [], {}
     parted = making.table.samples["part"].notna().any()
     for sample in samples:
         if sample.row in errors or (parted and not sample.cells[2]):
@@ -264,22 +277,23 @@ def _originals(making: _Making, samples: list[_Listed], errors: dict[int, str]) 
             except DataError as error:
                 errors[sample.row] = str(error)
                 continue
+            written[sample.digest] = content_hash(read_bytes(making.folder / path))
         else:
             path = str(source)
             region = [f"{corner:g}" if isinstance(corner, float) else "" for corner in corners]
         if making.table.boxes is not None:
-            lines += _box_lines(path, sample, making.boxes.get(sample.row, []))
+            lines += _box_lines(path, sample, making.boxes.get(sample.row, []), sample.copy_of)
             continue
-        lines.append(_line(path, sample, region))
-    return lines
+        lines.append(_line(path, sample, sample.copy_of, region))
+    return lines, written
 
 
-def _line(path: str, sample: _Listed, region: list[str] | None = None, ops: str = "", copy_of: str = "") -> list[str]:
+def _line(path: str, sample: _Listed, copy_of: str, region: list[str] | None = None, ops: str = "") -> list[str]:
     label, group, part = sample.cells
     return [path, label, group, part, *(region or [""] * 4), ops, sample.source, copy_of]
 
 
-def _box_lines(path: str, sample: _Listed, boxes: list[_Box], ops: str = "", copy_of: str = "") -> list[list[str]]:
+def _box_lines(path: str, sample: _Listed, boxes: list[_Box], copy_of: str, ops: str = "") -> list[list[str]]:
     """A line for each box; one without a box where there is none."""
     _, group, part = sample.cells
     cells = [[*(plain(side, _DECIMALS) for side in box.corners), box.label, str(int(box.ignore))] for box in boxes]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.check.findings import Findings, set_name
 from tenfold.errors import UsageError
 from tenfold.files import write_file
+from tenfold.images.readers.listing import COPY_OF
 from tenfold.images.table import PARTS
 from tenfold.split.fill import short_name
 from tenfold.split.ties import bond, is_found, join, texts
@@ -71,14 +72,15 @@ def write_repaired(table: Table, findings: Findings, path: str | Path) -> dict[s
     reasons = _reasons(findings) | _earlier_copies(findings, table, parts)
     groups = _groups(table, findings)
     columns, rows = _rows(table)
-    more = [*(["part"] if any(parts) else []), *(["copy_of"] if table.copies else []), *columns]
-    sources, origins = table.samples["source"].tolist(), texts(table, "origin")
+    copies, origins = table.samples["copy"].tolist(), texts(table, "origin")
+    more = [*(["part"] if any(parts) else []), *([COPY_OF] if any(copies) else []), *columns]
+    sources = table.samples["source"].tolist()
     text = StringIO(newline="")
     writer = csv.DictWriter(text, [*HEADER, *more], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row, cells in rows:
         about = {"path": _relative(sources[row], path), "group": groups[row], "reason": reasons.get(row, "")}
-        about["copy_of"] = (origins[row] or "") if sources[row] in table.copies else ""
+        about[COPY_OF] = (origins[row] or "") if copies[row] else ""
         writer.writerow(about | {"part": parts[row] or ""} | cells)
     aside = _set_aside(path, text.getvalue().encode())
     write_file(path, text.getvalue())

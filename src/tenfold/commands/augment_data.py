@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +117,7 @@ def _read_parted(recipe: Recipe) -> tuple[Table, tuple[str, ...]]:
         table = hashed(read_table(data.path, data.reader, group_pattern=data.group_pattern))
     path = Path(recipe.split.file) if recipe.split.file else find_split(Path(data.path))
     if path is None:
-        return table, table.notes
+        return _followed(table) if table.samples["part"].notna().any() else table, table.notes
     entries = {entry.hash: entry for entry in read_split(path)}
     known = [entries.get(digest) for digest in table.samples["hash"]]
     groups = [entry.group if entry else "" for entry in known]
@@ -124,8 +126,17 @@ def _read_parted(recipe: Recipe) -> tuple[Table, tuple[str, ...]]:
         part=[entry.part or None if entry else None for entry in known],
         group=[mine or theirs or None for mine, theirs in zip(own, groups, strict=True)],
     )
-    new = sum(entry is None for entry in known)
+    table = _followed(table, [entry is not None and not entry.part for entry in known])
+    new = sum(entry is None and not copy for entry, copy in zip(known, table.samples["copy"], strict=True))
     notes = [f"Split: {path}"]
     if new:
         notes.append(f"{new} images are not in {path.name} yet and are left out; tenfold split places them.")
     return table, (*table.notes, *notes)
+
+
+def _followed(table: Table, left_out: Sequence[bool] = ()) -> Table:
+    """The table with augmented copies in training where their image is, but for those that are left out on purpose."""
+    from tenfold.split.copies import Followers
+
+    parts = Followers(table).parts([part if isinstance(part, str) else None for part in table.samples["part"]])
+    return table.assign(part=[None if out else part for part, out in zip_longest(parts, left_out)])

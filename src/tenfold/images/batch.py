@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+COPIES = "copy"
+"""The name, among the targets of a part that has some, of which images are augmented copies: bool [N]."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -31,6 +34,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Which of them are images, by which something may be chosen, and not augmented copies: [N]."""
+        copies = self.targets.get(COPIES)
+        return np.ones(len(self), np.bool_) if copies is None else ~copies.cpu().numpy()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""

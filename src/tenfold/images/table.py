@@ -30,6 +30,7 @@ COLUMNS = {
     "label": "str",  # missing where it is not known
     "group": "str",  # samples of one group stay in one part; missing where the sample stands alone
     "part": "str",  # train, validation or test; missing where not yet split
+    "copy": "bool",  # an augmented copy of the image `origin` (tenfold augment --save): for training alone
 }
 
 BOX_COLUMNS = {
@@ -62,8 +63,6 @@ class Table:
     a check found. Such images stay in one part, as those of a group do."""
     said_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Source -> the image's height and width as its annotations of boxes give them, where they do."""
-    copies: frozenset[str] = frozenset()
-    """Sources that are augmented copies of images, as `tenfold augment --save` lists them: for training alone."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -100,10 +99,10 @@ class Table:
 
 
 def make_samples(columns: dict[str, object], count: int) -> pd.DataFrame:
-    """A frame with every column of COLUMNS, those not given all missing."""
+    """A frame with every column of COLUMNS, those not given all missing; `copy` is then False."""
     import pandas as pd
 
-    index = pd.RangeIndex(count)
+    index, columns = pd.RangeIndex(count), {"copy": False} | columns
     frame = {name: pd.Series(columns.get(name), index=index, dtype=dtype) for name, dtype in COLUMNS.items()}
     return pd.DataFrame(frame)
 
@@ -125,7 +124,6 @@ def stack_tables(tables: Sequence[Table]) -> Table:
         arrays={name: images for table in tables for name, images in table.arrays.items()},
         alike={digest: name for table in tables for digest, name in table.alike.items()},
         said_sizes={source: size for table in tables for source, size in table.said_sizes.items()},
-        copies=frozenset().union(*(table.copies for table in tables)),
     )
 
 
@@ -143,7 +141,10 @@ def load_table(path: Path, classes: tuple[str, ...]) -> Table:
 
     def read(file: Path, columns: dict[str, str]) -> pd.DataFrame:
         try:
-            return pd.read_parquet(file)[list(columns)].astype(columns)
+            frame = pd.read_parquet(file)
+            if "copy" in columns and "copy" not in frame:  # a table of an older version, which knew of none
+                frame = frame.assign(copy=False)
+            return frame[list(columns)].astype(columns)
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{file} is missing or damaged: {error}.") from error
 

@@ -104,11 +104,12 @@ class FineTunedNetwork(OnBackbone, Classifier):
         """Start the last layer as the logistic regression on the features, where nothing new stands before it."""
         if not isinstance(self.head, LinearHead):
             return
-        features, labels = [], []
+        features, labels, judged = [], [], []
         for batch in batches:
             features.append(self.features(batch.images)[:, None].float().cpu().numpy())
             labels.append(batch.targets["label"].argmax(1).cpu().numpy())
+            judged.append(batch.judged)
         rows, truth = np.concatenate(features), np.concatenate(labels)
-        found = choose_strength(_START, rows, truth, len(self.classes))
+        found = choose_strength(_START, rows, truth, len(self.classes), images=np.concatenate(judged))
         fitted = fit_head(_START, rows, truth, len(self.classes), found.strength)
         self.head.load_state_dict(fitted.state_dict())

@@ -50,7 +50,7 @@ class OnBackbone:
     def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
         """What the weights want that a recipe's [transfer] names; raises what `named_backbone` raises."""
         backbone, _ = named_backbone(settings)
-        return Pretrained(backbone.preprocessing, backbone.name)
+        return Pretrained(backbone.preprocessing, backbone.name, backbone.fixed_size)
 
     def load_pretrained(self) -> dict[str, Any]:
         """Put these weights into the backbone; gives what the run's model.json says of them under "weights".
@@ -128,11 +128,12 @@ class FrozenClassifier(OnBackbone, Classifier):
 
         What is chosen stands in the settings then, so that whoever repeats the fit has no choice to make.
         """
-        features, labels = [], []
+        features, labels, judged = [], [], []
         for batch in batches:
             known = batch.targets.get(KNOWN)
             features.append((self.features(batch.images) if known is None else known).float().cpu().numpy())
             labels.append(batch.targets["label"].argmax(1).cpu().numpy())
+            judged.append(batch.judged)
         rows, truth = np.concatenate(features), np.concatenate(labels)
         name, classes, spread = self.settings["head"], len(self.classes), self.settings["spread"]
         strength, sharpness = self.settings["strength"], self.settings["sharpness"]
@@ -143,7 +144,9 @@ class FrozenClassifier(OnBackbone, Classifier):
                     f"transfer.sharpness must be given for the head {name} where no class has two images, on one of "
                     "which it could be fitted; give it, such as 1, or more images."
                 )
-            found = choose_strength(name, rows, truth, classes, spread=spread, strengths=given)
+            found = choose_strength(
+                name, rows, truth, classes, spread=spread, strengths=given, images=np.concatenate(judged)
+            )
             strength, sharpness = found.strength, sharpness or found.sharpness
             self.settings |= {"strength": strength, "sharpness": sharpness}
         head = fit_head(name, rows, truth, classes, strength, sharpness=sharpness or 1.0, spread=spread)

@@ -1,12 +1,13 @@
 """What is known of images of a part that the model has seen already, as their copies stand in an earlier part.
 
-It is known from the contents of the run's own images, and from the check before training where there was one.
+It is known from the contents of the run's own images, from what they are augmented copies of (`tenfold augment
+--save`), and from the check before training where there was one.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tenfold.check.findings import Findings, are
@@ -14,6 +15,8 @@ from tenfold.check.price import leaked_hashes
 from tenfold.images.table import PARTS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tenfold.run import Run
 
 
@@ -35,7 +38,7 @@ def leaked_images(run: Run, part: str, unreadable: Collection[str] = ()) -> Leak
     """
     before = PARTS[: PARTS.index(part)]
     samples = run.table.samples
-    same = set(samples["hash"][samples["part"].isin(before)].dropna())
+    same = _same_images(samples, before)
     found = Findings.from_json(run.findings) if run.findings else Findings(0)
     copies = same | leaked_hashes(found, part, ("leak",))
     other = leaked_hashes(found, part) - copies
@@ -47,6 +50,13 @@ def leaked_images(run: Run, part: str, unreadable: Collection[str] = ()) -> Leak
     place = f"the {' or '.join(name.replace('train', 'training') for name in before)} part"
     what = "a copy, or an image of the same group or row of shots," if more else "a copy"
     return Leaked(count, f"{count:,} {'has' if are(count) == 'is' else 'have'} {what} in {place}", _advice(run, part))
+
+
+def _same_images(samples: pd.DataFrame, parts: Sequence[str]) -> set[str]:
+    """The hashes of all samples that are one of these parts, its augmented copy, or what it is an augmented copy of."""
+    roots, there = samples["hash"].where(~samples["copy"], samples["origin"]), samples["part"].isin(parts)
+    known = {*samples["hash"][there].dropna(), *roots[there].dropna()}
+    return set(samples["hash"][roots.isin(known) | samples["hash"].isin(known)].dropna())
 
 
 def _advice(run: Run, part: str) -> str:

@@ -7,6 +7,7 @@ the parts so that each class has its share of every part.
     ties.py     which samples form a block; what a part must have its share of
     deal.py     blocks -> parts: quotas, a greedy deal, a local search; arrays only
     fill.py     parts that stand, and samples without one -> a part for each, or left out
+    copies.py   augmented copies, to which nothing is dealt: each follows its image in training, or is left out
     parts.py    split_table, limit_table, fold_tables, part_counts
     advice.py   which shares fit a problem, and why
     listing.py  the written split, a CSV file keyed by content hash, which is the authority once it stands

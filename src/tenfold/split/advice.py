@@ -20,6 +20,7 @@ from tenfold.estimate import FEWEST_GROUPS, wilson
 from tenfold.images.content import hashed
 from tenfold.images.table import Table
 from tenfold.recipe import check_range
+from tenfold.split.copies import images_of, refuse_copies_alone
 from tenfold.split.fill import part_shares
 from tenfold.split.parts import split_table
 from tenfold.split.ties import Together, bonds, class_counts, join, strata, together
@@ -83,12 +84,15 @@ def advise_split(
     """The shares of validation and test that fit the table's images, their groups and classes.
 
     `expected` is the accuracy, from 0 to 1, at which the width of the test figure's interval is judged. A share that is
-    given stays as it is.
-    Raises UsageError for an accuracy outside 0 to 1 or an impossible share, DataError where no image can be read.
+    given stays as it is. Augmented copies of images do not count.
+    Raises UsageError for an accuracy outside 0 to 1 or an impossible share, DataError where no image can be read or all
+    are such copies.
     """
     check_range("expected", expected, 0, 1)
     part_shares(validation or 0, test or 0)
     table = hashed(table)
+    refuse_copies_alone(table, [name for name, share in (("validation", validation), ("test", test)) if share != 0])
+    table = images_of(table)
     blocks = join(bonds(table))
     found = together(blocks)
     counts = class_counts(table, [""] * len(table), [""])[0, : len(table.classes)]

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError
 from tenfold.images.readers.labels import natural_order
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.deal import deal_blocks, gather_blocks
-from tenfold.split.ties import Together, block_keys, class_counts, copies, join, strata, together
+from tenfold.split.ties import Together, block_keys, class_counts, join, strata, together
 
 LEFT_OUT = ""
 """The part of a sample that is left out; None is the part of one that is not yet decided."""
@@ -74,7 +73,6 @@ def fill_parts(
     `ties` [N + E] and `fixed` [N + E] are the ties and the part that stands of the samples and of absent members.
     What is not decided joins the part of its block, or is dealt to the parts of `shares` where its block has none.
     An image that is left out ties nothing: where it alone joins two parts, its neighbors join the part of their own.
-    An augmented copy (`table.copies`) is for training alone: where its block is in another part, it is left out.
     """
     parts = list(fixed)
     tied = tied_parts(ties, parts)
@@ -89,8 +87,7 @@ def fill_parts(
     parts = parts[: len(table)]
     for row, part in _dealt(table, blocks[: len(table)], parts, shares, seed):
         parts[row] = part
-    kept = [part if part == "train" or not copy else LEFT_OUT for part, copy in zip(parts, copies(table), strict=True)]
-    return [part or LEFT_OUT for part in kept], np.array(sorted(torn), np.int64)
+    return [part or LEFT_OUT for part in parts], np.array(sorted(torn), np.int64)
 
 
 def _dealt(
@@ -145,26 +142,6 @@ def torn_note(table: Table, torn: NDArray[np.int64]) -> str:
         return ""
     tie = "a group, a copy or a row of shots"
     return f"Left out, as {tie} ties each to more than one part ({len(torn)}): {named(table, torn)}."
-
-
-def copies_note(table: Table, parts: Sequence[str], torn: NDArray[np.int64]) -> str:
-    """The sentence about augmented copies that are left out, but for those in `torn`; empty where there are none."""
-    rows = np.setdiff1d(np.flatnonzero(copies(table) & (np.array(parts) == LEFT_OUT)), torn)
-    if len(rows) == 0:
-        return ""
-    what = "augmented copies of images that are not in the training part"
-    return f"Left out, as they are {what} ({len(rows)}): {named(table, rows)}."
-
-
-def refuse_copies_alone(table: Table, shares: dict[str, float]) -> None:
-    """Raise DataError where validation or test images are wanted and all samples are augmented copies."""
-    wanted = [part for part in PARTS[1:] if shares[part] > 0]
-    if wanted and copies(table).all():
-        raise DataError(
-            f"All {len(table):,} images are augmented copies (tenfold augment --save), and figures on copies say "
-            f"nothing of images, so there is none for {' and '.join(wanted)}; list the images themselves too, which "
-            "--save does without --no-originals."
-        )
 
 
 def spread_note(

@@ -27,10 +27,10 @@ from tenfold.images.content import hashed
 from tenfold.images.readers.labels import natural_key
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
+from tenfold.split.copies import Followers, images_of, refuse_copies_alone
 from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
-    copies_note,
     fill_parts,
     named,
     noted,
@@ -103,7 +103,8 @@ def write_split(table: Table, path: str | Path) -> None:
 
     Lines of a file that stands there already stay if their images are not in the table, so that an image that comes
     back finds its part. An image that is left out and not in that file gets no line there: it is placed once what was
-    amiss, such as an unknown group, is put right.
+    amiss, such as an unknown group, is put right. Nor does an augmented copy of an image that is not in training get
+    one, or a copy that is the same as an image: the line of the image says what becomes of it.
 
     Raises UsageError for a table without parts, DataError where the old file is damaged or an image without a hash
     cannot be read.
@@ -113,10 +114,11 @@ def write_split(table: Table, path: str | Path) -> None:
     if len(table) and not any(columns[1]):
         raise UsageError(f"A table needs parts to be written to {path}, and this one has none; split_table gives them.")
     columns += [_paths(table, path), [table.alike.get(digest, "") for digest in columns[0]]]
-    entries = [Entry(*cells) for cells in zip(*columns, strict=True)]
+    old = read_split(path) if path.exists() else []
+    known, here = {entry.hash for entry in old}, set(columns[0])
+    silent = _silent_copies(table, known)
+    entries = [Entry(*cells) for row, cells in enumerate(zip(*columns, strict=True)) if row not in silent]
     if path.exists():
-        old, here = read_split(path), set(columns[0])
-        known = {entry.hash for entry in old}
         entries = [entry for entry in entries if entry.part or entry.hash in known]
         entries += [entry for entry in old if entry.hash not in here]
     width = len(Entry._fields) if any(entry.alike for entry in entries) else Entry._fields.index("alike")
@@ -139,6 +141,9 @@ def apply_split(
     is left out, for its group may be in any part, where every image of the file has one, or some have and the reader
     found none at all; sets that a check found are no groups in this.
 
+    Augmented copies (`tenfold augment --save`) are not placed: each is in training where its image is, unless the file
+    leaves it out, and is left out elsewhere.
+
     The caller writes the result back, with `write_split`, before limiting the training part, so that what was new is
     old the next time. `notes` tell what was new, gone or left out.
     """
@@ -146,11 +151,11 @@ def apply_split(
     check_range("seed", seed, 0, 2**63 - 1)
     entries = read_split(path)
     table = hashed(table)
+    refuse_copies_alone(table, [part for part in PARTS[1:] if shares[part] > 0])
     needed = _groups_needed(_owners([entry.group for entry in entries]), any(_owners(texts(table, "group"))))
     table = _with_ties(table, entries)
     known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
-    hashes, given = texts(table, "hash"), texts(table, "part")
-    groups = {entry.group for entry in entries if entry.group}
+    hashes, groups = texts(table, "hash"), {entry.group for entry in entries if entry.group}
     if known and known.keys().isdisjoint(hashes) and groups.isdisjoint(texts(table, "group")):
         raise UsageError(
             f"None of the {len(table)} images that were read ({_first(_paths(table, path))}) is among the {len(known)} "
@@ -158,12 +163,42 @@ def apply_split(
             "give the data that it is for, name another split (tenfold split --out, tenfold train --split), or remove "
             "this one to split anew."
         )
+    lone = set(_alone(table, known.keys()) if needed else [])
+    copies = Followers(table, [(entry.hash, entry.part, _ties_of(entry)) for entry in entries])
+    images, rows = images_of(table), np.flatnonzero(~copies.copies).tolist()
+    own = {hashes[row] for row in np.flatnonzero(copies.copies).tolist()} - {hashes[row] for row in rows}
+    standing = [entry for entry in entries if entry.hash not in own]
+    places = [place for place, row in enumerate(rows) if row in lone]
+    parts, notes = _placed(images, path, standing, places, shares, seed)
+    if images is table:
+        return noted(assigned(table, parts), *notes)
+    followed = copies.parts(copies.spread(parts))
+    silent = {row for row, part in enumerate(followed) if part and known.get(hashes[row]) == LEFT_OUT}
+    out = silent | {row for row in lone if copies.rows[row] < 0}
+    final = [None if row in out and copies.copies[row] else part for row, part in enumerate(followed)]
+    count = int(copies.copies[list(silent)].sum())
+    return noted(
+        assigned(table, final),
+        *notes,
+        f"{path.name} leaves out {count} augmented copies: they have an empty part in it." if count else "",
+        copies.note(table, followed),
+    )
+
+
+def _placed(
+    table: Table, path: Path, entries: Sequence[Entry], lone: list[int], shares: dict[str, float], seed: int
+) -> tuple[list[str], list[str]]:
+    """The parts of images by the lines of a file, of which none is of a copy, and what is to be said of it.
+
+    `lone` are new images that may belong to any group.
+    """
+    known: dict[str | None, str] = {entry.hash: entry.part for entry in entries}
+    hashes, given = texts(table, "hash"), texts(table, "part")
     left = open_shares(given, shares)
-    ties = bonds(table) + [bond(entry.hash, entry.group, entry.alike) for entry in entries]
+    ties = bonds(table) + [_ties_of(entry) for entry in entries]
     # A new image in the reader's training part may have a group whose images went to validation.
     fixed = [known.get(digest, None if part == "train" else part) for digest, part in zip(hashes, given, strict=True)]
     fixed += [entry.part for entry in entries]
-    lone = _alone(table, known.keys()) if needed else []
     for row in lone:
         fixed[row] = given[row] = LEFT_OUT
     new = [None if digest in known else part for digest, part in zip(hashes, given, strict=True)]
@@ -175,16 +210,33 @@ def apply_split(
     added = Counter(part for part, digest in zip(parts, hashes, strict=True) if part and digest not in known)
     silent = sum(known.get(digest) == LEFT_OUT for digest in hashes)
     kept = [row for row, digest in enumerate(hashes) if parts[row] and digest not in known]
-    return noted(
-        assigned(table, parts),
+    return parts, [
         _new_note(added, _count_tied(ties, kept), path),
         f"{path.name} has {absent} images that are not among those read; they keep their parts." if absent else "",
         f"{path.name} leaves out {silent} images: they have an empty part in it." if silent else "",
         spread_note(table, ties, fixed, f"{path.name} gives", "a new split keeps such images together"),
         torn_note(table, np.union1d(torn, clash)),
-        copies_note(table, parts, np.union1d(np.union1d(torn, clash), np.array(lone, np.int64))),
         _lone_note(table, lone, path),
-    )
+    ]
+
+
+def _ties_of(entry: Entry) -> list[str]:
+    return bond(entry.hash, entry.group, entry.alike)
+
+
+def _silent_copies(table: Table, known: Set[str]) -> set[int]:
+    """The rows of augmented copies that get no line; `known` are the hashes of the lines that stand already."""
+    copies, hashes, parts = Followers(table), texts(table, "hash"), texts(table, "part")
+    if not copies.copies.any():
+        return set()
+    followed, shown = copies.parts(parts), {digest for digest, part in zip(hashes, parts, strict=True) if part}
+    images = {digest for digest, copy in zip(hashes, copies.copies, strict=True) if not copy}
+    return {
+        row
+        for row, digest in enumerate(hashes)
+        if copies.copies[row]
+        and (digest in images or (not parts[row] and (digest in shown or not (followed[row] or digest in known))))
+    }
 
 
 def _places(source: Path) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ Shapes: N samples, B blocks, P parts, K classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,12 @@ from tenfold.errors import DataError
 from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
+from tenfold.split.copies import Followers, are_copies, images_of, refuse_copies_alone
 from tenfold.split.deal import deal_folds, gather_blocks
 from tenfold.split.fill import (
     LEFT_OUT,
     assigned,
     block_parts,
-    copies_note,
     fill_parts,
     kept_whole,
     listed,
@@ -29,11 +29,10 @@ from tenfold.split.fill import (
     noted,
     open_shares,
     part_shares,
-    refuse_copies_alone,
     spread_note,
     torn_note,
 )
-from tenfold.split.ties import block_keys, bonds, class_counts, copies, join, sample_keys, strata, texts
+from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +50,9 @@ def split_table(
     which `tenfold.check_table(table).keep_together(table)` notes there) stay in one part. A class of images that stand
     alone is split to within one image of its shares, and a class with three or more separate images or groups is in all
     three parts. Parts that the reader found are kept; those that it did not are taken from the rest, of which
-    `validation` and `test` then are the shares. Augmented copies of images (as `tenfold augment --save` lists them) are
-    for training alone: those of validation and test images are left out. The result depends on `seed` and the images'
-    contents, not on their order or names.
+    `validation` and `test` then are the shares. The result depends on `seed` and the images' contents, not on their
+    order or names. Augmented copies (`tenfold augment --save`) are not dealt, and change nothing of this: those of
+    training images are in training, and those of others are left out.
 
     `per_class` limits the training part, as `limit_table` does. `notes` say what could not be done and why, and which
     images are left out as they cannot be read.
@@ -70,7 +69,19 @@ def split_table(
     check_range("seed", seed, 0, 2**63 - 1)
     shares = part_shares(validation, test)
     table = hashed(table)
-    refuse_copies_alone(table, shares)
+    refuse_copies_alone(table, [part for part in PARTS[1:] if shares[part] > 0])
+    images = images_of(table)
+    parts, notes = _dealt(images, shares, seed)
+    if images is not table:
+        copies = Followers(table)
+        parts = copies.parts(copies.spread(parts))
+        notes = (*notes, copies.note(table, parts))
+    split = noted(assigned(table, parts), *notes)
+    return limit_table(split, per_class, seed=seed) if per_class else split
+
+
+def _dealt(table: Table, shares: dict[str, float], seed: int) -> tuple[Sequence[str | None], tuple[str, ...]]:
+    """A part for each sample of a table without augmented copies, and what is to be said of it, sentences or empty."""
     given, moved = _united(table, texts(table, "part"))
     ties = bonds(table)
     blocks = join(ties)
@@ -79,18 +90,14 @@ def split_table(
     fixed = [None if part == "train" and not several else part for part, several in zip(given, wide, strict=True)]
     left = open_shares(given, shares)
     parts, torn = fill_parts(table, ties, fixed, left, seed)
-    split = assigned(table, parts)
-    split = noted(
-        split,
+    return parts, (
         _given_note(given, left),
         str(kept_whole(blocks, given)),
         moved,
         spread_note(table, ties, given, "The data give", _REMEDY),
         torn_note(table, torn),
-        copies_note(table, parts, torn),
-        _absence_note(split, shares),
+        _absence_note(assigned(table, parts), shares),
     )
-    return limit_table(split, per_class, seed=seed) if per_class else split
 
 
 def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
@@ -99,33 +106,38 @@ def limit_table(table: Table, per_class: int, *, seed: int = 0) -> Table:
     The draw is nested: with one seed the images kept for 10 are among those kept for 20. Copies of an image and what is
     alike are drawn only when no other image is left. Samples of unknown class, validation and test are as before.
     An image with boxes is kept if it is among the first `per_class` of any class among its boxes, so that each class
-    has at least so many.
+    has at least so many. Augmented copies are not counted: those of images that are kept stay. One whose image is not
+    in the table counts as an image.
     """
     check_range("per_class", per_class, 1, 2**31)
     table = hashed(table)
     parts = texts(table, "part")
+    copies = Followers(table)
+    follows = copies.copies & (copies.rows >= 0)
     held: dict[int, list[int]] = {}
     for row, label in zip(*(numbers.tolist() for numbers in strata(table)), strict=True):
         held.setdefault(row, []).extend([label] if label < len(table.classes) else [])
     drawn = [0] * len(table.classes)
-    for row in _limit_order(table, seed):
+    for row in _limit_order(table, np.flatnonzero(~follows), seed):
         if parts[row] == "train" and held[row]:
             parts[row] = "train" if min(drawn[label] for label in held[row]) < per_class else LEFT_OUT
             for label in held[row]:
                 drawn[label] += 1
+    followed = copies.parts(parts)
+    parts = [part if followed[row] or not follows[row] else LEFT_OUT for row, part in enumerate(parts)]
     short = [f"{name} ({count})" for name, count in zip(table.classes, drawn, strict=True) if count < per_class]
     sentence = f"Classes with fewer than {per_class} training images: {listed(short)}." if short else ""
     return noted(assigned(table, parts), sentence)
 
 
-def _limit_order(table: Table, seed: int) -> list[int]:
-    """The rows in the order in which they are drawn: by random number, further copies of an image at the end."""
-    keys = sample_keys(table, seed, _LIMIT).tolist()
-    hashes, sources = texts(table, "hash"), texts(table, "source")
+def _limit_order(table: Table, rows: NDArray[np.int64], seed: int) -> list[int]:
+    """These rows in the order in which they are drawn: by random number, further copies of an image at the end."""
+    keys, copies = sample_keys(table, seed, _LIMIT).tolist(), are_copies(table)
+    hashes, sources, origins = (texts(table, name) for name in ("hash", "source", "origin"))
     seen: Counter[str] = Counter()
     ranked: list[tuple[int, int, int]] = []
-    for row in sorted(range(len(table)), key=lambda row: (keys[row], hashes[row], sources[row])):
-        digest = hashes[row] or ""
+    for row in sorted(rows.tolist(), key=lambda row: (keys[row], hashes[row], sources[row])):
+        digest = (origins[row] if copies[row] else hashes[row]) or ""
         shown = table.alike.get(digest, digest)
         ranked.append((seen[shown], len(ranked), row))
         seen[shown] += 1
@@ -136,40 +148,64 @@ def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Ite
     """Cross-validation: `repeats` x `k` tables, each with another fold as validation and the rest as train.
 
     The test part is not in them. Blocks stay whole and each is in validation once a repeat. Samples without a part stay
-    left out, unless no sample has one yet: then all take part. An augmented copy of an image of the table is never in
-    validation: it has no part in the table of its image's fold.
-    Raises UsageError where there are fewer separate images or groups than folds.
+    left out, unless no sample has one yet: then all take part. Folds are dealt to images alone: their augmented copies
+    are in training where the image is, those that a split left out as their image is in validation among them, and have
+    no part in the table of its fold; those of test images are in no training.
+    Raises UsageError where there are fewer separate images or groups than folds, DataError where all are such copies.
     """
     check_range("repeats", repeats, 1, 10_000)
     check_range("seed", seed, 0, 2**63 - 1)
-    table = hashed(table.without("test"))
-    used = table.samples["part"].notna().to_numpy(bool)
-    used = used if used.any() else np.ones(len(table), bool)
-    blocks = join(bonds(table.take(np.flatnonzero(used))))
+    table, used = _taking_part(table)
+    refuse_copies_alone(table, PARTS[1:2])
+    members = table.take(np.flatnonzero(used & ~are_copies(table)))
+    blocks = join(bonds(members))
     check_range(
         "k, the number of folds, with this many separate images or groups,", k, 2, int(blocks.max(initial=-1)) + 1
     )
-    return _folds(table, used, blocks, k, repeats, seed)
+    return _folds(table, used, (members, blocks), k, repeats, seed)
+
+
+def _taking_part(table: Table) -> tuple[Table, NDArray[np.bool_]]:
+    """The table without its test part, and which of its samples may be in a fold: bool [N]."""
+    if are_copies(table).any():  # a copy is known by its image, which may be in the test part
+        table = hashed(table)
+    rest = np.flatnonzero([part != "test" for part in texts(table, "part")])
+    whole, table = table, hashed(table.take(rest))
+    used = table.samples["part"].notna().to_numpy(bool)
+    used, is_new = (used, False) if used.any() else (np.ones(len(table), bool), True)
+    copies = Followers(whole)
+    if not copies.copies.any():
+        return table, used
+    parts = texts(whole, "part")
+    now = copies.parts(parts)
+    free = copies.parts(["train" if part == "validation" or (is_new and not part) else part for part in parts])
+    # One that has no part though its image is in training was left out on purpose; others only as their image was not.
+    follows = np.array([bool(may) and not there for may, there in zip(free, now, strict=True)])
+    allowed = np.array([bool(may) for may in free])
+    return table, np.where(copies.copies[rest], allowed[rest] & (used | follows[rest]), used)
 
 
 def _folds(
-    table: Table, used: NDArray[np.bool_], blocks: NDArray[np.int64], k: int, repeats: int, seed: int
+    table: Table,
+    used: NDArray[np.bool_],
+    dealt_to: tuple[Table, NDArray[np.int64]],
+    k: int,
+    repeats: int,
+    seed: int,
 ) -> Iterator[Table]:
-    members = table.take(np.flatnonzero(used))
-    judged = ~copies(members)
-    judged |= ~np.isin(blocks, blocks[judged])  # copies whose image is not there
+    members, blocks = dealt_to
     samples, labels = strata(members)
-    samples, labels = samples[judged[samples]], labels[judged[samples]]
     counts = gather_blocks(blocks[samples], labels, int(blocks.max()) + 1)
+    copies = Followers(table)
     for repeat in range(repeats):
         keys = block_keys(members, blocks, seed, _FOLD + repeat)
         dealt = deal_folds(counts, keys, k, len(table.classes) + 1)
         for fold in range(k):
             parts = np.full(len(table), None, object)
-            own = np.where(dealt[blocks] == fold, "validation", "train").astype(object)
-            own[(own == "validation") & ~judged] = None
-            parts[used] = own
-            yield table.assign(part=parts)
+            parts[used & ~copies.copies] = np.where(dealt[blocks] == fold, "validation", "train")
+            followed = copies.parts(parts.tolist())
+            parts[used] = np.array(followed, object)[used]
+            yield noted(table.assign(part=parts), copies.note(table, followed))
 
 
 def part_counts(table: Table) -> pd.DataFrame:

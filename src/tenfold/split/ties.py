@@ -77,11 +77,6 @@ def bonds(table: Table) -> list[list[str]]:
     ]
 
 
-def copies(table: Table) -> NDArray[np.bool_]:
-    """Which samples are augmented copies of images: bool [N]."""
-    return table.samples["source"].isin(table.copies).to_numpy(bool)
-
-
 def grouped(table: Table) -> Table:
     """The table with its blocks as groups, so that what a split keeps whole counts as one in every interval.
 

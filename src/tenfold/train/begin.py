@@ -14,6 +14,7 @@ from typing import Any
 
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
+from tenfold.images.readers.listing import COPY_OF
 from tenfold.images.table import Table, write_table
 from tenfold.models.backbones.taught import NOTE
 from tenfold.recipe import Recipe, write_recipe
@@ -84,11 +85,12 @@ def begin_run(
 def _listing(table: Table) -> str:
     """The images of a table as a listing that the reader of listings reads."""
     regions = table.samples["x1"].notna().any()
-    names = ("source", "label", "group", "part", *(_CORNERS if regions else ()))
+    copies = table.samples["copy"]
+    names = ("source", "label", "group", "part", *(_CORNERS if regions else ()), *([COPY_OF] if copies.any() else []))
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", *names[1:]])
-    frame = table.samples[list(names)].astype(object)
+    frame = table.samples.assign(**{COPY_OF: table.samples["origin"].where(copies)})[list(names)].astype(object)
     writer.writerows(frame.where(frame.notna(), "").itertuples(index=False, name=None))
     return text.getvalue()
 

@@ -150,7 +150,8 @@ def train_or_resume(
     Raises UsageError where that one was begun with other parts, as with another number of folds or other images.
     """
     if (folder / "recipe.toml").is_file():
-        asked = dict(zip(table.samples["hash"], table.samples["part"], strict=True))
+        given = table.samples[table.samples["part"].notna()]  # a copy that is the same as its image has no part
+        asked = dict(zip(given["hash"], given["part"], strict=True))
         known = Run(folder).table.samples[["hash", "part"]].itertuples(index=False, name=None)
         if any(asked.get(digest) != part for digest, part in known):
             raise UsageError(f"{folder} holds a run with other images in its parts; name another folder than its own.")

@@ -101,8 +101,8 @@ def train_best(
         ladder = replace(ladder, left_out=(*ladder.left_out, hopeless))
     climbed(ladder)
     left = max((deadline - time.monotonic()) / 60, 1e-9) if recipe.train.minutes else 0.0
-    backbone = settled.recipe.transfer.backbone
-    tuned = recipe.change(model={"name": "finetuned"}, transfer={"backbone": backbone}, train={"minutes": left})
+    network = {name: getattr(settled.recipe.transfer, name) for name in ("backbone", "weights", "init")}
+    tuned = recipe.change(model={"name": "finetuned"}, transfer=network, train={"minutes": left})
     open_still = {"finetuning": _not_decided(tuned)}
     run = train_model(
         table,
@@ -119,9 +119,11 @@ def train_best(
 def resume_best(out: str | Path, *, progress: Report = no_report) -> Run:
     """Go on with any run that was stopped or killed, the better of two among them.
 
-    On the CPU it decides as one that was not stopped. Raises what `resume_training` raises.
+    On the CPU it decides as one that was not stopped. Raises what `resume_training` raises, and UsageError for the run
+    in TUNED of another one.
     """
     folder = Path(out)
+    _refuse_inner(folder)
     if not is_undecided(folder):
         run = resume_settled(folder, progress=progress)
         shutil.rmtree(folder / TUNED.parent, ignore_errors=True)  # a kill may have left it
@@ -181,6 +183,14 @@ def _refuse_several() -> None:
             "Several processes train one model together and cannot choose between two; name it: --model finetuned, "
             "frozen, residual or plain."
         )
+
+
+def _refuse_inner(folder: Path) -> None:
+    """Raise UsageError for the fine-tuned network's run inside of another one, which alone can take it."""
+    whole = folder.resolve()
+    outer = whole.parent.parent
+    if whole == outer / TUNED and (outer / "recipe.toml").is_file():
+        raise UsageError(f"{folder} is a part of the run {outer}; go on with that one: {resume_command(outer)}")
 
 
 def _refuse_settled(recipe: Recipe) -> None:

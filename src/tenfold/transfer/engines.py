@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tenfold.environment import exact_on
+from tenfold.environment import exact_on, usable_threads
 
 if TYPE_CHECKING:
     from tenfold.models.backbones import Backbone
@@ -91,7 +91,7 @@ def onnx_engine(backbone: Backbone, images: Tensor) -> Engine | None:
     try:
         graph = _exported(backbone, images)
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = usable_threads()
         options.log_severity_level = 3
         session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except (RuntimeError, TypeError, ValueError, NotImplementedError):  # an operation that a graph does not have

@@ -24,6 +24,7 @@ from tenfold.images.prepared import PreparedTable, prepare_table
 from tenfold.images.table import Table
 from tenfold.models.heads import HEADS, held_out_answers
 from tenfold.split import fold_tables
+from tenfold.split.copies import Followers, images_of
 from tenfold.split.ties import bonds, grouped, join
 from tenfold.tasks import TASKS
 from tenfold.train import Progress
@@ -88,18 +89,24 @@ def climb_table(
     """Climb the ladder on the training part of a table, over these backbones, the cheapest first.
 
     By the `clock` what would not end in time is left out and named, decoding and features included; and time is kept
-    back in which the validation part is decoded and seen, as the training part was. None: no limit. Images that cannot
-    be read take no part. Raises UsageError without a backbone, a training part or labels, with fewer than two separate
-    images or groups, or where the images of the training part cannot be decoded in time; DataError where no image can
-    be read.
+    back in which the rest is decoded and seen, as the images of the training part were. None: no limit. Augmented
+    copies (`tenfold augment --save`) take no part, as the choice is by images; nor do images that cannot be read.
+    Raises UsageError without a backbone, a training part or labels, with fewer than two separate images or groups, or
+    where the images of the training part cannot be decoded in time; DataError where no image can be read.
     """
     clock = clock or Clock()
-    others = len(table.part("validation"))
-    table = grouped(hashed(table.part("train")))
+    training = grouped(hashed(table.part("train")))
+    others, table = len(table.part("validation")), images_of(training)
+    others += len(training) - len(table)  # copies are decoded later, for the fit alone
     if not eyes:
         raise UsageError("The ladder needs at least one backbone, and none is given.")
     eyes = sorted(eyes, key=lambda eye: eye.cost)
     if not len(table):
+        if len(training):
+            raise UsageError(
+                "The ladder chooses by images, and the training part has augmented copies alone; list the images too, "
+                "or name the head instead of auto (--transfer.head logistic)."
+            )
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS["classification"].targets(table)  # refuses what cannot be learnt from
     sight = _Sight(others / len(table), workers, device, progress, clock)
@@ -169,16 +176,18 @@ class _Sight:
 def fold_numbers(table: Table, folds: int, repeats: int, *, seed: int = 0) -> NDArray[np.int64]:
     """The fold of each image in each repeat: int64 [R, N], stratified by class, blocks of images whole.
 
-    `table` has hashes and no test part. There are fewer folds where there are fewer blocks. Raises UsageError where
-    there is only one.
+    `table` has hashes and no test part. There are fewer folds where there are fewer blocks. Folds are dealt to images
+    alone; an augmented copy has that of its image, so that it is held out with it, and is not to be judged. Raises
+    UsageError where there is only one block, DataError where all are such copies.
     """
-    count = max(min(folds, int(join(bonds(table)).max(initial=0)) + 1), 2)
+    count = max(min(folds, int(join(bonds(images_of(table))).max(initial=0)) + 1), 2)
     numbers = np.zeros((repeats, len(table)), np.int64)
     for place, dealt in enumerate(fold_tables(table, count, repeats=repeats, seed=seed)):
         repeat, fold = divmod(place, count)
         trained = (dealt.samples["part"] == "train").to_numpy(bool, na_value=False)
-        numbers[repeat, ~trained] = fold  # a copy that has no part in the fold of its image is held out with it
-    return numbers
+        numbers[repeat, ~trained] = fold
+    image = Followers(table).rows
+    return np.where(image >= 0, numbers[:, image], numbers)  # a copy that is the same as its image is in no training
 
 
 def climb(

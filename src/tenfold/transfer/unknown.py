@@ -70,6 +70,9 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     if run.table.part("train").samples["label"].nunique() < FEWEST_CLASSES:
         return None
     table, features = _training_features(run, model)
+    images = np.flatnonzero(~table.samples["copy"].to_numpy(bool))
+    if len(images):  # a copy tells what its image is
+        table, features = table.take(images), features[images]
     labels = table.labels()
     head, strength, spread = (model.settings[name] for name in ("head", "strength", "spread"))
     if not strength:  # the run's head was fitted with what this chooses

@@ -13,7 +13,7 @@ from pathlib import Path
 from tenfold.errors import DataError
 from tenfold.images.readers.annotated import Annotated, Box, annotated_table, number
 from tenfold.images.readers.labels import composed, part_name
-from tenfold.images.readers.listing import CORNERS, copied_from, find_sources, read_header, read_rows
+from tenfold.images.readers.listing import COPY_OF, CORNERS, copied_from, find_sources, read_header, read_rows
 from tenfold.images.readers.listing import recognizes as is_listing
 from tenfold.images.table import Table
 
@@ -41,10 +41,9 @@ def read(path: Path) -> Table:
         group = composed(cells.get("group", "")) or None
         new = Annotated(source, boxes.setdefault(source, []), part, group, origin=copied_from(cells, where))
         image = images.setdefault(source, new)
-        if (image.part, image.group) != (part, group):
-            raise DataError(
-                f"{where} gives {cells['path']} another part or group than a row above; make them the same."
-            )
+        if (image.part, image.group, image.origin) != (part, group, new.origin):
+            what = "part or group" if image.origin == new.origin else COPY_OF
+            raise DataError(f"{where} gives {cells['path']} another {what} than a row above; make them the same.")
         boxes[source] += _boxes(cells, where)
     note = f"Rows of {path} are boxes on images; with the reader listing each would be a region to classify."
     return annotated_table(path, images.values(), notes=[note, *notes])

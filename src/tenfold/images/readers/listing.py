@@ -43,20 +43,19 @@ def read(path: Path) -> Table:
 
     header, rows, notes = read_rows(path)
     labels = [composed(cells["label"]) or None for _, cells in rows]
-    sources, origins = find_sources(path, rows), [copied_from(cells, f"Row {n} of {path}") for n, cells in rows]
+    origins = [copied_from(cells, f"Row {n} of {path}") for n, cells in rows]
     columns: dict[str, object] = {
-        "source": sources,
+        "source": find_sources(path, rows),
         "label": labels,
         "group": [composed(cells.get("group", "")) or None for _, cells in rows],
         "part": [part_name(cells["part"], f"Row {n} of {path}") if cells.get("part") else None for n, cells in rows],
         "origin": origins,
+        "copy": [origin is not None for origin in origins],
     }
     if CORNERS[0] in header:
         regions = [_region(cells, f"Row {number} of {path}") for number, cells in rows]
         columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
-    copies = frozenset(source for source, origin in zip(sources, origins, strict=True) if origin)
-    samples = make_samples(columns, len(rows))
-    return Table(samples, classes=class_order(labels), notes=tuple(notes), copies=copies)
+    return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
 
 
 def read_rows(path: Path) -> tuple[list[str], Rows, list[str]]:

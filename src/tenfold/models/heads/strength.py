@@ -89,12 +89,18 @@ def choose_strength(
     *,
     spread: bool = False,
     strengths: Sequence[float] = (),
+    images: NDArray[np.bool_] | None = None,
 ) -> Answers:
     """The answers with the best strength by five folds, into which the images of each class are dealt in turn.
 
     Where no ladder has chosen. Of one of `strengths` alone it is the sharpness that is fitted. Arguments and errors as
     in `held_out_answers`.
+
+    images    bool [N], which are images and no augmented copies of one (`tenfold augment --save`): these alone are
+              dealt, fitted and answered, as a copy tells what its image is; None, or none: all are
     """
+    if images is not None and images.any():
+        features, labels = features[images], labels[images]
     folds = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
