@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
 
+from tenfold.__main__ import main
+from tenfold.check import check_table
 from tenfold.errors import DataError
 from tenfold.images.readers import read_table
 from tenfold.images.readers.annotated import nested_folders
@@ -116,6 +119,9 @@ def test_voc_beside_the_images_and_in_other_folders(tmp_path: Path) -> None:
     image(tmp_path / "kaggle" / "masks" / "a.png")
     write(tmp_path / "kaggle" / "annotations" / "a.xml", sheet(thing("x", (11, 21, 30, 60))))
     assert [Path(source).parent.name for source in read_table(tmp_path / "kaggle").samples["source"]] == ["images"]
+    image(tmp_path / "parted" / "images" / "test" / "a.jpg")
+    write(tmp_path / "parted" / "Annotations" / "a.xml", sheet())
+    assert parts(read_table(tmp_path / "parted")) == {"a.jpg": "test"}
     voc(tmp_path / "archive" / "VOCdevkit" / "VOC2007", a=sheet(thing("x", (11, 21, 30, 60))))
     voc(tmp_path / "archive" / "VOCdevkit" / "VOC2012", b=sheet(thing("x", (11, 21, 30, 60))))
     assert len(read_table(tmp_path / "archive")) == len(read_table(tmp_path / "archive" / "VOCdevkit")) == 2
@@ -134,8 +140,8 @@ def test_what_voc_leaves_out_is_said(tmp_path: Path) -> None:
     table = read_table(tmp_path)
     assert parts(table) == {"a.jpg": "test", "other.png": None}
     assert table.notes == (
-        f"Left out of {tmp_path}: annotations without an image (1): Annotations/gone.xml.",
         f"Left out of {tmp_path}: images without an annotation (1): JPEGImages/bare.jpg.",
+        f"Left out of {tmp_path}: annotations without an image (1): Annotations/gone.xml.",
         "In several lists of ImageSets/Main, and put in the later part (1): a.",
         f"Left out of {tmp_path}: files that are no images (1): Annotations/else.xml.",
     )
@@ -167,7 +173,65 @@ LAUGHS = '<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY a "ha"><!ENTITY b "&a;&a;
 )
 def test_what_is_wrong_with_voc_is_said_with_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        read_table(voc(tmp_path, a=text))
+        read_table(voc(tmp_path, a=text), "voc")
+    for name in "bc":
+        voc(tmp_path, **{name: sheet(thing("x", (11, 21, 30, 60)))})
+    table = read_table(tmp_path)
+    assert boxes(table) == {"b.jpg": [(*BOX, "x", False)], "c.jpg": [(*BOX, "x", False)]}, "a is no background"
+    (note,) = table.notes
+    assert re.match(rf"Left out: JPEGImages/a\.jpg, as its annotation is damaged: .*{message}", note)
+
+
+def test_mostly_damaged_annotations_are_refused(tmp_path: Path) -> None:
+    good = sheet(thing("x", (11, 21, 30, 60)))
+    voc(tmp_path, a=good[:150], b=good[:90], c=good)
+    with pytest.raises(
+        DataError, match=r"^2 of 3 annotations in .* are damaged, too many to leave out; the first: .*a\.x"
+    ):
+        read_table(tmp_path)
+    voc(tmp_path, d=good)
+    assert set(boxes(read_table(tmp_path))) == {"c.jpg", "d.jpg"}, "half"
+    write(tmp_path / "more" / "a.xml", sheet())
+    assert set(boxes(read_table(tmp_path))) == {"c.jpg", "d.jpg"}, (
+        "a second, empty annotation of a makes no background of it"
+    )
+    many = {f"m{place}": good[:150] for place in range(10)} | {f"n{place}": good for place in range(12)}
+    table = read_table(voc(tmp_path / "many", **many))
+    assert len(table.notes) == 9
+    assert table.notes[-1] == "Left out likewise (2): JPEGImages/m8.jpg, JPEGImages/m9.jpg."
+
+
+def test_a_damaged_annotation_is_said_by_the_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    good = sheet(thing("x", (11, 21, 30, 60)))
+    folder = voc(tmp_path / "set", **{f"i{place}": good if place else good[:150] for place in range(10)})
+    for command in ("check", "split"):
+        assert main([command, str(folder), "--json"]) in (0, 1)
+        out, err = capsys.readouterr()
+        assert "Left out: JPEGImages/i0.jpg, as its annotation is damaged: " in err
+        assert "i0.xml, line " in err
+    assert sum(json.loads(out)["counts"]["(all)"].values()) == 9
+
+
+def test_lists_of_parts_by_other_names_and_in_other_folders(tmp_path: Path) -> None:
+    for folder, name in (("ImageSets/Main", "valid"), ("ImageSets/Main", "validation"), ("ImageSets", "val")):
+        root = tmp_path / folder.replace("/", "-") / name
+        voc(root, a=sheet(), b=sheet())
+        write(root / folder / "train.txt", "a\n")
+        write(root / folder / f"{name}.txt", "b\n")
+        write(root / "ImageSets" / "Layout" / "test.txt", "a\nb\n")
+        table = read_table(root)
+        assert parts(table) == {"a.jpg": "train", "b.jpg": "validation"}
+        assert table.notes == ()
+    voc(tmp_path / "none", a=sheet(), b=sheet())
+    write(tmp_path / "none" / "ImageSets" / "Layout" / "train.txt", "a\n")
+    table = read_table(tmp_path / "none")
+    assert parts(table) == {"a.jpg": None, "b.jpg": None}
+    assert table.notes == (
+        "Lists of parts that are not in ImageSets/Main, and are not read (1): ImageSets/Layout/train.txt.",
+    )
 
 
 def test_voc_without_images_or_annotations(tmp_path: Path) -> None:
@@ -291,6 +355,60 @@ def test_what_is_wrong_with_coco_is_said(tmp_path: Path, change: Any, message: s
     write(file, change(file.read_text("utf-8")))
     with pytest.raises(DataError, match=message):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mark", "left", "message"),
+    [
+        (
+            {"image_id": 1, "category_id": 7, "segmentation": [[1, 2, 3, 4, 5, 6]]},
+            "b.jpg",
+            r"annotation 9 has the bbox N",
+        ),
+        ({"image_id": 1, "category_id": 7, "bbox": [1, None, 3, 4]}, "b.jpg", r"annotation 9 has the bbox \[1, None"),
+        ({"image_id": 1, "category_id": 8, "bbox": BOX}, "b.jpg", r"annotation 9 has category_id 8, which the file"),
+        ({"image_id": 5, "category_id": 7, "bbox": BOX}, "my.json, image 5", r"annotation 9 has image_id 5, which"),
+    ],
+)
+def test_one_damaged_mark_of_coco_leaves_out_its_image(
+    tmp_path: Path, mark: dict[str, Any], left: str, message: str
+) -> None:
+    for name in "abc":
+        image(tmp_path / f"{name}.jpg")
+    names = [(0, "a.jpg"), (1, "b.jpg"), (2, "c.jpg")]
+    file = coco(tmp_path / "my.json", names, [(place, 7, list(BOX), 0) for place in range(3)])
+    content = json.loads(file.read_text("utf-8"))
+    write(file, json.dumps(content | {"annotations": [*content["annotations"], {"id": 9} | mark]}))
+    table = read_table(tmp_path)
+    own = [(10, 20, 40, 80, "x", False)]
+    assert boxes(table) == {name: own for _, name in names if name != left}
+    (note,) = table.notes
+    assert re.match(rf"Left out: {left}, as its annotation is damaged: .*my\.json, {message}", note)
+
+
+def test_coco_with_numbers_as_names_and_ids_of_pandas(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    file = coco(
+        tmp_path / "my.json", [(1, "a.jpg")], [(1, 2, list(BOX), 0), (1, 10, list(BOX), 0)], ((10, "b"), (2, "a"))
+    )
+    content = json.loads(file.read_text("utf-8"))
+    content["categories"] = [{"id": 10.0, "name": 5}, {"id": 2.0, "name": 12}]
+    content["annotations"][0]["image_id"] = 1.0
+    write(file, json.dumps(content))
+    table = read_table(tmp_path)
+    assert table.classes == ("12", "5"), "by id"
+    assert len(table.boxes) == 2
+
+
+@pytest.mark.parametrize("folder", ["json", "ann", "bbox", "labels", "Marks"])
+def test_coco_and_voc_in_folders_of_any_name(tmp_path: Path, folder: str) -> None:
+    image(tmp_path / "coco" / "images" / "a.jpg")
+    file = coco(tmp_path / "coco" / folder / "my.json", [(0, "a.jpg")], [(0, 7, list(BOX), 0)])
+    for path in (tmp_path / "coco", *([file] if folder != "Marks" else [])):
+        assert boxes(read_table(path)) == {"a.jpg": [(10, 20, 40, 80, "x", False)]}
+    image(tmp_path / "voc" / "images" / "a.jpg")
+    write(tmp_path / "voc" / folder / "a.xml", sheet(thing("x", (11, 21, 30, 60))))
+    assert boxes(read_table(tmp_path / "voc")) == {"a.jpg": [(*BOX, "x", False)]}
 
 
 def test_coco_of_nothing(tmp_path: Path) -> None:
@@ -420,14 +538,25 @@ def test_what_is_wrong_with_yolo_is_said_with_file_and_line(
         return
     with pytest.raises(DataError, match=message):
         read_table(tmp_path)
+    if "yaml" not in message:
+        yolo(tmp_path, b=LINE, c=LINE, d="", settings=settings)
+        table = read_table(tmp_path)
+        assert {name: len(own) for name, own in boxes(table).items()} == {"b.jpg": 1, "c.jpg": 1, "d.jpg": 0}
+        note = next(note for note in table.notes if note.startswith("Left out"))
+        assert re.match(rf"Left out: images/a\.jpg, as its annotation is damaged: .*{message}", note)
 
 
 def test_yolo_images_that_cannot_be_read_and_files_that_are_no_text(tmp_path: Path) -> None:
     yolo(tmp_path, a=LINE, b=LINE)
     (tmp_path / "images" / "b.jpg").write_bytes(b"no image")
     table = read_table(tmp_path)
-    assert parts(table) == {"a.jpg": None}
-    assert any(note.startswith("Left out: Cannot decode ") and "b.jpg" in note for note in table.notes)
+    assert {name: len(own) for name, own in boxes(table).items()} == {"a.jpg": 1, "b.jpg": 0}
+    (note,) = (note for note in table.notes if "b.jpg" in note)
+    assert note.startswith("The boxes of an image cannot be placed, and it is to be left out: Cannot decode ")
+    unreadable = check_table(table).find("unreadable")
+    assert unreadable is not None
+    assert [Path(table.samples["source"][row]).name for row in unreadable.sets[0].rows] == ["b.jpg"]
+    (tmp_path / "labels" / "b.txt").unlink()
     (tmp_path / "labels" / "a.txt").write_bytes(b"\xff\xfe0")
     with pytest.raises(DataError, match=r"a\.txt cannot be read as UTF-8 text"):
         read_table(tmp_path)
@@ -508,12 +637,122 @@ def test_what_is_wrong_with_a_listing_of_boxes_is_said_with_its_row(tmp_path: Pa
 # All
 
 
-def test_mixed_formats_are_not_chosen_from_in_silence(tmp_path: Path) -> None:
-    voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5))))
-    yolo(tmp_path, b=LINE)
-    with pytest.raises(DataError, match=r"has annotations in several formats, voc and yolo; say with reader which are"):
-        read_table(tmp_path)
-    assert len(read_table(tmp_path, "voc")) == 1
+def test_formats_in_one_folder_are_joined_and_said(tmp_path: Path) -> None:
+    voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5))), v=sheet(), w=sheet(thing("z", (1, 1, 5, 5))))
+    yolo(tmp_path, "names: [x, 'y']\ntrain: images\n", b=LINE, c="", n=None)
+    image(tmp_path / "images" / "k.jpg")
+    coco(tmp_path / "my.json", [(0, "b.jpg"), (1, "k.jpg")], [(0, 7, list(BOX), 0)], [(7, "y")])
+    write(tmp_path / "labels" / "k.txt", LINE)
+    (tmp_path / "JPEGImages" / "a.jpg").rename(tmp_path / "images" / "a.jpg")
+    write(tmp_path / "labels" / "a.txt", LINE)
+    table = read_table(tmp_path)
+    assert boxes(table) == {
+        "a.jpg": [(0, 0, 5, 5, "x", False)],
+        "b.jpg": [(10, 20, 40, 80, "y", False)],
+        "c.jpg": [],
+        "k.jpg": [],
+        "v.jpg": [],
+        "w.jpg": [(0, 0, 5, 5, "z", False)],
+    }
+    assert parts(table) == {
+        "a.jpg": "train",
+        "b.jpg": "train",
+        "c.jpg": "train",
+        "k.jpg": "train",
+        "v.jpg": None,
+        "w.jpg": None,
+    }
+    assert table.notes == (
+        f"{tmp_path} has annotations in several formats; images taken from each: Pascal VOC 3, COCO 2, YOLO 1; those "
+        "that have others too, which are not read: 3. Name one reader to take its format alone.",
+        f"Left out of {tmp_path}: images without an annotation (1): images/n.jpg.",
+    )
+    (tmp_path / "labels" / "a.txt").unlink()
+    assert parts(read_table(tmp_path))["a.jpg"] == "train", "data.yaml says so, and VOC nothing"
+    assert {name: len(read_table(tmp_path, name)) for name in ("voc", "coco", "yolo")} == {
+        "voc": 3,
+        "coco": 2,
+        "yolo": 5,
+    }
+
+
+def test_a_damaged_annotation_beside_one_of_another_format(tmp_path: Path) -> None:
+    good = sheet(thing("x", (11, 21, 30, 60)))
+    for name in "abcd":
+        image(tmp_path / "images" / f"{name}.jpg")
+        write(tmp_path / "Annotations" / f"{name}.xml", good if name in "cd" else good[:150])
+    write(tmp_path / "labels" / "a.txt", LINE)
+    write(tmp_path / "labels" / "b.txt", "")
+    write(tmp_path / "data.yaml", "names: [y]\ntrain: images\n")
+    table = read_table(tmp_path)
+    own = [(*BOX, "x", False)]
+    assert boxes(table) == {"a.jpg": [(*BOX, "y", False)], "c.jpg": own, "d.jpg": own}, "b is no background"
+    assert any(note.startswith("Left out: images/b.jpg, as its annotation is damaged: ") for note in table.notes)
+    assert any(note.startswith("images/a.jpg is taken as YOLO has it; another annotation is d") for note in table.notes)
+    write(tmp_path / "Annotations" / "d.xml", good[:150])
+    table = read_table(tmp_path)
+    assert set(boxes(table)) == {"a.jpg", "b.jpg"}, "c has no label file, and is no background"
+    assert any(
+        "Left out: the Pascal VOC annotations, as they cannot be read: 3 of 4 anno" in note for note in table.notes
+    )
+
+
+def test_classes_without_names_do_not_join_those_with(tmp_path: Path) -> None:
+    voc(tmp_path, a=sheet(thing("x", (11, 21, 30, 60))))
+    yolo(tmp_path, "", b=LINE, c="")
+    table = read_table(tmp_path)
+    assert boxes(table) == {"a.jpg": [(*BOX, "x", False)], "c.jpg": []}
+    assert "Left out, as their YOLO labels have numbers and no names for classes (1): images/b.jpg." in table.notes
+    assert sum("b.jpg" in note for note in table.notes) == 1
+
+
+def test_stray_files_do_not_make_a_folder_one_of_boxes(tmp_path: Path) -> None:
+    strays = {
+        "desktop.xml": "<desktop/>",
+        "annotations.xml": "<annotations><annotation ><object/></annotation></annotations>",
+        "cut.xml": "<anno",
+    }
+    yolo(tmp_path / "yolo", a=LINE)
+    for folder in "pq":
+        image(tmp_path / "classes" / folder / "1.png")
+        write(tmp_path / "classes" / folder / "1.xml", sheet(thing("x", (1, 1, 5, 5))))
+    for root in ("yolo", "classes"):
+        for name, text in strays.items():
+            write(tmp_path / root / name, text)
+    assert boxes(read_table(tmp_path / "yolo")) == {"a.jpg": [(*BOX, "x", False)]}
+    table = read_table(tmp_path / "classes")
+    assert (table.boxes, table.classes) == (None, ("p", "q"))
+    voc(tmp_path / "wide", a="")
+    (tmp_path / "wide" / "Annotations" / "a.xml").write_bytes(sheet(thing("x", (11, 21, 30, 60))).encode("utf-16"))
+    assert boxes(read_table(tmp_path / "wide")) == {"a.jpg": [(*BOX, "x", False)]}
+
+
+def test_yolo_as_cvat_writes_it(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        image(tmp_path / f"obj_{part.title()}_data" / "far" / f"{part}.jpg")
+        write(tmp_path / f"obj_{part.title()}_data" / "far" / f"{part}.txt", LINE)
+        write(tmp_path / f"{part}.txt", f"data/obj_{part.title()}_data/{part}.jpg\n")
+        write(tmp_path / "obj.names", "cell\n")
+        write(tmp_path / "obj.data", "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n")
+        table = read_table(tmp_path)
+        assert boxes(table)[f"{part}.jpg"] == [(*BOX, "cell", False)]
+        assert table.notes == ()
+        assert parts(table) == (
+            {"train.jpg": None} if part == "train" else {"train.jpg": "train", "valid.jpg": "validation"}
+        )
+
+
+def test_a_folder_whose_boxes_are_in_no_known_form_is_told_so(tmp_path: Path) -> None:
+    image(tmp_path / "one" / "images" / "a.jpg")
+    write(tmp_path / "one" / "README.txt", "")
+    assert read_table(tmp_path / "one").notes[1:] == ()
+    write(tmp_path / "one" / "marks" / "a.json", '{"shapes": []}')
+    hint = r"If .*a\.json holds boxes, it is in no form that is read: Pascal VOC \(.*COCO json \(images, anno"
+    assert re.search(hint, read_table(tmp_path / "one").notes[-1])
+    image(tmp_path / "flat" / "a.jpg")
+    write(tmp_path / "flat" / "a.json", "{}")
+    with pytest.raises(DataError, match=rf"lie in no class folders; .*path,label\. {hint}"):
+        read_table(tmp_path / "flat")
 
 
 def test_a_folder_of_classes_stays_one(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ yolo.py         boxes as YOLO has them: a text file an image
 yolo_settings.py  what YOLO's data.yaml says: classes and parts
 box_listing.py  boxes in a CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore]
 annotated.py    what the readers of boxes share
+places.py       where annotations of boxes may lie
+reading.py      what annotations say before it is a Table; damaged ones, and several formats in one folder
 listing.py      CSV, TSV or Parquet with path,label[,group,part]
 huggingface.py  Parquet in the Hugging Face image layout
 digits.py       scikit-learn's handwritten digits, built in
@@ -20,17 +22,20 @@ To add a reader, write a file with `recognizes` and `read`, and add its line to 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.images.readers import box_listing, coco, digits, folder, huggingface, listing, voc, yolo
+from tenfold.images.readers.annotated import is_image_folder
 from tenfold.images.readers.arrays import ArraySource, read_arrays
 from tenfold.images.readers.folder import absolute, find_images, read_images
 from tenfold.images.readers.groups import group_by_name
 from tenfold.images.readers.labels import composed, natural_order
+from tenfold.images.readers.places import files_near
+from tenfold.images.readers.reading import Reading, joined_table
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -60,8 +65,13 @@ READERS: dict[str, Reader] = {  # in the order in which they are tried
     "folder": Reader("folder", folder.recognizes, folder.read),
 }
 
-BOX_FORMATS = ("voc", "coco", "yolo")
-"""Readers of which only one may recognize a path: the boxes of another format must not be left out in silence."""
+_GATHER = {"voc": voc.gather, "coco": coco.gather, "yolo": yolo.gather}
+"""Readers of which several may recognize a path: what each finds is joined, in this order."""
+
+_ABOUT_BOXES = (".xml", ".json", ".txt", ".yaml", ".yml", ".csv")
+"""Endings of files that may hold boxes, in a form that no reader knows."""
+
+_PROSE = ("readme", "license", "licence", "requirements")
 
 
 def read_table(
@@ -92,7 +102,7 @@ def read_table(
         if labels is not None or groups is not None:
             raise UsageError("labels and groups are for images in memory; a path's reader finds its own.")
         root = absolute(source)
-        table = _choose_reader(Path(source).expanduser(), reader).read(root)
+        table = _read(Path(source).expanduser(), root, reader)
     else:
         if reader != "auto":
             raise UsageError(f"reader must be auto for images in memory, not {reader!r}.")
@@ -105,17 +115,60 @@ def read_table(
     return table
 
 
-def _choose_reader(path: Path, name: str) -> Reader:
+def _read(path: Path, root: Path, name: str) -> Table:
+    """The table of a path that goes by `root` from the disk's root on."""
     if name != "auto":
         if name not in READERS:
             raise unknown("reader", name, ["auto", *READERS])
-        return READERS[name]
-    fitting = [reader for reader in BOX_FORMATS if READERS[reader].recognizes(path)]
+        return READERS[name].read(root)
+    fitting = [reader for reader in _GATHER if READERS[reader].recognizes(path)]
     if len(fitting) > 1:
-        raise DataError(
-            f"{path} has annotations in several formats, {' and '.join(fitting)}; say with reader which are meant, or "
-            "keep one format in a folder."
-        )
+        return _read_several(root, fitting)
+    reader = _choose_reader(path)
+    return _read_folder(root) if reader.name == "folder" else reader.read(root)
+
+
+def _read_several(root: Path, formats: Iterable[str]) -> Table:
+    """The table of a folder with boxes in several formats; one that cannot be read is named in the notes."""
+    readings, refused = dict[str, Reading](), dict[str, str]()
+    for name in formats:
+        try:
+            readings[name] = _GATHER[name](root)
+        except DataError as error:
+            refused[name] = str(error)
+    return joined_table(root, readings, refused)
+
+
+def _read_folder(root: Path) -> Table:
+    """The table of class folders; where there are none, or one alone, files that may hold boxes are pointed to."""
+    try:
+        table = folder.read(root)
+    except DataError as error:
+        hint = _boxes_hint(root)
+        if not hint:
+            raise
+        raise DataError(f"{error} {hint}") from error
+    if len(table.classes) > 1:
+        return table
+    own = {Path(source).parent for source in table.samples["source"]}
+    hint = _boxes_hint(root, () if is_image_folder(table.classes[0]) else own)
+    return replace(table, notes=(*table.notes, hint)) if hint else table
+
+
+def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
+    """A sentence on the first file that may hold boxes and lies in none of these folders; empty where there is none."""
+    files = (file for file in files_near(root, _ABOUT_BOXES) if not file.name.casefold().startswith(_PROSE))
+    file = next((file for file in files if file.parent not in but), None)
+    if file is None:
+        return ""
+    return (
+        f"If {file} holds boxes, it is in no form that is read: Pascal VOC (an XML file an image, its root "
+        f"<annotation>), COCO json ({', '.join(coco.KEYS)}), YOLO (text files in a folder labels, or beside images "
+        "and a classes.txt), or a listing path,x1,y1,x2,y2,label, whose own path is to be given."
+    )
+
+
+def _choose_reader(path: Path) -> Reader:
     for reader in READERS.values():
         if reader.recognizes(path):
             return reader

@@ -74,6 +74,7 @@ def annotated_table(
     rows = [(place, *box) for place, image in enumerate(ordered) for box in image.boxes]
     fields = ("source", "part", "group", "origin")
     columns = {name: [getattr(image, name) for image in ordered] for name in fields}
+    columns["copy"] = [image.origin is not None for image in ordered]
     classes = class_order((row[5] for row in rows), declared)
     absent = set(declared).difference(classes)
     return Table(
@@ -82,7 +83,6 @@ def annotated_table(
         pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS),
         notes=(*notes, *noted(f"Classes of {root} without a box", absent)),
         said_sizes={image.source: image.size for image in ordered if image.size},
-        copies=frozenset(image.source for image in ordered if image.origin),
     )
 
 

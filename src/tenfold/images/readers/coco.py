@@ -2,7 +2,8 @@
 
 The part is in the file's name (instances_train2017.json) or its folder's (train/_annotations.coco.json). Of the files
 of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore; an image without a box has nothing in
-it. Classes stand in the order of their ids, which may have gaps; those that no box has are left out.
+it. Classes stand in the order of their ids, which may have gaps; those that no box has are left out. An image with a
+damaged annotation is left out, and named.
 https://cocodataset.org/#format-data
 """
 
@@ -26,19 +27,20 @@ from tenfold.images.readers.annotated import (
     Annotated,
     Box,
     ImageFiles,
-    annotated_table,
-    annotation_files,
     folder_part,
     named_part,
-    nested_folders,
     noted,
-    walk_notes,
 )
 from tenfold.images.readers.folder import NO_IMAGES, walk
 from tenfold.images.readers.labels import composed
+from tenfold.images.readers.places import files_near
+from tenfold.images.readers.reading import Reading, check_damage, table_of
 from tenfold.images.table import Table
 
 KEYS = ("images", "annotations", "categories")
+
+_FOLDERS = ("ann", "label", "json", "bbox")
+"""How folders begin whose json files describe the images beside them."""
 
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _ENDS = 2**16  # bytes at either end in which a key is looked for first, as a file may hold half a gigabyte
@@ -52,17 +54,29 @@ class _Sheet(NamedTuple):
     """Image id -> its boxes."""
     classes: list[str]
     """By id."""
+    damaged: dict[Any, str]
+    """Image id -> what is wrong with its annotations."""
+    marked: int
+    """Images with annotations, damaged or not, those that the file does not describe among them."""
 
 
 def recognizes(path: Path) -> bool:
     """True for a json file with the keys of COCO, and for a folder with one."""
     if path.is_file():
         return path.suffix.casefold() == ".json" and _looks_right(path)
-    return any(_looks_right(file) for folder in nested_folders(path) for file in annotation_files(folder, (".json",)))
+    return any(map(_looks_right, files_near(path, (".json",))))
 
 
 def read(path: Path) -> Table:
-    """A table of a json file or of all in a folder. Raises DataError, which names the file, for one that is damaged."""
+    """A table of a json file or of all in a folder.
+
+    Raises DataError, which names the file, for one that is damaged, and where most of the annotations are.
+    """
+    return table_of(gather(path))
+
+
+def gather(path: Path) -> Reading:
+    """What a json file says, or all in a folder."""
     root = _folder_of(path)
     found = walk(root)
     others = found.left.get(NO_IMAGES, [])
@@ -70,32 +84,37 @@ def read(path: Path) -> Table:
     if not names:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
     files = ImageFiles(root, found.names)
-    images, lost, declared = list[Annotated](), list[str](), list[str]()
+    images, lost, declared, damaged, count = list[Annotated](), list[str](), list[str](), dict[str, str](), 0
     for name in names:
         sheet, part = _read_sheet(root / name), _part(name)
         declared += sheet.classes
+        count += sheet.marked
+        wrong = dict(sheet.damaged)
         for image in sheet.images:
             file = files.find(image["file_name"], name, part, exact=True)
+            why = wrong.pop(image["id"], None)
             if file is None:
                 lost.append(image["file_name"])
+            elif why:
+                damaged[str(root / file)] = why
             else:
                 images.append(Annotated(str(root / file), sheet.boxes[image["id"]], part, size=_size(image)))
+        damaged |= {f"{name}, image {key!r}": why for key, why in wrong.items()}
+    check_damage(path, damaged, count)
     if lost and not images:
         raise DataError(f"None of the {len(lost)} images of {path} is in {root}; the first is {lost[0]}.")
     used = {Path(image.source).relative_to(root).as_posix() for image in images}
-    notes = [
-        *noted(f"Left out of {path}: images that are not in {root}", lost),
-        *noted(f"Left out of {root}: images without an annotation", set(found.names) - used),
-        *walk_notes(root, found, names),
-    ]
-    return annotated_table(path, images, list(dict.fromkeys(declared)), notes)
+    notes = noted(f"Left out of {path}: images that are not in {root}", lost)
+    bare = [str(root / name) for name in found.names if name not in used]
+    own = {str(root / name) for name in names}
+    return Reading(path, root, found, images, own, bare, damaged, notes, list(dict.fromkeys(declared)))
 
 
 def _folder_of(path: Path) -> Path:
-    """The folder in which the images are looked for: of a json file in `annotations` or `labels` the one above."""
+    """The folder in which the images are looked for: of a json file in a folder for annotations the one above."""
     if path.is_dir():
         return path
-    return path.parent.parent if path.parent.name.casefold().startswith(("annotation", "label")) else path.parent
+    return path.parent.parent if path.parent.name.casefold().startswith(_FOLDERS) else path.parent
 
 
 def _part(name: str) -> str | None:
@@ -129,16 +148,26 @@ def _read_sheet(path: Path) -> _Sheet:
             raise DataError(f"{path} has no list of {key}; COCO json needs {', '.join(KEYS)}.")
     images, annotations, categories = (list[dict[str, Any]](found or []) for found in lists)
     _check_ids(path, images, categories)
-    classes = {category["id"]: composed(category["name"].strip()) for category in categories}
+    classes = {category["id"]: composed(str(category["name"]).strip()) for category in categories}
     boxes: dict[Any, list[Box]] = {image["id"]: [] for image in images}
-    corners = [_corners(path, annotation, boxes, classes) for annotation in annotations]
+    sound, corners, damaged = list[dict[str, Any]](), list[list[float]](), dict[Any, str]()
+    for place, annotation in enumerate(annotations, 1):
+        try:
+            corners.append(_corners(path, place, annotation, boxes, classes))
+            sound.append(annotation)
+        except DataError as error:  # the first of each image is told
+            damaged.setdefault(_owner(annotation), str(error))
     found_boxes = from_coco(np.array(corners, np.float64).reshape(-1, 4)).tolist()
-    for annotation, (x1, y1, x2, y2) in zip(annotations, found_boxes, strict=True):
+    for annotation, (x1, y1, x2, y2) in zip(sound, found_boxes, strict=True):
         ignore = bool(annotation.get("iscrowd") or annotation.get("ignore"))
         boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, classes[annotation["category_id"]], ignore))
-    return _Sheet(
-        images, boxes, [classes[place] for place in sorted(classes, key=lambda place: (str(type(place)), place))]
-    )
+    ordered = [classes[place] for place in sorted(classes, key=lambda place: (isinstance(place, str), place))]
+    return _Sheet(images, boxes, ordered, damaged, len({_owner(annotation) for annotation in annotations}))
+
+
+def _owner(annotation: dict[str, Any]) -> object:
+    value = annotation.get("image_id")
+    return value if _is_id(value) else repr(value)
 
 
 def _parse(path: Path) -> Any:
@@ -164,7 +193,7 @@ def _check_ids(path: Path, images: Sequence[dict[str, Any]], categories: Sequenc
     """Raise DataError for an image or category without an id of its own or a name."""
     for kind, name, items in (("image", "file_name", images), ("category", "name", categories)):
         for place, item in enumerate(items):
-            if not _is_id(item.get("id")) or not isinstance(item.get(name), str) or not item[name].strip():
+            if not _is_id(item.get("id")) or not _is_name(item.get(name), numbers=kind == "category"):
                 raise DataError(f"{path}, {kind} {place + 1} lacks an id or a {name}; each needs both.")
         twice = [key for key, times in Counter(item["id"] for item in items).items() if times > 1]
         if twice:
@@ -172,14 +201,18 @@ def _check_ids(path: Path, images: Sequence[dict[str, Any]], categories: Sequenc
 
 
 def _is_id(value: object) -> bool:
-    return isinstance(value, int | str)
+    return isinstance(value, int | float | str)  # pandas writes ids as 1.0, which is 1
+
+
+def _is_name(value: object, *, numbers: bool) -> bool:
+    return (isinstance(value, str) and bool(value.strip())) or (numbers and type(value) is int)
 
 
 def _corners(
-    path: Path, annotation: dict[str, Any], images: Container[object], classes: Container[object]
+    path: Path, place: int, annotation: dict[str, Any], images: Container[object], classes: Container[object]
 ) -> list[float]:
     """The bbox of an annotation. Raises DataError where it is no box, or of an image or a class that is not there."""
-    where = f"{path}, annotation {annotation.get('id')!r}"
+    where = f"{path}, annotation {annotation.get('id', f'number {place}')!r}"
     for name, known in (("image_id", images), ("category_id", classes)):
         value = annotation.get(name)
         if not _is_id(value) or value not in known:

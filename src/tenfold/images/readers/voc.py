@@ -2,13 +2,15 @@
 
 The annotation goes with the image of its name; the XML files may as well lie beside the images, and images and folders
 may be called otherwise and lie in folders train, valid and test. An object that is `difficult` is one to ignore. Images
-in `trainval.txt` alone are training images. XML is read without its document types, as entities that are declared there
-can fill the memory (https://docs.python.org/3/library/xml.html#xml-security).
+in `trainval.txt` alone are training images. An image whose annotation is damaged is left out, and named. XML is read
+without its document types, as entities that are declared there can fill the memory
+(https://docs.python.org/3/library/xml.html#xml-security).
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -24,23 +26,27 @@ from tenfold.images.readers.annotated import (
     Annotated,
     Box,
     ImageFiles,
-    annotated_table,
-    annotation_files,
     folder_part,
-    nested_folders,
     noted,
     number,
     one_part,
-    walk_notes,
 )
 from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, walk
-from tenfold.images.readers.labels import composed
+from tenfold.images.readers.labels import PART_NAMES, composed, natural_order
+from tenfold.images.readers.places import files_near
+from tenfold.images.readers.reading import Reading, check_damage, table_of
 from tenfold.images.table import Table
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-LISTS = {"train": "train", "trainval": "train", "val": "validation", "test": "test"}
+LISTS = {"trainval": "train", **PART_NAMES}
 """The lists of ImageSets/Main that are read -> the part of their images; the others are of single classes."""
 
+_HOMES = ("ImageSets/Main", "ImageSets")
+"""Where the lists lie, the first that holds one; other folders of ImageSets are of other tasks."""
+
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+_ELEMENT = re.compile(rb"<([^\s<>/!?]+)")
+_START = 2**12  # bytes of an XML file in which its root stands
 _LINE = "line"  # the attribute in which the reader notes an element's line; VOC has no attributes of its own
 
 
@@ -53,50 +59,104 @@ class _Sheet(NamedTuple):
 
 
 def recognizes(path: Path) -> bool:
-    """True for a folder with XML files in it, or in folders that are called as those that hold annotations are."""
-    return any(next(annotation_files(folder, (".xml",)), None) is not None for folder in nested_folders(path))
+    """True for a folder with XML files whose root is <annotation>, in it or in a folder below."""
+    return any(map(_looks_right, files_near(path, (".xml",))))
 
 
 def read(path: Path) -> Table:
     """A table of all images that have an annotation; the others are named in its notes.
 
-    Raises DataError, with the file and line, for an annotation that is damaged or does not say what it must.
+    Raises DataError, with the file and line, where most annotations are damaged or do not say what they must.
     """
+    return table_of(gather(path))
+
+
+def gather(path: Path) -> Reading:
+    """What the annotations in a folder say."""
     found = walk(path)
     others = found.left.get(NO_IMAGES, [])
-    sheets = _read_sheets(path, others)
-    lists, twice = one_part(_lists(path, others))
     files = ImageFiles(path, found.names)
-    images, lost = dict[str, Annotated](), list[str]()
+    sheets, damaged = _read_sheets(path, others, files)
+    home = next((home for home in _HOMES if any(_is_list(name, home) for name in others)), _HOMES[0])
+    lists, twice = one_part(_lists(path, others, home))
+    images, lost = _images_of(sheets, files, lists)
+    if not images:
+        first = lost[0] if lost else next(iter(damaged))
+        raise DataError(
+            f"None of the {len(sheets) + len(damaged)} annotations in {path} has an image there; the first is {first}."
+        )
+    used = {Path(image.source).relative_to(path).as_posix() for image in images}
+    keys = {_key(name) for name in (*sheets, *damaged)}
+    elsewhere = [name for name in others if _of_another_task(name)]
+    notes = [
+        *noted(f"Left out of {path}: annotations without an image", lost),
+        *noted("In several lists of ImageSets/Main, and put in the later part", twice),
+        *noted("In a list of ImageSets/Main, without an annotation", set(lists) - keys),
+        *([] if lists else noted("Lists of parts that are not in ImageSets/Main, and are not read", elsewhere)),
+    ]
+    return Reading(
+        path,
+        path,
+        found,
+        images,
+        {str(path / name) for name in (*sheets, *damaged, *elsewhere, *(one for one in others if _is_list(one, home)))},
+        [str(path / name) for name in _unused(found.names, used, keys)],
+        {str(path / (_image_of(name, files) or name)): why for name, why in damaged.items()},
+        notes,
+        [],
+    )
+
+
+def _images_of(
+    sheets: dict[str, _Sheet], files: ImageFiles, lists: dict[str, str]
+) -> tuple[list[Annotated], list[str]]:
+    """The images that annotations are of, with their parts, and the annotations without an image."""
+    images, lost = list[Annotated](), list[str]()
     for name, sheet in sheets.items():
         own = sheet.filename if _key(sheet.filename) == _key(name) else name
         image = files.find(own, name) or files.find(sheet.filename, name)
         if image is None:
             lost.append(name)
         else:
-            part = lists.get(_key(name)) if lists else folder_part(name)
-            images[name] = Annotated(str(path / image), sheet.boxes, part, size=sheet.size)
-    if not images:
-        raise DataError(f"None of the {len(sheets)} annotations in {path} has an image there; the first is {lost[0]}.")
-    used = {Path(image.source).relative_to(path).as_posix() for image in images.values()}
-    keys = {_key(name) for name in sheets}
-    notes = [
-        *noted(f"Left out of {path}: annotations without an image", lost),
-        *noted(f"Left out of {path}: images without an annotation", _unused(found.names, used, keys)),
-        *noted("In several lists of ImageSets/Main, and put in the later part", twice),
-        *noted("In a list of ImageSets/Main, without an annotation", set(lists) - keys),
-        *walk_notes(path, found, [*sheets, *filter(_is_list, others)]),
-    ]
-    return annotated_table(path, images.values(), notes=notes)
+            part = lists.get(_key(name)) if lists else folder_part(name) or folder_part(image)
+            images.append(Annotated(str(files.root / image), sheet.boxes, part, size=sheet.size))
+    return images, lost
 
 
-def _read_sheets(root: Path, names: Iterable[str]) -> dict[str, _Sheet]:
-    """What the XML files among these names say; those of another kind are left out."""
-    read = {name: _read_sheet(root / name) for name in names if name.casefold().endswith(".xml")}
-    sheets = {name: sheet for name, sheet in read.items() if sheet is not None}
-    if not sheets:
+def _read_sheets(root: Path, names: Iterable[str], files: ImageFiles) -> tuple[dict[str, _Sheet], dict[str, str]]:
+    """What the XML files among these names say, and what is wrong with the damaged ones; other kinds are left out."""
+    sheets, damaged = dict[str, _Sheet](), dict[str, str]()
+    for name in natural_order(name for name in names if name.casefold().endswith(".xml")):
+        try:
+            sheet = _read_sheet(root / name)
+        except DataError as error:
+            if _looks_right(root / name) or _image_of(name, files):
+                damaged[name] = str(error)
+        else:
+            sheets.update({name: sheet} if sheet else {})
+    if not sheets and not damaged:
         raise DataError(f"There are no Pascal VOC annotations in {root}: no XML file whose root is <annotation>.")
-    return sheets
+    check_damage(root, damaged, len(sheets) + len(damaged))
+    return sheets, damaged
+
+
+def _looks_right(path: Path) -> bool:
+    """Whether a file begins as an annotation does, damaged or not."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START).replace(b"\0", b"")  # which UTF-16 has between letters
+    except OSError:
+        return False
+    root = _ELEMENT.search(_COMMENT.sub(b"", start))
+    return root is not None and root[1] == b"annotation"
+
+
+def _image_of(name: str, files: ImageFiles) -> str | None:
+    """The image that an annotation has by its name, where that can be told."""
+    try:
+        return files.find(name, name)
+    except DataError:
+        return None
 
 
 def _unused(names: Iterable[str], used: set[str], keys: set[str]) -> list[str]:
@@ -104,16 +164,16 @@ def _unused(names: Iterable[str], used: set[str], keys: set[str]) -> list[str]:
     return [name for name in names if name not in used and _key(name) not in keys]
 
 
-def _lists(root: Path, names: Iterable[str]) -> dict[str, set[str]]:
-    """The names of images in each part, as the lists have them."""
+def _lists(root: Path, names: Iterable[str], home: str) -> dict[str, set[str]]:
+    """The names of images in each part, as the lists in a folder called `home` have them."""
     named: dict[str, set[str]] = {}
     for name in names:
-        if _is_list(name):
+        if _is_list(name, home):
             text = read_bytes(root / name).decode("utf-8-sig", "replace")
             lines = (line.strip() for line in text.split("\n"))
             named.setdefault(PurePosixPath(name).stem, set()).update(_key(line) for line in lines if line)
     lists: dict[str, set[str]] = {}
-    both = named.get("train", set()) | named.get("val", set())
+    both = set[str]().union(*(named[stem] for stem in named if LISTS[stem] != "test" and stem != "trainval"))
     for stem, listed in named.items():
         lists.setdefault(LISTS[stem], set()).update(listed - both if stem == "trainval" else listed)
     return lists
@@ -125,9 +185,17 @@ def _key(name: str) -> str:
     return PurePosixPath(last).stem if last.casefold().endswith((*ENDINGS, ".xml")) else last
 
 
-def _is_list(name: str) -> bool:
+def _is_list(name: str, home: str) -> bool:
     pieces = PurePosixPath(name).parts
-    return len(pieces) > 2 and pieces[-3:-1] == ("ImageSets", "Main") and pieces[-1].removesuffix(".txt") in LISTS
+    inside = "/".join(pieces[:-1])
+    return f"/{inside}".endswith(f"/{home}") and pieces[-1].removesuffix(".txt") in LISTS
+
+
+def _of_another_task(name: str) -> bool:
+    """Whether a file is a list of parts in another folder of ImageSets than those that are read."""
+    pieces = PurePosixPath(name).parts
+    listed = len(pieces) > 2 and pieces[-3] == "ImageSets" and pieces[-1].removesuffix(".txt") in LISTS
+    return listed and pieces[-2] != "Main"
 
 
 def _read_sheet(path: Path) -> _Sheet | None:

@@ -4,13 +4,15 @@ A line of a label file is `class x y width height`: the class by number, then th
 shares of the upright image's width and height. An empty label file says that there is nothing in the image; so does,
 as with Ultralytics, a missing one, but these are counted in a note. Polygons, `class x y x y x y ...`, are read as the
 boxes around them. Labels may lie beside the images too, and without a data.yaml the classes are those of classes.txt.
-Classes stand in the order of their numbers; those that no box has are left out.
+Classes stand in the order of their numbers; those that no box has are left out. An image whose label file is damaged is
+left out, and named. CVAT's and darknet's form, `obj.names` beside folders such as `obj_train_data`, is read as well.
 https://docs.ultralytics.com/datasets/detect/
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +24,6 @@ from tenfold.errors import DataError
 from tenfold.images.readers.annotated import (
     Annotated,
     Box,
-    annotated_table,
     annotation_files,
     folder_part,
     is_image_folder,
@@ -31,9 +32,11 @@ from tenfold.images.readers.annotated import (
     number,
     one_part,
     upright_size,
-    walk_notes,
 )
 from tenfold.images.readers.folder import ENDINGS, walk
+from tenfold.images.readers.labels import PART_NAMES
+from tenfold.images.readers.places import folders_in
+from tenfold.images.readers.reading import Reading, check_damage, table_of
 from tenfold.images.readers.yolo_settings import (
     CLASS_FILES,
     Settings,
@@ -43,6 +46,11 @@ from tenfold.images.readers.yolo_settings import (
     settings_files,
 )
 from tenfold.images.table import Table
+
+_DARKNET = re.compile(r"obj_(\w+)_data")
+"""A folder of one part, images and label files together, as CVAT writes it beside obj.names."""
+
+_DARKNET_FILES = ("obj.data", *(f"{part}.txt" for part in PART_NAMES))
 
 
 class _Labels(NamedTuple):
@@ -64,40 +72,59 @@ def recognizes(path: Path) -> bool:
 def read(path: Path) -> Table:
     """A table of all images of the parts, and of those elsewhere that have a label file.
 
-    Raises DataError, with the file and line, for a label that is damaged or a class that has no name.
+    Raises DataError, with the file and line, where most labels are damaged or of a class that has no name.
     """
+    return table_of(gather(path))
+
+
+def gather(path: Path) -> Reading:
+    """What the label files of a folder, or of the images that a yaml file names, say."""
     settings = read_settings(path)
     if settings.file is None and not any(map(_has_labels, nested_folders(path))):
         raise DataError(f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels.")
     base, names = settings.base, settings.names
     found = walk(base)
-    inside = [str(base / name) for name in found.names]
     listed: set[str] = set().union(*settings.lists.values())
-    files = {source: _label_file(source) for source in sorted(listed.union(inside))}
+    files = {source: _label_file(source) for source in sorted(listed.union(str(base / name) for name in found.names))}
     chosen = [source for source, file in files.items() if file or not listed or source in listed]
-    labels = {source: _read_labels(files[source], len(names)) for source in chosen}
+    labels, damaged = _sound_labels(path, {source: files[source] for source in chosen}, len(names))
     parts, notes = _parts(settings, chosen)
     images, unread = _in_pixels(labels, names, parts)
-    bare = [_below(source, base) for source in chosen if files[source] is None]
-    used = [_below(str(file), base) for file in (settings.file, *files.values()) if file]
     notes = [
-        *noted(f"Images of {path} without a label file, taken to show nothing", bare),
-        *(f"Left out: {reason}" for reason in unread),
+        *unread,
         *noted(f"Folders and images of parts that {path} names and that are not there", settings.lost),
         *notes,
         *([] if names else [f"Nothing in {path} names the classes, so they go by number."]),
         *(["Polygons are read as the boxes around them."] if any(label.polygons for label in labels.values()) else []),
-        *walk_notes(base, found, [*used, *CLASS_FILES, *(f"labels/{name}" for name in CLASS_FILES)]),
     ]
-    return annotated_table(path, images, names, notes)
+    used = {str(file) for file in (settings.file, *files.values()) if file}
+    around = [place for folder in nested_folders(base) for place in (folder, folder / "labels")]
+    used |= {str(folder / name) for folder in around for name in CLASS_FILES}
+    used |= {str(folder / name) for folder in around if _darknet_folders(folder) for name in _DARKNET_FILES}
+    bare = [source for source in chosen if files[source] is None]
+    return Reading(path, base, found, images, used, bare, damaged, notes, names, named=bool(names))
+
+
+def _sound_labels(path: Path, files: dict[str, Path | None], classes: int) -> tuple[dict[str, _Labels], dict[str, str]]:
+    """What the label files of images say, and what is wrong with the damaged ones."""
+    labels, damaged = dict[str, _Labels](), dict[str, str]()
+    for source, file in files.items():
+        try:
+            labels[source] = _read_labels(file, classes)
+        except DataError as error:
+            damaged[source] = str(error)
+    check_damage(path, damaged, len(damaged) + sum(bool(label.classes) for label in labels.values()))
+    return labels, damaged
 
 
 def _parts(settings: Settings, sources: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """The part of each image that has one, and what is to be said of it."""
     lists = settings.lists
     if not lists:
-        named = ((source, folder_part(_below(source, settings.base))) for source in sources)
-        return {source: part for source, part in named if part}, []
+        named = ((source, _place_part(_below(source, settings.base))) for source in sources)
+        parts = {source: part for source, part in named if part}
+        # CVAT writes obj_train_data where nobody chose parts.
+        return ({} if settings.file is None and _is_darknet(parts) and len(set(parts.values())) == 1 else parts), []
     alike = [part for part, images in lists.items() if images == lists.get("train")]
     undecided = len(alike) > 1  # small examples name one folder twice, as Ultralytics wants both parts
     parts, twice = one_part({part: images for part, images in lists.items() if not undecided or part not in alike})
@@ -107,16 +134,31 @@ def _parts(settings: Settings, sources: Iterable[str]) -> tuple[dict[str, str], 
     ]
 
 
+def _place_part(name: str) -> str | None:
+    """The part that the folders of a relative path name, those of darknet too."""
+    matches = (_DARKNET.fullmatch(folder.casefold()) for folder in name.split("/")[:-1])
+    return folder_part(name) or next((PART_NAMES.get(match[1]) for match in matches if match), None)
+
+
+def _is_darknet(sources: Iterable[str]) -> bool:
+    return all(any(_DARKNET.fullmatch(piece.casefold()) for piece in Path(source).parts) for source in sources)
+
+
 def _in_pixels(
     labels: dict[str, _Labels], names: Sequence[str], parts: dict[str, str]
 ) -> tuple[list[Annotated], list[str]]:
-    """The images with their boxes, and why others are left out: boxes in shares need the image's size."""
+    """The images with their boxes, and which cannot be read: boxes in shares need the image's size.
+
+    Such an image stays, without its boxes, so that a check names it; whatever takes it has to decode it first, and so
+    leaves it out.
+    """
     images, unread = list[Annotated](), list[str]()
     for source, label in labels.items():
         try:
             size = upright_size(source) if label.classes else (1, 1)
         except DataError as error:
-            unread.append(str(error))
+            unread.append(f"The boxes of an image cannot be placed, and it is to be left out: {error}")
+            images.append(Annotated(source, [], parts.get(source)))
             continue
         boxes = from_yolo(np.array(label.shares, np.float64).reshape(-1, 4), *size).tolist()
         named = [names[place] if names else str(place) for place in label.classes]
@@ -167,8 +209,15 @@ def _has_labels(folder: Path) -> bool:
     files = annotation_files(folder, (".txt",))
     if any("labels" in (piece.casefold() for piece in file.relative_to(folder).parts[:-1]) for file in files):
         return True
-    listed = any((folder / name).is_file() for name in CLASS_FILES)
-    return listed and any(file.with_suffix(".txt").is_file() for file in annotation_files(folder, ENDINGS, 0))
+    if not any((folder / name).is_file() for name in CLASS_FILES):
+        return False
+    if any(file.with_suffix(".txt").is_file() for file in annotation_files(folder, ENDINGS, 0)):
+        return True
+    return any(next(place.rglob("*.txt"), None) for place in _darknet_folders(folder))
+
+
+def _darknet_folders(folder: Path) -> list[Path]:
+    return [place for place in folders_in(folder) if _DARKNET.fullmatch(place.name.casefold())]
 
 
 def _below(source: str, base: Path) -> str:
