@@ -186,6 +186,7 @@ def judge(lines: list[Line]) -> dict[str, Any]:
     return {
         "accuracy": curve.accuracy(most[0].images),
         "gain": curve.gain(most[0].images),
+        "luck": curve.luck(most[0].images),
         "reached": reached,
         "gained": reached - started,
         "images": (min(point.images for point in half), curve.most, most[0].images),
@@ -223,6 +224,8 @@ def summarize(found: list[dict[str, Any]]) -> None:
             f"    {key}: off by {errors.mean():+.2f} points on average, {np.abs(errors).mean():.2f} without sign, "
             f"at most {np.abs(errors).max():.2f}; in the band {inside} of {len(found)}, {np.mean(widths):.1f} wide"
         )
+    lucky = sum(case["gain"].low - case["luck"] <= case["gained"] <= case["gain"].high + case["luck"] for case in found)
+    print(f"    gain: in the band, the luck of one training added, {lucky} of {len(found)}")
     gained = 100 * np.array([case["gained"] for case in found])
     print(f"    no change: off by {-gained.mean():+.2f} on average, {np.abs(gained).mean():.2f} without sign")
 

@@ -31,6 +31,7 @@ class TinyBackbone(nn.Module):
     name = "tiny"
     width = 12
     channels = (8, 12)
+    fixed_size = 0
     preprocessing = PREPROCESSING
 
     def __init__(self) -> None:

@@ -16,12 +16,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tenfold import environment
+from tenfold.environment import cores, torch_threads
 from tenfold.errors import DataError, UsageError
 from tenfold.models import MODELS
 from tenfold.models.backbones import BACKBONES, Backbone, backbone_of_run, bare_backbone, make_backbone
+from tenfold.models.backbones.backbone import of_imagenet
 from tenfold.models.backbones.from_torchvision import CHAINS
 from tenfold.models.backbones.inverted_residual import SameConvolution
-from tenfold.recipe import ModelSettings
+from tenfold.models.contract import Pretrained
+from tenfold.recipe import ModelSettings, Recipe
+from tenfold.train import choose, train_model
+from tenfold.train.choose import choose_settings
+from tests.toys import quick_recipe, shapes_table
 
 NAMES = [
     *("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"),
@@ -346,7 +353,11 @@ def test_mobilefacenet_is_the_graph_and_can_be_trained(shared_data):
 
 @pytest.fixture
 def graph(tmp_path) -> Path:
-    """A convolution, ReLU and mean over the map, for any number of images of 24 pixels: vectors of length 5."""
+    return write_graph(tmp_path / "tiny.onnx")
+
+
+def write_graph(file: Path, side: int | str = 24) -> Path:
+    """A convolution, ReLU and mean over the map, for any number of images of this size: vectors of length 5."""
     onnx = library("onnx")
     library("onnxruntime")
     torch.manual_seed(0)
@@ -360,13 +371,13 @@ def graph(tmp_path) -> Path:
     made = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("images", 1, ["N", 3, 24, 24])],
+        [helper.make_tensor_value_info("images", 1, ["N", 3, side, side])],
         [helper.make_tensor_value_info("vectors", 1, ["N", 5, 1, 1])],
         [onnx.numpy_helper.from_array(weight, "w"), onnx.numpy_helper.from_array(bias, "b")],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "tiny.onnx")
-    return tmp_path / "tiny.onnx"
+    onnx.save(model, file)
+    return file
 
 
 def test_an_onnx_graph_is_a_frozen_backbone_that_a_run_can_keep(graph, monkeypatch):
@@ -386,6 +397,58 @@ def test_an_onnx_graph_is_a_frozen_backbone_that_a_run_can_keep(graph, monkeypat
     monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
     with pytest.raises(NotImplementedError, match="cannot be exported again"):
         backbone.features(images)
+
+
+def test_a_graph_for_one_size_is_shown_images_of_that_size(tmp_path, monkeypatch):
+    """Above 160 pixels, to which the usual size comes down."""
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    graphs = {side: write_graph(tmp_path / f"{side}.onnx", side) for side in (168, "S")}
+    table = shapes_table(tmp_path / "data", 10)
+
+    def recipe(side, **sections):
+        look = {"backbone": "onnx", "weights": str(graphs[side]), "head": "mean"} | sections.pop("transfer", {})
+        usual = quick_recipe(model={"name": "frozen"}, image={"size": 0, "margin": 0.0}, transfer=look)
+        return usual.change(**sections)
+
+    assert make_backbone("onnx", graphs["S"])[0].fixed_size == 0
+    assert choose_settings(recipe("S"), table.part("train")).image.size == 160
+    run = train_model(table, recipe(168), tmp_path / "run")
+    assert run.recipe.image.size == run.model.backbone.fixed_size == 168
+    assert len(run.predict([np.zeros((20, 20, 3), np.uint8)])) == 1
+    views = recipe(168, transfer={"views": "corners", "crop": 168})
+    assert choose_settings(views, table.part("train")).image.size == 210
+    only = r"for onnx:168:5, which takes images of that many pixels only, not"
+    for given, text in (
+        ({"image": {"size": 160}}, rf"image\.size \(--size\) must be 168 {only} 160\.$"),
+        ({"image": {"size": 168}, "transfer": {"crop": 100}}, rf"transfer\.crop must be 168 {only} 100\.$"),
+        ({"train": {"grow": "on"}}, r"train\.grow must be off for onnx:168:5"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            train_model(table, recipe(168, **given), tmp_path / "other")
+    assert choose_settings(recipe("S", image={"size": 32}), table.part("train")).image.size == 32
+
+
+def test_regions_are_cut_out_at_the_one_size_of_a_network():
+    own = Pretrained(of_imagenet(224), "timm:any", 224)
+    recipe = Recipe().change(model={"name": "rcnn"}, image={"size": 416})
+    fixed = choose._at_fixed_size(recipe, own)
+    assert (fixed.detect.crop, fixed.image.size) == (224, 416)
+    with pytest.raises(UsageError, match=r"^detect\.crop must be 224 for timm:any, .* not 96\.$"):
+        choose._at_fixed_size(recipe.change(detect={"crop": 96}), own)
+    assert choose._at_fixed_size(recipe, own._replace(fixed_size=0)) == recipe
+
+
+def test_a_network_of_timm_says_whether_it_takes_one_size_only():
+    library("timm")
+    fixed = {"vit_tiny_patch16_224": 224, "test_vit": 0, "test_resnet": 0}  # test_vit fits its positions
+    assert {name: bare_backbone(f"timm:{name}").fixed_size for name in fixed} == fixed
+
+
+def test_a_graph_is_run_by_as_many_threads_as_a_container_is_allowed(graph, monkeypatch):
+    with torch_threads(3):
+        assert make_backbone("onnx", graph)[0]._open().get_session_options().intra_op_num_threads == min(3, cores())
+        monkeypatch.setattr(environment, "cores", lambda: 1)
+        assert make_backbone("onnx", graph)[0]._open().get_session_options().intra_op_num_threads == 1
 
 
 def test_an_onnx_file_that_embeds_nothing_is_refused(graph, tmp_path):

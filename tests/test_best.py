@@ -29,6 +29,7 @@ from tenfold.train import begin as begin_module
 from tenfold.train import loop as loop_module
 from tenfold.train import measure_epoch, resume_training, train_model
 from tenfold.train import start as start_module
+from tenfold.train.choose import choose_settings
 from tenfold.transfer import best as best_module
 from tenfold.transfer import settle as settle_module
 from tenfold.transfer.best import is_undecided, name_one, resume_best, train_best, why_scratch
@@ -227,7 +228,26 @@ def test_killed_while_fine_tuning_too(table, weak, straight, monkeypatch, tmp_pa
     monkeypatch.setattr(loop_module, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(SystemExit):
         train_best(table, RECIPE, tmp_path / "run", progress=stop_at_step(7))
+    inner = tmp_path / "run" / "checkpoint" / "finetuned"
+    with pytest.raises(UsageError, match=rf"is a part of the run .*; go on with that one: .* --resume {tmp_path}/run$"):
+        resume_best(inner)
+    assert not (inner / "checkpoint" / "finetuned").exists()
     check_goes_on(tmp_path / "run", straight, whole=True)
+
+
+def test_a_file_of_weights_is_found_from_anywhere_when_it_goes_on(table, settled, monkeypatch, tmp_path):
+    (tmp_path / "weights.bin").touch()
+    monkeypatch.chdir(tmp_path)
+    recipe = RECIPE.change(transfer={"weights": "weights.bin"})
+    chosen = choose_settings(recipe.change(model={"name": "frozen"}), table.part("train"))
+    assert chosen.transfer.weights == str(tmp_path / "weights.bin")
+    network = {"weights": chosen.transfer.weights}
+    climbed = settled._replace(recipe=settled.recipe.change(transfer=network))
+    monkeypatch.setattr(best_module, "settle_head", lambda *given, **options: climbed)
+    with pytest.raises(SystemExit):
+        train_best(table, recipe, tmp_path / "run", progress=stop_at_step(1))
+    told = Run(tmp_path / "run").ladder["finetuning"]["recipe"]
+    assert told["transfer"]["weights"] == str(tmp_path / "weights.bin")
 
 
 def check_goes_on(out, straight, whole):

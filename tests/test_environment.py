@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import joblib
 import pytest
 
 from tenfold import environment
-from tenfold.environment import cores, describe_environment
+from tenfold.check.threads import in_threads
+from tenfold.environment import cores, describe_environment, torch_threads, usable_threads
 
 QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # cgroup v1
 COUNT = "from tenfold.environment import cores; print(cores())"
@@ -62,3 +65,23 @@ def test_without_a_limit_the_affinity_counts_and_without_that_every_processor(li
     assert cores() == 5
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+def test_threads_are_as_many_as_pytorch_has_but_no_more_than_a_container_is_allowed(limit):
+    with torch_threads(3):
+        assert usable_threads() == 3
+        limit("200000 100000")
+        assert usable_threads() == 2
+        limit("50000 100000")
+        assert usable_threads() == 1
+
+
+def test_a_comparison_has_no_more_threads_than_a_container_is_allowed(limit):
+    def work(piece):
+        time.sleep(0.02)
+        return threading.get_ident()
+
+    with torch_threads(4):
+        assert len({*in_threads(work, range(8))}) == 4
+        limit("200000 100000")
+        assert len({*in_threads(work, range(8))}) == 2

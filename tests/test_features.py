@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tenfold import environment
+from tenfold.environment import torch_threads
 from tenfold.errors import DataError, UsageError
 from tenfold.images.cache import cache_entries, clear_cache
 from tenfold.images.preprocess import Preprocessing
@@ -209,6 +212,22 @@ def test_every_engine_gives_the_same():
         assert engine is not None
         torch.testing.assert_close(engine.look(images), expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(engine.look(images[:3]), expected[:3], atol=1e-5, rtol=1e-4)
+
+
+def test_onnx_runtime_gets_as_many_threads_as_a_container_is_allowed(monkeypatch):
+    runtime = import_module("onnxruntime")
+    given = []
+
+    class Session(runtime.InferenceSession):
+        def __init__(self, graph, options, **rest):
+            given.append(options.intra_op_num_threads)
+            super().__init__(graph, options, **rest)
+
+    monkeypatch.setattr(runtime, "InferenceSession", Session)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    with torch_threads(3):
+        assert onnx_engine(TinyBackbone(), images_and_features()[0]) is not None
+    assert given == [2]
 
 
 def test_onnx_runtime_is_an_extra(monkeypatch):

@@ -24,6 +24,7 @@ from tenfold.run import Run, load_run, write_json
 from tenfold.split import fold_tables
 from tenfold.train import resume_training, train_model
 from tenfold.train import start as start_module
+from tenfold.train.choose import choose_settings
 from tenfold.transfer import settle as settle_module
 from tenfold.transfer.settle import settle_head, train_settled
 from tests.frozen import PREPROCESSING, TinyBackbone
@@ -185,6 +186,21 @@ def test_a_recipe_says_it_all(tmp_path):
     assert not run.recipe.augment.policy.get("op")
     assert torch.equal(run.model.backbone.first.weight, TinyBackbone().first.weight)
     assert evaluate_run(run, "validation").figures["accuracy"].n == len(table.part("validation"))
+
+
+def test_a_file_of_weights_is_named_in_full(tmp_path, monkeypatch):
+    table = shapes_table(tmp_path / "data", 10).part("train")
+    (tmp_path / "own.bin").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given, wanted in (
+        ("own.bin", str(tmp_path / "own.bin")),
+        ("~/own.bin", str(tmp_path / "own.bin")),
+        ("none.bin", "none.bin"),
+        ("", ""),
+    ):
+        recipe = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny", "weights": given})
+        assert choose_settings(recipe, table).transfer.weights == wanted
 
 
 SVM = Recipe().change(

@@ -331,3 +331,19 @@ def test_what_is_deprecated_still_works(folder, table, given, text):
     assert iterator.n == len(table)
     with pytest.warns(UserWarning, match="`classes` is ignored with class_mode='raw'"):
         ours.ImageDataGenerator().flow_from_dataframe(table, folder, y_col="angle", class_mode="raw", classes=["0"])
+
+
+def test_another_thread_may_ask_for_the_images_at_any_moment():
+    class Disturbed(ours.NumpyArrayIterator):
+        def __getattribute__(self, name):
+            found = super().__getattribute__(name)
+            if name == "_bytes" and found is not None:  # what the other thread leaves behind
+                self._x, self._bytes = found.astype(np.float32), None
+            return found
+
+    images = arrays().astype(np.uint8)
+    for changes in ({}, {"rotation_range": 20}):
+        for ask in (lambda iterator: next(iterator), lambda iterator: iterator.x):
+            alone, disturbed = (ours.ImageDataGenerator(**changes).flow(images, seed=1) for _ in range(2))
+            disturbed.__class__ = Disturbed
+            assert np.array_equal(ask(disturbed), ask(alone))

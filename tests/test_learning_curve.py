@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -87,6 +88,24 @@ def test_a_steep_curve_says_that_more_images_would_help():
         f"{100 * gain.low:.1f} to {100 * gain.high:.1f} points are possible (95 % band). So more images would help."
     )
     assert then.value - now.value == pytest.approx(gain.value)
+
+
+def test_the_luck_of_one_training_is_told_where_seeds_show_it():
+    """Hits of 1,000 by two seeds: the error's standard deviation is 0.1 of it at each share but the whole."""
+    apart = 0.1 * 2**0.5 / 2
+    shares = {0.25: 0.4, 0.5: 0.3}
+    points = [
+        Point(round(800 * share), round(1000 * (1 - error * (1 + sign * apart))), 1000, seed, share=share)
+        for share, error in shares.items()
+        for seed, sign in enumerate((-1, 1))
+    ]
+    whole = [Point(800, 780, 1000, seed, share=1.0) for seed in (0, 1)]  # the same images, and the same head
+    found = fit_learning_curve(points + whole)
+    assert len(found.points) == 5
+    error = 1 - found.accuracy(1600).value
+    assert found.luck(1600) == pytest.approx(1.96 * 0.1 * error, rel=0.03)
+    assert f"band), and one training may differ from that by {100 * found.luck(1600):.1f}. So" in say_gain(found)
+    assert fit_learning_curve([*points, replace(whole[0], hits=770), whole[1]]).luck(1600) < found.luck(1600)
 
 
 def test_few_validation_images_leave_it_open():

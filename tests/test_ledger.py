@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,6 +317,22 @@ def test_runs_of_folds_and_of_shares_count_with_those_of_the_project(tmp_path: P
     # In a folder that is none of several a name alone changes nothing.
     (named,) = project(tmp_path / "elsewhere" / "mine", "repeat1-fold1")
     assert ledger_path(named) == named.parent / "ledger.jsonl"
+
+
+def test_folders_of_images_are_not_looked_into(tmp_path: Path) -> None:
+    """The folder of runs may be that of the images too, of which there may be a hundred thousand."""
+    (run,) = project(tmp_path, "plain")
+    noted(folds(tmp_path / "cv")[0], ["e" * 32])
+    (tmp_path / "flowers" / "daisy").mkdir(parents=True)
+    read: list[str] = []
+    watching = [True]
+    sys.addaudithook(lambda event, given: read.append(str(given[0])) if watching and event == "os.scandir" else None)
+    try:
+        assert count_looks(run, ["e" * 32]) == 1
+    finally:
+        watching.clear()
+    assert str(tmp_path / "cv") in read
+    assert not any("flowers" in folder for folder in read)
 
 
 def test_folds_count_beside_the_split_that_they_were_made_from(tmp_path: Path) -> None:

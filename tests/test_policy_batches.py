@@ -57,6 +57,15 @@ def test_boxes_and_points_of_a_batch_are_those_of_each_image_alone(images: np.nd
     assert MOVING.batch(images, keys(12)).points == []
 
 
+def test_boxes_and_points_may_be_one_array_each(images: np.ndarray) -> None:
+    points = np.random.default_rng(1).uniform(0, 24, (12, 4, 2)).astype(np.float32)
+    boxes = np.concatenate([points, points + 5], 2)
+    found = MOVING.batch(images, keys(12), boxes=boxes, points=points)
+    wanted = MOVING.batch(images, keys(12), boxes=[*boxes], points=[*points])
+    for one, other in zip([*found.boxes, *found.points], [*wanted.boxes, *wanted.points], strict=True):
+        assert np.array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", ["boxes", "points"])
 def test_as_many_lists_as_images_are_needed(name: str, images: np.ndarray) -> None:
     with pytest.raises(UsageError, match=f"12 images need as many lists of {name}, not 1"):
@@ -189,9 +198,13 @@ def test_labels_that_cannot_be_mixed_are_refused(name: str, images: np.ndarray) 
 
 
 def test_words_say_where_mixing_is_done() -> None:
-    assert "  where a batch has labels (in training, by mix_batch), mixed by mixup (Beta 0.4)" in str(BOTH)
-    assert "mixed" not in str(MOVING)
-    assert "mixed" not in str(dataclasses.replace(BOTH, mix=Mix(mixup=0.4, share=0.0)))
+    where = "\n  mixes images with labels (tenfold train, Policy.mix_batch, MixCollate): "
+    kinds = "mixup (Beta 0.4) or cutmix (Beta 1)"
+    assert f"{where}{kinds}, 70 % of the images" in str(BOTH)
+    open_share = dataclasses.replace(BOTH, mix=dataclasses.replace(BOTH.mix, share=-1.0))
+    assert f"{where}{kinds}, a share of the images chosen by training" in str(open_share)
+    assert "mixes" not in str(MOVING)
+    assert "mixes" not in str(dataclasses.replace(BOTH, mix=Mix(mixup=0.4, share=0.0)))
 
 
 # A loader's batches

@@ -20,6 +20,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tenfold import environment
 from tenfold.augment.published import named_policy
 from tenfold.environment import torch_threads
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
@@ -258,6 +259,7 @@ def test_patience_needs_a_validation_part(tmp_path):
 
 
 def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
+    monkeypatch.setattr(environment, "cores", lambda: 2)
     monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1.0 if torch.get_num_threads() == 1 else 3.0)
     cpu = torch.device("cpu")
     with torch_threads(2):
@@ -265,6 +267,10 @@ def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
         given = Recipe().change(train={"threads": 2})
         assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 3.0)
         assert torch.get_num_threads() == 2
+        monkeypatch.setattr(environment, "cores", lambda: 1)  # in a container that is allowed one
+        monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1 / torch.get_num_threads())
+        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0)
+        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 0.5)
 
 
 @pytest.mark.parametrize(("gain", "tried"), [(0.1, {"float32"}), (3.0, {"float32", "bfloat16"})])

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tenfold import environment
+from tenfold.environment import torch_threads
 from tenfold.images.content import hashed
 from tenfold.tasks import TASKS
 from tenfold.train import data
@@ -55,3 +57,12 @@ def test_training_on_what_a_device_made(monkeypatch, recipe, prepared):
         assert (batch.images - other.images).abs().max() * 255 < 0.02  # grey levels, as the mean is 0 and the std 1
         assert torch.equal(batch.targets["label"], other.targets["label"])
         assert torch.equal(batch.affine, other.affine)
+
+
+def test_a_container_says_how_many_threads_augment(monkeypatch, recipe, prepared):
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    recipe = recipe.change(train={"threads": 0})
+    with torch_threads(3):
+        for given, wanted in ((0, 2), (3, 3)):
+            training, _ = loaders(recipe.change(train={"threads": given}), prepared, JPEG)
+            assert training.augment.threads == wanted

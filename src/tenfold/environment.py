@@ -53,6 +53,17 @@ def cores() -> int:
     return max(1, min(count, limit))
 
 
+def usable_threads() -> int:
+    """How many threads PyTorch would compute with, but no more than there are processors to use, at least 1.
+
+    PyTorch counts by the affinity, or takes what OMP_NUM_THREADS or torch.set_num_threads says; it does not see what a
+    container is allowed.
+    """
+    import torch
+
+    return min(torch.get_num_threads(), cores())
+
+
 def processor_name() -> str:
     """The processor's name as the system gives it."""
     info = Path("/proc/cpuinfo")

@@ -99,10 +99,16 @@ def looks_at(run: Path, hashes: list[str]) -> Looks:
     beside = [
         ledger
         for folder in dict.fromkeys((holder, above.parent))
-        for ledger in (*sorted(folder.glob(f"*/{LEDGER}")), *sorted(folder.glob(f"*/*/{LEDGER}")))
+        for inside in (folder, *_those_of_several(folder))
+        for ledger in sorted(inside.glob(f"*/{LEDGER}"))
         if _counts_in(folder, ledger.parent)
     ]
     return looks_in([*shared, run / LEDGER, *beside], hashes)
+
+
+def _those_of_several(folder: Path) -> list[Path]:
+    """The folders of folds or shares in a folder. Only in these it is looked for runs: others may hold many images."""
+    return [found.parent for found in sorted(folder.glob("*/recipe.toml")) if _holds_several(found.parent)]
 
 
 def _counts_in(folder: Path, place: Path) -> bool:

@@ -150,11 +150,11 @@ class Policy:
         result = apply(drawn, images, self.sampling(threads))
         moved = [
             move_boxes(own, matrix, drawn.size, self.visible)
-            for own, matrix in zip(boxes or (), drawn.total, strict=boxes is not None)
+            for own, matrix in zip(() if boxes is None else boxes, drawn.total, strict=boxes is not None)
         ]
         placed = [
             move_points(own, matrix, drawn.size)
-            for own, matrix in zip(points or (), drawn.total, strict=points is not None)
+            for own, matrix in zip(() if points is None else points, drawn.total, strict=points is not None)
         ]
         boxed = [own for own, _ in moved], [kept for _, kept in moved]
         return AugmentedBatch(result, *boxed, drawn, [own for own, _ in placed], [kept for _, kept in placed])
@@ -316,10 +316,11 @@ class Policy:
         if self.mix.is_on:
             names = [name for name in ("mixup", "cutmix") if getattr(self.mix, name)]
             kinds = " or ".join(f"{name} (Beta {getattr(self.mix, name):g})" for name in names)
-            share = (
-                "a share chosen by training" if self.mix.share == -1 else f"{100 * self.mix.share:g} % of the images"
-            )
-            lines.append(f"  where a batch has labels (in training, by mix_batch), mixed by {kinds}: {share}")
+            share = f"{100 * self.mix.share:g} % of the images"
+            if self.mix.share == -1:
+                share = "a share of the images chosen by training"
+            where = "tenfold train, Policy.mix_batch, MixCollate"
+            lines.append(f"  mixes images with labels ({where}): {kinds}, {share}")
         return "\n".join(lines)
 
     def _drawn_for(self, images: NDArray[np.uint8], keys: Keys, size: Size | None) -> Drawn:

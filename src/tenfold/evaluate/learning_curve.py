@@ -103,16 +103,21 @@ class LearningCurve:
     def accuracy(self, images: float) -> Estimate:
         """The accuracy expected at so many training images, from 0 to 1, on any validation images."""
         found = self._estimate(1 - self._errors(images))
-        low, high = self._luck(found.value)
+        low, high = self._chance(found.value)
         return _widened(found, found.value - low, high - found.value)
 
     def gain(self, images: float) -> Estimate:
         """How much the accuracy is expected to rise from the most images that were trained on to so many."""
         found = self._estimate(self._errors(self.most) - self._errors(images))
         before, after = (float((1 - self._errors(number)) @ self._weights) for number in (self.most, images))
-        unlucky, lucky = (_moved(after, before, end) - end for end in self._luck(before))
+        unlucky, lucky = (_moved(after, before, end) - end for end in self._chance(before))
         small, large = sorted((unlucky, lucky, found.value))[::2]
         return _widened(found, found.value - small, large - found.value)
+
+    def luck(self, images: float) -> float:
+        """By how much the accuracy of one training on so many images may differ from the expected one; 0: not known."""
+        error = float(self._errors(images) @ self._weights)
+        return standard_errors(self.level, None) * math.sqrt(self._between) * error
 
     def to_json(self) -> dict[str, Any]:
         """Points, the curve at some numbers of images, and the gain of twice as many."""
@@ -123,6 +128,7 @@ class LearningCurve:
                 "curve": [{"images": number, "accuracy": self.accuracy(number)} for number in numbers.tolist()],
                 "double": 2 * self.most,
                 "gain": self.gain(2 * self.most),
+                "luck": self.luck(2 * self.most),
             }
         )
         return content
@@ -136,7 +142,7 @@ class LearningCurve:
         count = max(point.n for point in self.points)  # the same images for all
         return Estimate(value, min(low, value), max(high, value), self.level, count, "power law, weighed curves")
 
-    def _luck(self, accuracy: float) -> tuple[float, float]:
+    def _chance(self, accuracy: float) -> tuple[float, float]:
         """Between which accuracies the truth may lie for the choice of validation images alone."""
         trials = float(np.median([point.trials for point in self.points]))
         return wilson(min(max(accuracy, 0.0), 1.0) * trials, trials, self.level)
@@ -165,6 +171,15 @@ class LearningCurve:
         a, c = (np.repeat(values, len(HEIGHTS)) for values in (floor, exponent))
         return (a, height.ravel(), c), (weight / weight.sum()).ravel()
 
+    @cached_property
+    def _between(self) -> float:
+        """The variance of a training's error, as a share of the squared error, as far as seeds show it; else 0."""
+        errors = np.array([point.error for point in self.points])
+        drawn = np.array([(point.share, 0 if point.share else point.images) for point in self.points])
+        groups = [errors[(drawn == one).all(1)] for one in np.unique(drawn, axis=0)]
+        repeated = [group for group in groups if len(group) > 1]
+        return float(np.mean([group.var(ddof=1) / group.mean() ** 2 for group in repeated])) if repeated else 0.0
+
     @property
     def _curves(self) -> tuple[Floats, Floats, Floats]:
         return self._fit[0]
@@ -182,14 +197,10 @@ class LearningCurve:
 
         The validation images are the same for all points, so that errors at two sizes vary less against each other
         than two independent ones; to take them for independent is cautious for a gain. For an accuracy it alone would
-        be bold, as many points may agree on an error that they all share: see `_luck`.
+        be bold, as many points may agree on an error that they all share: see `_chance`.
         """
         sampling = errors * (1 - errors) / np.array([point.trials + 1 for point in self.points])
-        drawn = np.array([(point.share, 0 if point.share else point.images) for point in self.points])
-        groups = [errors[(drawn == one).all(1)] for one in np.unique(drawn, axis=0)]
-        repeated = [group for group in groups if len(group) > 1]
-        between = float(np.mean([group.var(ddof=1) / group.mean() ** 2 for group in repeated])) if repeated else 0.0
-        variances: Floats = sampling + (between + MISFIT**2) * errors**2
+        variances: Floats = sampling + (self._between + MISFIT**2) * errors**2
         return variances
 
 
@@ -209,7 +220,9 @@ def fit_learning_curve(points: Sequence[Point], *, level: float = 0.95) -> Learn
     for point in points:
         if not (point.images > 0 and 0 <= point.hits <= point.n and point.n > 0 and point.share >= 0):
             raise UsageError(f"A point needs images > 0, 0 <= hits <= n, n > 0 and share >= 0, not {point}.")
-    return LearningCurve(tuple(points), level)
+    # All images are the same ones with every seed: a head on frozen features that is fitted to them again is no news.
+    told = {(point.share, point.images, point.hits if point.share == 1 else point): point for point in points}
+    return LearningCurve(tuple(told.values()), level)
 
 
 def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCurve:
@@ -258,12 +271,12 @@ def say_gain(curve: LearningCurve) -> str:
     """What twice as many images are expected to bring, in a sentence, and in another what follows from it."""
     double = 2 * curve.most
     gain = curve.gain(double)
-    low, value, high = (100 * share for share in (gain.low, gain.value, gain.high))
+    low, value, high, luck = (100 * share for share in (gain.low, gain.value, gain.high, curve.luck(double)))
     now, then = (100 * curve.accuracy(images).value for images in (curve.most, double))
     text = (
         f"Twice as many training images ({double:,} instead of {curve.most:,}) are expected to raise the accuracy by "
         f"{value:.1f} points, from about {now:.1f} to {then:.1f} %; {low:.1f} to {high:.1f} points are possible "
-        f"({100 * gain.level:g} % band)."
+        f"({100 * gain.level:g} % band){f', and one training may differ from that by {luck:.1f}' if luck else ''}."
     )
     if high < 1:
         return f"{text} So more images of this kind would hardly help; look at the labels, the network or the recipe."

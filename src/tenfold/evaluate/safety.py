@@ -29,13 +29,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.augment.policy import Policy
 from tenfold.augment.tree import Blend, Node, Op, op
 from tenfold.draws import draw_keys, epoch_order, hash_numbers
+from tenfold.environment import usable_threads
 from tenfold.errors import UsageError
 from tenfold.estimate import FEWEST_GROUPS, Estimate, Units, level_of_each, to_json, units_of
 from tenfold.images.loader import Augment, Drawn
@@ -238,7 +238,7 @@ def measure_safety(
     found = []
     for trial in trials:
         alone = replace(policy, ops=(trial.op,))
-        feed = PolicyInput(alone, run.preprocessing, lambda _: run.preprocessing.size, (), torch.get_num_threads())
+        feed = PolicyInput(alone, run.preprocessing, lambda _: run.preprocessing.size, (), usable_threads())
         after = _answer(run, prepared, feed, seed)[known]
         changed, flows = compare_answers(
             truth[known], after, least, run.classes, groups.take(known), level, looks=len(trials)

@@ -85,8 +85,9 @@ class NumpyArrayIterator(Iterator):
     @property
     def x(self) -> Array:
         """The images, in `dtype`; who has asked for them may change them."""
-        if self._bytes is not None:
-            self._x, self._bytes = self._bytes.astype(self.dtype), None
+        whole = self._bytes  # once: another thread may ask for the images too
+        if whole is not None:
+            self._x, self._bytes = whole.astype(self.dtype), None
         assert self._x is not None
         return self._x
 
@@ -96,9 +97,9 @@ class NumpyArrayIterator(Iterator):
 
     def _taken(self, index_array: Indices) -> Array:
         """A copy of some images: bytes where the generator takes these and they are the same numbers, else `dtype`."""
-        whole = takes_batches(self.image_data_generator)
-        if self._bytes is not None:
-            return self._bytes[index_array] if whole else self._bytes[index_array].astype(self.dtype)
+        whole, kept = takes_batches(self.image_data_generator), self._bytes
+        if kept is not None:
+            return kept[index_array] if whole else kept[index_array].astype(self.dtype)
         assert self._x is not None
         found = as_bytes(self._x, index_array) if whole and self._x.dtype.kind == "f" else None
         if found is not None:

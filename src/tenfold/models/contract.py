@@ -67,6 +67,8 @@ class Pretrained(NamedTuple):
     preprocessing: Preprocessing
     backbone: str
     """The network's whole name, which builds it again."""
+    fixed_size: int = 0
+    """The one side of images, in pixels, that the network can be shown; 0: it takes any."""
 
 
 @dataclass(frozen=True)

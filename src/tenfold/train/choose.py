@@ -43,7 +43,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
 
     The model "auto" is named as `name_model` says: what else could be tried is for whoever trains more than one.
     """
-    count, recipe = len(training), name_model(recipe, training)
+    count, recipe = len(training), _with_weights(name_model(recipe, training))
     kind = find_model(recipe.model.name)
     usual, own = kind.usual, kind.pretrained(asdict(recipe.transfer))
     if recipe.transfer.init and own is None:
@@ -52,7 +52,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
             f"transfer.init (--init) is for a model on a pretrained network, not for {recipe.model.name}; take one of "
             f"{able}."
         )
-    recipe = _with_proposals(_as_trained_elsewhere(recipe, own) if own else recipe)
+    recipe = _with_proposals(_at_fixed_size(_as_trained_elsewhere(recipe, own), own) if own else recipe)
     sides, grey = _look(training)
     usual_size = usual.size if own else _default_size(statistics.median(sides), usual.size)
     if own and issubclass(kind, Classifier):  # it sees the whole image at the scale that its weights know
@@ -122,6 +122,39 @@ def _refuse_whole_views(recipe: Recipe, size: int) -> None:
             f"transfer.views = {views} needs views smaller than the image's {size} pixels: set transfer.crop, for "
             f"example to {round(0.8 * size)}, not {crop}."
         )
+
+
+def _at_fixed_size(recipe: Recipe, own: Pretrained) -> Recipe:
+    """The recipe with the size of a network that can be shown one only, where it leaves that open.
+
+    Raises UsageError where it names another. What the network sees is the whole image, unless the model cuts views out.
+    """
+    fixed, model, image = own.fixed_size, recipe.model.name, recipe.image.size
+    if not fixed:
+        return recipe
+    seen = {"frozen": "transfer.crop" if recipe.transfer.crop else "image.size", "rcnn": "detect.crop"}
+    section, _, name = seen.get(model, "image.size").partition(".")
+    given = getattr(getattr(recipe, section), name)
+    if given not in (0, fixed):
+        option = " (--size)" if section == "image" else ""
+        raise UsageError(
+            f"{section}.{name}{option} must be {fixed} for {own.backbone}, which takes images of that many pixels "
+            f"only, not {given}."
+        )
+    if recipe.train.grow == "on":
+        raise UsageError(
+            f"train.grow must be off for {own.backbone}, which takes images of {fixed} pixels only: it cannot begin "
+            "with smaller ones."
+        )
+    around = {"image": {"size": image or round(1.25 * fixed)}} if section == "transfer" else {}  # room for the views
+    return recipe.change(**{section: {name: fixed}}, **around)
+
+
+def _with_weights(recipe: Recipe) -> Recipe:
+    """The recipe with the whole path of a file of weights, so that it works from anywhere."""
+    given = recipe.transfer.weights
+    file = Path(given).expanduser() if given.startswith("~/") else Path(given)
+    return recipe.change(transfer={"weights": str(file.absolute())}) if file.is_file() else recipe
 
 
 def _with_proposals(recipe: Recipe) -> Recipe:

@@ -18,9 +18,9 @@ from tenfold.augment.chosen import chosen_policy
 from tenfold.augment.device import ops_on_cpu
 from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.draws import hash_numbers
-from tenfold.environment import choose_device
+from tenfold.environment import choose_device, usable_threads
 from tenfold.errors import DataError
-from tenfold.images.batch import Batch
+from tenfold.images.batch import COPIES, Batch
 from tenfold.images.loader import Augment, Loader, balanced, shuffled
 from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
 from tenfold.images.table import Table
@@ -104,7 +104,7 @@ def training_loader(recipe: Recipe, prepared: PreparedTable, task: Task, size: C
     augment: Augment = PlainInput(start_preprocessing(recipe), device, boxes)
     policy, feeders = chosen_policy(recipe.augment), _feeders(recipe, prepared)
     if policy.ops or policy.mix.is_on or recipe.train.grow == "on":
-        threads = 1 if feeders else recipe.train.threads or torch.get_num_threads()
+        threads = 1 if feeders else recipe.train.threads or usable_threads()
         device = None if ops_on_cpu(policy.ops) else device  # to wait for the device twice a batch costs more
         augment = PolicyInput(policy, start_preprocessing(recipe), size, task.mixes, threads, device, boxes)
     choose = shuffled(hashes, recipe.train.seed)
@@ -130,9 +130,11 @@ def plain_loader(recipe: Recipe, prepared: PreparedTable, task: Task, part: str)
 def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArray[np.int64]) -> Loader:
     """Some of the images, int64 [N] in that order, as they are, without augmentation."""
     table = prepared.table.take(rows)
+    known = {name: values[rows] for name, values in prepared.known.items()}
+    known |= {COPIES: copies} if (copies := table.samples["copy"].to_numpy(bool, copy=True)).any() else {}
     return Loader(
         prepared.canvases.subset(rows),
-        task.targets(table) | {name: values[rows] for name, values in prepared.known.items()},
+        task.targets(table) | known,
         hash_numbers(table.samples["hash"].tolist()),
         PlainInput(start_preprocessing(recipe), _batch_device(recipe), (*task.boxes, *prepared.boxes)),
         max(_plain_batch(recipe.image.size), recipe.train.batch_size),

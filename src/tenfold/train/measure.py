@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tenfold.environment import torch_threads
+from tenfold.environment import torch_threads, usable_threads
 from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
@@ -93,7 +93,7 @@ def _quickest(paces: list[Pace]) -> Pace:
 
 
 def _thread_counts(given: int, device: torch.device) -> tuple[int, ...]:
-    every = torch.get_num_threads()
+    every = usable_threads()
     if given or device.type != "cpu":
         return (given,)
     return (every,) if every == 1 else (every, every // 2)

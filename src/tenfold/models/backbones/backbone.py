@@ -49,6 +49,11 @@ class Backbone(nn.Module):
         """s_i, fine to coarse: pixels of the image that one pixel of the map stands for."""
         self._levels: tuple[int, ...] = ()
 
+    @property
+    def fixed_size(self) -> int:
+        """The one side S of images [N, C, S, S], in pixels, that the network can be shown; 0: it takes any."""
+        return 0
+
     def stages(self) -> list[nn.Module]:
         """The layers in the order of computation, the stem first: what staged unfreezing and learning rates go by."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tenfold.environment import usable_threads
 from tenfold.errors import DataError, UsageError
 from tenfold.models.backbones.backbone import Backbone, of_imagenet
 from tenfold.models.weights.packages import need_package
@@ -38,6 +39,12 @@ class OnnxNetwork(Backbone):
         self.width = width
         self.register_buffer("graph", torch.zeros(0, dtype=torch.uint8))
         self._session: Any = None
+
+    @property
+    def fixed_size(self) -> int:
+        """The graph's own side, where that is a number."""
+        side = self._open().get_inputs()[0].shape[2]
+        return side if isinstance(side, int) else 0
 
     def stages(self) -> list[nn.Module]:
         """None: nothing in it can be trained."""
@@ -84,7 +91,7 @@ class OnnxNetwork(Backbone):
         if self._session is None:
             runtime = need_package("onnxruntime", f"The backbone {self.name}")
             options = runtime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
+            options.intra_op_num_threads = usable_threads()
             options.log_severity_level = 3
             try:
                 graph = self.graph.cpu().numpy().tobytes()

@@ -40,7 +40,12 @@ class TimmNetwork(Backbone):
         self.classifier = tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
         self.network: Any = built
         self._stages = group_layers(_opened(built))
+        self._fixed_size = _fixed_size(built, about)
         self.measure()
+
+    @property
+    def fixed_size(self) -> int:
+        return self._fixed_size
 
     def stages(self) -> list[nn.Module]:
         return self._stages
@@ -78,6 +83,12 @@ def _opened(network: nn.Module) -> list[nn.Module]:
         members = list(part.children()) if name in _OPENED else [part]
         found += [member for member in members if any(True for _ in member.parameters())]
     return found
+
+
+def _fixed_size(network: Any, about: Mapping[str, Any]) -> int:
+    """The one side of images that a network takes, 0 for any: what it was built as counts, then what timm states."""
+    fixed = getattr(getattr(network, "patch_embed", None), "strict_img_size", about.get("fixed_input_size", False))
+    return int(about["input_size"][1]) if fixed and not getattr(network, "dynamic_img_size", False) else 0
 
 
 def _preprocessing(about: Mapping[str, Any]) -> Preprocessing:
