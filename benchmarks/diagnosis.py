@@ -179,7 +179,7 @@ CASES = (
         train={"balance": "none", "epochs": 20},
     ),
     _case("2 epochs", "still improving", DIGITS, train={"epochs": 2}),
-    _case("half mixed", "validation better than training", DIGITS, augment={"mix_share": 0.5}),
+    _case("dropout 0.8", "validation better than training", DIGITS, model={"dropout": 0.8}),
     *(_case(f"muon, rate {rate:g}", HIGH, DIGITS, train={"lr": rate, **MUON}) for rate in (10.0, 100.0)),
     *(_case(f"muon, rate {rate:g}", LOW, DIGITS, train={"lr": rate, **MUON}) for rate in (1e-5, 1e-3)),
     _case(

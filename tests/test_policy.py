@@ -148,7 +148,7 @@ def test_a_policy_in_words():
         "  blended with 2 copies (alpha 0.5), each changed by 1 of these:\n"
         "    skew: x either sign of 0 to 0.3, y 0\n"
         "    hue: -0.1 to 0.1\n"
-        "  mixes images with labels (tenfold train, Policy.mix_batch, MixCollate): "
+        "  mixes images with labels (training, Policy.mix_batch, MixCollate): "
         "mixup (Beta 0.4) or cutmix (Beta 1), 50 % of the images"
     )
     assert "every image stays as it is" in str(named_policy("none"))

@@ -198,7 +198,7 @@ def test_labels_that_cannot_be_mixed_are_refused(name: str, images: np.ndarray) 
 
 
 def test_words_say_where_mixing_is_done() -> None:
-    where = "\n  mixes images with labels (tenfold train, Policy.mix_batch, MixCollate): "
+    where = "\n  mixes images with labels (training, Policy.mix_batch, MixCollate): "
     kinds = "mixup (Beta 0.4) or cutmix (Beta 1)"
     assert f"{where}{kinds}, 70 % of the images" in str(BOTH)
     open_share = dataclasses.replace(BOTH, mix=dataclasses.replace(BOTH.mix, share=-1.0))

@@ -319,7 +319,7 @@ class Policy:
             share = f"{100 * self.mix.share:g} % of the images"
             if self.mix.share == -1:
                 share = "a share of the images chosen by training"
-            where = "tenfold train, Policy.mix_batch, MixCollate"
+            where = "training, Policy.mix_batch, MixCollate"
             lines.append(f"  mixes images with labels ({where}): {kinds}, {share}")
         return "\n".join(lines)
 
