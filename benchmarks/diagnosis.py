@@ -129,6 +129,7 @@ def _case(
 
 MUON = {"optimizer": "muon"}
 HIGH, LOW, UNDER, OVER = "learning rate too high or diverged", "learning rate too low", "underfitting", "overfitting"
+LOST = "class never learned"
 NO_NORM = {"norm": "none", "dropout": 0.0}
 CASES = (
     *(_case(f"adamw, rate {rate:g}", HIGH, DIGITS, train={"lr": rate}) for rate in (1.0, 10.0, 100.0)),
@@ -143,9 +144,9 @@ CASES = (
     _case("no normalization, adamw, rate 0.3", HIGH, DIGITS, train={"lr": 0.3}, model=NO_NORM),
     *(_case(f"adamw, rate {rate:g}", LOW, DIGITS, train={"lr": rate}) for rate in (1e-6, 1e-5, 1e-4, 3e-4)),
     *(_case(f"sgd, rate {rate:g}", LOW, DIGITS, train={"lr": rate, "optimizer": "sgd"}) for rate in (1e-4, 1e-3, 1e-2)),
-    _case("width 1", UNDER, DIGITS, train={"epochs": 20}, model={"width": 1}),
-    _case("width 1, no normalization", UNDER, DIGITS, train={"epochs": 20}, model={"width": 1} | NO_NORM),
-    _case("dropout 0.95", UNDER, DIGITS, model={"dropout": 0.95, "width": 4}),
+    _case("width 1", UNDER, DIGITS, also=LOST, train={"epochs": 20}, model={"width": 1}),
+    _case("width 1, no normalization", UNDER, DIGITS, also=LOST, train={"epochs": 20}, model={"width": 1} | NO_NORM),
+    _case("dropout 0.95", UNDER, DIGITS, also=LOST, model={"dropout": 0.95, "width": 4}),
     _case(
         "random labels",
         OVER,
