@@ -45,6 +45,7 @@ def test_without_a_copy_the_images_are_new(tmp_path, checked):
     found = top(with_copies(tmp_path, (("train", 0), ("train", 1)), checked=checked))
     assert found.sentence.startswith("On 14 test images it had never seen, the model named")
     assert not any("flatter" in fact for fact in found.facts)
+    assert any("was not checked" in fact for fact in found.facts) == (not checked)
 
 
 @pytest.mark.parametrize("checked", [True, False])

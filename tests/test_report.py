@@ -175,12 +175,12 @@ def test_the_first_look_and_unreadable_images_are_named(flowers):
     facts = facts_of(flowers, look=1, unreadable={"a.jpg": "why", "b.jpg": "why"})
     assert facts[1].startswith("This is look 1 at this test part: no other look at these images is known here")
     assert facts[2] == "2 of its images could not be read and are not in the figures."
-    assert len(facts_of(flowers)) == 2
+    assert len(facts_of(flowers)) == 3  # the last one: no check has looked
 
 
 def test_images_without_a_label_are_named(flowers):
     assert facts_of(flowers, unlabeled=1200)[2] == "1,200 more of its images have no label and are not in the figures."
-    assert len(facts_of(flowers, unlabeled=0)) == 2
+    assert len(facts_of(flowers, unlabeled=0)) == 3
 
 
 def test_a_cell_shows_its_own_images(flowers, page):

@@ -122,6 +122,8 @@ def evaluate(
     leaked = leaked_images(opened, part, evaluation.unreadable)
     if leaked.images:
         say(f"Of these {part} images, {leaked.words}. {leaked.advice}")
+    elif leaked.advice:
+        say(leaked.advice)
     speed = evaluation.details.get("speed")
     if speed is None:
         say(f"How long a prediction takes is left out: {evaluation.details['no_speed']}")

@@ -64,6 +64,7 @@ def headline(run: Run, context: Context | None) -> Headline:
             *_few_groups(run, context),
             *_unreadable(context),
             *_unlabeled(context),
+            *([leaked.advice] if leaked.advice and not leaked.images else []),
         ],
         figure if figure_wording(name).percent else None,
         baseline[1] if baseline else None,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tenfold.run import Run
 
 
+UNCHECKED = "Whether near copies of these images are among the others was not checked; tenfold check DATA tells."
+
+
 class Leaked(NamedTuple):
     """The evaluated images of a part that are not new to the model."""
 
@@ -27,7 +30,7 @@ class Leaked(NamedTuple):
     words: str
     """ "3 have a copy in the training or validation part"; empty where none is known."""
     advice: str
-    """What that does to the figures, and what to type: a sentence, or empty."""
+    """What that does to the figures, or that no check has looked, and what to type: a sentence, or empty."""
 
 
 def leaked_images(run: Run, part: str, unreadable: Collection[str] = ()) -> Leaked:
@@ -46,7 +49,7 @@ def leaked_images(run: Run, part: str, unreadable: Collection[str] = ()) -> Leak
     own = own if run.task.name == "detection" else own[own["label"].isin(run.classes)]
     count, more = int(own["hash"].isin(copies | other).sum()), bool(own["hash"].isin(other).any())
     if not count:
-        return Leaked(0, "", "")
+        return Leaked(0, "", "" if run.findings else UNCHECKED)
     place = f"the {' or '.join(name.replace('train', 'training') for name in before)} part"
     what = "a copy, or an image of the same group or row of shots," if more else "a copy"
     return Leaked(count, f"{count:,} {'has' if are(count) == 'is' else 'have'} {what} in {place}", _advice(run, part))
