@@ -292,9 +292,7 @@ def test_without_a_split_it_says_what_that_means(flowers: Path, tmp_path: Path, 
     printed = capsys.readouterr()
     assert "A split of the listing keeps copies with their image, and leaves out those of validation" in printed.out
     assert "(originals: 0)" in printed.out
-    assert (
-        "It holds copies alone, which are for training only, so tenfold train takes no validation part" in printed.out
-    )
+    assert "It holds copies alone, which nothing can be judged by, so tenfold train refuses it." in printed.out
     assert "Next:" not in printed.out
     assert "Mixing (mixup, CutMix) is left to training" in printed.err
     assert "mixed" not in printed.out  # the policy in words: that is not done to files

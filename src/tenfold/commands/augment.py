@@ -166,7 +166,7 @@ def _save(
     print(f"{saved.copies:,} copies of {saved.sources:,} images, {parts}.")
     print(f"Listing: {saved.listing} (originals: {saved.originals:,})")
     if not saved.originals:
-        print("It holds copies alone, which are for training only, so tenfold train takes no validation part from it.")
+        print("It holds copies alone, which nothing can be judged by, so tenfold train refuses it.")
         return 0
     next_command("tenfold", "train", saved.listing, "--policy", "none", when="for these images as they are")
     return 0

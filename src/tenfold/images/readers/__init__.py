@@ -7,11 +7,11 @@ voc.py          boxes as Pascal VOC has them: an XML file an image
 coco.py         boxes as COCO has them: one json file, or one a part
 yolo.py         boxes as YOLO has them: a text file an image
 yolo_settings.py  what YOLO's data.yaml says: classes and parts
-box_listing.py  boxes in a CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore]
+box_listing.py  boxes in a CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore,copy_of]
 annotated.py    what the readers of boxes share
 places.py       where annotations of boxes may lie
 reading.py      what annotations say before it is a Table; damaged ones, and several formats in one folder
-listing.py      CSV, TSV or Parquet with path,label[,group,part]
+listing.py      CSV, TSV or Parquet with path,label[,group,part,copy_of]
 huggingface.py  Parquet in the Hugging Face image layout
 digits.py       scikit-learn's handwritten digits, built in
 arrays.py       images in memory
