@@ -44,9 +44,10 @@ Recipe 2: a random resized crop (area 0.08 to 1, aspect 3/4 to 4/3, as torchvisi
 flip, brightness, contrast and saturation 0.4, hue 0.1, normalized. Ours turns hue in YIQ and stretches contrast about
 mid-gray, which keeps colour one matrix; torchvision and Albumentations do it in HSV and about the image's mean.
 
-In each round every contender does the same batch of 64, one after the other, so that a busy moment of the machine hits
-them alike; a ratio is the median over rounds of two times in the same round. Drawing the parameters is timed for
-all. Two threads are halves of the batch. `--clock thread` counts the processor time of one thread, for a busy machine.
+In each round every contender does the same batch of 64, one after the other in an order drawn anew, so that a busy
+moment of the machine and what another one leaves in the caches hit them alike; a ratio is the median over rounds of
+two times in the same round. Drawing the parameters is timed for all. Two threads are halves of the batch.
+`--clock thread` counts the processor time of one thread, for a busy machine.
 The floors do less than the recipe: a bare uint8 warp by the same matrices;
 a bare uint8 resize and colour matrix, of the same boxes. "One draw" gives the whole batch the same parameters.
 """
@@ -56,6 +57,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -465,9 +467,11 @@ def measure(
     hashes = np.arange(BATCH, dtype=np.uint64)
     rates: dict[tuple[str, int], list[float]] = {(name, count): [] for name in contenders for count in threads}
     pool = ThreadPoolExecutor(max(threads))
+    shuffled = random.Random(0)
     for turn in range(rounds + 1):
         keys = draw_keys(0, turn, hashes)
-        for (name, count), values in rates.items():
+        for (name, count), values in shuffled.sample(sorted(rates.items()), len(rates)):
+            images.sum()  # in the caches for all, and not for those alone that come after one who leaves them there
             begun = clock()
             run(contenders[name], images, keys, count, pool)
             if turn:  # the first one warms up
@@ -526,15 +530,28 @@ def show_floor(size: int, rate: float) -> None:
     )
 
 
+FIRST = {
+    "kernel": "from tenfold.augment.kernel import warp_normalized as warp; "
+    "warp(images, np.tile(np.eye(3), (64, 1, 1)), (128, 128), np.zeros((64, 3, 4), np.float32))",
+    "Policy": "from tenfold.augment.published import named_policy; keys = np.arange(64, dtype=np.uint64); "
+    "named_policy('standard').batch_normalized(images, keys, mean=[0.5] * 3, std=[0.25] * 3)",
+    "keras": "from tenfold.keras import ImageDataGenerator as Generator; "
+    "next(Generator(rotation_range=20, rescale=1 / 255).flow(images, batch_size=64))",
+}
+
+
 def first_batch() -> None:
-    """Seconds from the import to the first batch in a process of its own, when another one has compiled before."""
-    code = (
-        "import time; begun = time.perf_counter(); import numpy as np; from tenfold.augment.kernel import *; "
-        "warp_normalized(np.zeros((64, 128, 128, 3), np.uint8), np.tile(np.eye(3), (64, 1, 1)), (128, 128), "
-        "np.zeros((64, 3, 4), np.float32)); print(f'{time.perf_counter() - begun:.2f}')"
-    )
-    seconds = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in "ab"]
-    print(f"first batch of a second process: {seconds[1].stdout.strip()} s, imports of NumPy and Numba included")
+    """Seconds from the import of NumPy to the first batch, in a process of its own, when another one has compiled."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for name, code in FIRST.items():
+        timed = (
+            "import time; begun = time.perf_counter(); import numpy as np; "
+            f"images = np.zeros((64, 128, 128, 3), np.uint8); {code}; print(time.perf_counter() - begun)"
+        )
+        command = [sys.executable, "-c", timed]
+        runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=kept) for _ in range(4)]
+        times = sorted(float(run.stdout) for run in runs[1:])
+        print(f"first batch of a second process, {name}: {times[1]:.2f} s ({times[0]:.2f} to {times[2]:.2f})")
 
 
 def processor() -> str:

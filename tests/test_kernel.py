@@ -170,7 +170,7 @@ def make_color(count, outputs, channels):
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (1, 1), (3, 1), (1, 3), (4, 2), (2, 4)])
+@pytest.mark.parametrize(("channels", "outputs"), [(3, 3), (1, 1), (3, 1), (1, 3), (4, 1), (4, 2), (2, 4)])
 def test_color_is_the_map_of_what_was_interpolated(channels, outputs, layout):
     images, color = make_images(np.uint8, 4, 21, 33, channels), make_color(4, outputs, channels)
     matrices = make_matrices((21, 33), (30, 27))

@@ -27,6 +27,7 @@ import numpy as np
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 B = 256
+BELOW, MEANS = 6 * B, 12 * B  # of lines: the upper neighbours' means, the lower ones', and those of both
 NEAREST, CONSTANT, REFLECT, WRAP, WRAP_SCIPY = range(5)
 ZERO, HALF, WHITE = np.float32(0), np.float32(0.5), np.float32(255)  # plain floats would widen float32 to float64
 
@@ -62,9 +63,8 @@ def warp_images(images, matrices, color, out, sampling, size, planar):
 @_compiled
 def recolor_images(images, color, out, planar):
     """Colour alone, for images uint8 [n, H, W, C]; out [n, ...] is C-contiguous."""
-    channels = images.shape[3]
+    channels, pixels = images.shape[3], images.shape[1] * images.shape[2]
     planes, colored = np.empty(channels * B, np.float32), np.empty(color.shape[1] * B, np.float32)
-    pixels = images.shape[1] * images.shape[2]
     for n in range(len(images)):
         source, target = images[n].reshape(-1), out[n].reshape(-1)
         for start in range(0, pixels, B):
@@ -72,8 +72,15 @@ def recolor_images(images, color, out, planar):
             for c in range(channels):
                 for i in range(count):
                     planes[c * B + i] = source[(start + i) * channels + c]
-            _mix(planes, channels, count, color[n], colored)
-            _put(colored, color.shape[1], count, planar, start, pixels, target)
+            _mix(planes, 0, channels, count, color[n], colored, 0)
+            _put(colored, 0, color.shape[1], count, planar, start, pixels, target)
+
+
+@_compiled
+def _at(start, i):
+    # Of the i-th number from there on. Unsigned, as Numba looks whether another index is below zero, which keeps a loop
+    # from becoming vector instructions; a slice, which needs none, takes as long to make as 50 pixels.
+    return np.uint64(start) + np.uint64(i)
 
 
 @_compiled
@@ -82,61 +89,62 @@ def _general(packed, matrix, source, target):
     H, W, border, taps, fill, floats = source
     size, channels, color, planar, out = target
     u, v, places, weights = np.empty(B), np.empty(B), np.empty(B, np.uint32), np.empty(8 * B, np.float32)
-    found, lines = np.empty(16 * B, np.uint32), np.empty((3, 6 * B), np.float32)
-    planes, colored = lines[2], np.empty(len(color) * B, np.float32)
-    stride, pixels = packed.shape[2], size[0] * size[1]
+    found, lines = np.empty(16 * B, np.uint32), np.empty(18 * B, np.float32)
+    colored, words, stride = np.empty(len(color) * B, np.float32), packed.reshape(-1), packed.shape[2]
+    pixels = size[0] * size[1]
     for start in range(0, pixels, B):
         count = min(B, pixels - start)
-        _locate(matrix, size[1], start, u[:count], v[:count])
-        _split(u[:count], W, fill, taps, border, weights)
-        _split(v[:count], H, fill, taps, border, weights[4 * B if taps == 4 else B :])
+        _locate(matrix, size[1], start, count, u, v)
+        _split(u, count, W, fill, taps, border, weights, 0)
+        _split(v, count, H, fill, taps, border, weights, 4 * B if taps == 4 else B)
         for i in range(count):
             places[i] = np.int32(v[i] * stride + u[i])
         for layer in range(len(packed)):
-            _gather(packed[layer].reshape(-1), stride, places[:count], taps, found)
+            _gather(words, layer * packed[0].size, stride, places, count, taps, found)
             _interpolate(found, floats, layer, channels, taps, weights, count, lines)
         if len(color):
-            _mix(planes, channels, count, color, colored)
-            _put(colored, len(color), count, planar, start, pixels, out)
+            _mix(lines, MEANS, channels, count, color, colored, 0)
+            _put(colored, 0, len(color), count, planar, start, pixels, out)
         else:
-            _put(planes, channels, count, planar, start, pixels, out)
+            _put(lines, MEANS, channels, count, planar, start, pixels, out)
 
 
 @_compiled
 def _aligned(packed, matrix, source, target):
-    """One image by a matrix that keeps rows rows: crop, flip, resize, shift; bilinear.
-
-    Each row that is needed is interpolated along x and recolored once, and kept for the next output row: an affine
-    colour map may come before the mean along y, as the weights sum to 1.
-    """
+    """One image by a matrix that keeps rows rows: crop, flip, resize, shift; bilinear."""
+    # A row that is needed is interpolated along x and recolored once, and kept for the next output row: an affine
+    # colour map may come before the mean along y, as the weights sum to 1.
     H, W, border, taps, fill, floats = source
     (h, w), channels, color, planar, out = target
     x_weights, y_weights = np.empty(w, np.float32), np.empty(h, np.float32)
     u = (np.arange(w) + 0.5) * matrix[0, 0] + matrix[0, 2] - 0.5
     v = (np.arange(h) + 0.5) * matrix[1, 1] + matrix[1, 2] - 0.5
-    _split(u, W, fill, taps, border, x_weights)
-    _split(v, H, fill, taps, border, y_weights)
+    _split(u, w, W, fill, taps, border, x_weights, 0)
+    _split(v, h, H, fill, taps, border, y_weights, 0)
     found, places, weights = np.empty(2 * B, np.uint32), u.astype(np.uint32), np.empty(B, np.float32)
     K = len(color) if len(color) else channels
-    planes, lines = np.empty((4 + K) * B, np.float32), np.empty((2, (4 + K) * B), np.float32)
+    one = max(K, 6) * B  # a fourth channel is interpolated with two that are not there
+    planes, lines = np.empty(one, np.float32), np.empty(2 * one, np.float32)
+    words, stride = packed.reshape(-1), packed.shape[2]
     for start in range(0, w, B):
         count = min(B, w - start)
         held = [-1, -1]  # the number of the packed row that each of the two lines was made of
         for y in range(h):
             row = int(v[y])
             for needed in (row, row + 1):
+                line = needed % 2 * one
                 if held[needed % 2] != needed:
-                    held[needed % 2], line = needed, lines[needed % 2]
-                    straight = planes if len(color) else line
+                    held[needed % 2] = needed
+                    straight, at = (planes, 0) if len(color) else (lines, line)
                     for layer in range(len(packed)):
-                        _gather_pairs(packed[layer, needed], places[start : start + count], found)
-                        last = layer + 1 if floats else channels
-                        _linear(found, floats, layer, last, x_weights[start:], count, straight)
+                        last, begin = layer + 1 if floats else channels, layer * packed[0].size + needed * stride
+                        _gather_pairs(words, begin, places, start, count, found, 0)
+                        _linear(found, 0, floats, layer, last, x_weights, start, count, straight, at)
                     if len(color):
-                        _mix(planes, channels, count, color, line)
+                        _mix(planes, 0, channels, count, color, lines, line)
             weights[:] = y_weights[y]
-            _between_lines(lines[row % 2], lines[(row + 1) % 2], weights, 0, K, count, planes)
-            _put(planes, K, count, planar, y * w + start, h * w, out)
+            _between_lines(lines, row % 2 * one, (row + 1) % 2 * one, weights, 0, 0, K, count, planes, 0)
+            _put(planes, 0, K, count, planar, y * w + start, h * w, out)
 
 
 @_compiled
@@ -154,17 +162,17 @@ def _pack(image, layer, outside, fill, border, rows, columns, packed):
     """The pixels of uint8 [H, W, bytes] as words [H + 2 border, W + 2 border]; floats have a layer a channel."""
     H, W, depth = image.shape
     first, last = max(columns[0] - border, 0), min(columns[1] - border, W)
+    source, words, stride = image.reshape(-1), packed.reshape(-1), packed.shape[1]
     for y in range(rows[0], rows[1]):
-        source = _source(y - border, H, fill)
-        if source < 0:
+        row, start = _source(y - border, H, fill), y * stride + border
+        if row < 0:
             packed[y, columns[0] : columns[1]] = outside
             continue
-        line = packed[y]
-        _pack_line(image[source, first:last].reshape(-1), depth, 4 * layer, line[border + first : border + last])
-        for start, stop in ((columns[0], border), (border + W, columns[1])):  # empty where the edge is far
-            for x in range(start, stop):
-                place = _source(x - border, W, fill)
-                line[x] = outside if place < 0 else line[border + place]
+        _pack_row(source, (row * W + first) * depth, depth, 4 * layer, words, start + first, last - first)
+        for low, high in ((columns[0] - border, 0), (W, columns[1] - border)):  # empty where the edge is far
+            for x in range(low, high):
+                place = _source(x, W, fill)
+                words[start + x] = outside if place < 0 else words[start + place]
 
 
 @_compiled
@@ -183,69 +191,70 @@ def _source(place, length, fill):
 
 
 @_compiled
-def _pack_line(line, depth, first, words):
+def _pack_row(source, begin, depth, first, words, start, count):
     """Bytes first to first + 3 of each `depth`, 1, 2, 3 or a multiple of 4, as one word, the first byte lowest."""
     if depth == 3:
-        for i in range(len(words)):
-            words[i] = line[3 * i] | line[3 * i + 1] << 8 | line[3 * i + 2] << 16
+        for i in range(count):
+            red, green, blue = source[_at(begin, 3 * i)], source[_at(begin + 1, 3 * i)], source[_at(begin + 2, 3 * i)]
+            words[_at(start, i)] = red | green << 8 | blue << 16
         return
     if depth % 4 == 0:  # a float, or four bytes, is a word as it is
-        every, step = line.view(np.uint32)[first // 4 :], depth // 4
-        for i in range(len(words)):
-            words[i] = every[i * step]
+        every, step = source.view(np.uint32), depth // 4
+        for i in range(count):
+            words[_at(start, i)] = every[_at((begin + first) // 4, i * step)]
         return
-    for i in range(len(words)):
-        words[i] = line[i * depth]
+    for i in range(count):
+        word = np.uint32(source[_at(begin, i * depth)])
         if depth == 2:
-            words[i] |= np.uint32(line[2 * i + 1]) << np.uint32(8)
+            word |= np.uint32(source[_at(begin + 1, 2 * i)]) << np.uint32(8)
+        words[_at(start, i)] = word
 
 
 @_compiled
-def _locate(matrix, width, start, u, v):
+def _locate(matrix, width, start, count, u, v):
     """Where the output pixels from number `start` on come from, in pixels whose centers are whole numbers."""
     done = 0
-    while done < len(u):
+    while done < count:
         y, x = divmod(start + done, width)
-        stop = min(done + width - x, len(u))
-        _locate_row(matrix, x + 0.5, y + 0.5, u[done:stop], v[done:stop])
+        stop = min(done + width - x, count)
+        _locate_row(matrix, x + 0.5, y + 0.5, done, stop - done, u, v)
         done = stop
 
 
 @_compiled
-def _locate_row(matrix, x, y, u, v):
+def _locate_row(matrix, x, y, done, count, u, v):
     a, b = matrix[0, 0], matrix[1, 0]
     p = a * x + (matrix[0, 1] * y + matrix[0, 2])
     q = b * x + (matrix[1, 1] * y + matrix[1, 2])
     if matrix[2, 0] == 0 and matrix[2, 1] == 0:
-        for i in range(len(u)):
+        for i in range(count):
             step = np.float64(np.int32(i))  # 32 bits, which vector instructions convert
-            u[i] = step * a + p - 0.5
-            v[i] = step * b + q - 0.5
+            u[_at(done, i)] = step * a + p - 0.5
+            v[_at(done, i)] = step * b + q - 0.5
         return
-    c = matrix[2, 0]
-    r = c * x + (matrix[2, 1] * y + matrix[2, 2])
-    for i in range(len(u)):
+    c, r = matrix[2, 0], matrix[2, 0] * x + (matrix[2, 1] * y + matrix[2, 2])
+    for i in range(count):
         step = np.float64(np.int32(i))
         depth = step * c + r
         inverse = 1 / depth if depth != 0 else 0.0  # the horizon comes from the corner
-        u[i] = (step * a + p) * inverse - 0.5
-        v[i] = (step * b + q) * inverse - 0.5
+        u[_at(done, i)] = (step * a + p) * inverse - 0.5
+        v[_at(done, i)] = (step * b + q) * inverse - 0.5
 
 
 @_compiled
-def _fold(u, length, fill):
+def _fold(u, count, length, fill):
     """Bring places into the image by the fill rule, in place; "nearest" and "constant" leave that to `_split`."""
     if fill == REFLECT:
-        for i in range(len(u)):
+        for i in range(count):
             t = u[i] + 0.5
             t -= 2 * length * np.floor(t / (2 * length))
             u[i] = length - abs(length - t) - 0.5
     elif fill == WRAP:
-        for i in range(len(u)):
+        for i in range(count):
             u[i] -= length * np.floor((u[i] + 0.5) / length)
     elif fill == WRAP_SCIPY:
         period = max(length - 1.0, 1.0)
-        for i in range(len(u)):
+        for i in range(count):
             if u[i] < 0:  # as scipy has it, a whole number of periods to the left is the last pixel, not the first
                 u[i] += period * (np.floor(-u[i] / period) + 1)
             elif u[i] > period:
@@ -253,71 +262,61 @@ def _fold(u, length, fill):
 
 
 @_compiled
-def _split(u, length, fill, taps, border, weights):
+def _split(u, count, length, fill, taps, border, weights, at):
     """Places along one axis become, in place, the first neighbour's packed column or row; and the weights."""
-    _fold(u, length, fill)
-    reach = 2.0 if taps == 4 else 1.0  # that far outside, all neighbours are alike
-    low, high = -reach, length - 1 + reach
-    shift = 0.5 if taps == 1 else 0.0
-    origin = border - 1 if taps == 4 else border
-    for i in range(len(u)):
+    _fold(u, count, length, fill)
+    reach, shift = 2.0 if taps == 4 else 1.0, 0.5 if taps == 1 else 0.0  # that far outside, all neighbours are alike
+    low, high, origin = -reach, length - 1 + reach, border - 1 if taps == 4 else border
+    for i in range(count):
         x = u[i] if u[i] > low else low  # written so that NaN is cut off too
         x = (x if x < high else high) + shift
         whole = np.floor(x)
-        weights[i] = x - whole
+        weights[_at(at, i)] = x - whole
         u[i] = whole + origin
-    if taps == 4:
-        _cubic(weights, len(u))
+    for i in range(count if taps == 4 else 0):  # of four neighbours, B weights each, by the distance past the second
+        f = np.float64(weights[_at(at, i)])
+        weights[_at(at, i)] = ((-0.5 * f + 1) * f - 0.5) * f
+        weights[_at(at + B, i)] = (1.5 * f - 2.5) * f * f + 1
+        weights[_at(at + 2 * B, i)] = ((-1.5 * f + 2) * f + 0.5) * f
+        weights[_at(at + 3 * B, i)] = (0.5 * f - 0.5) * f * f
 
 
 @_compiled
-def _cubic(weights, count):
-    """Weights of four neighbours, B numbers each, from the distance past the second at the place of the first."""
-    for i in range(count):
-        f = np.float64(weights[i])
-        weights[i] = ((-0.5 * f + 1) * f - 0.5) * f
-        weights[i + B] = (1.5 * f - 2.5) * f * f + 1
-        weights[i + 2 * B] = ((-1.5 * f + 2) * f + 0.5) * f
-        weights[i + 3 * B] = (0.5 * f - 0.5) * f * f
-
-
-@_compiled
-def _gather(packed, stride, places, taps, found):
+def _gather(words, start, stride, places, count, taps, found):
     """The words of the taps x taps neighbours of each place: of two, pairs, a row after the other; else B of each."""
     if taps == 2:
-        _gather_pairs(packed, places, found)
-        _gather_pairs(packed[stride:], places, found[2 * B :])
+        _gather_pairs(words, start, places, 0, count, found, 0)
+        _gather_pairs(words, start + stride, places, 0, count, found, 2 * B)
         return
     for row in range(taps):
         for column in range(taps):
-            source, target = packed[row * stride + column :], found[(row * taps + column) * B :]
-            for i in range(len(places)):
-                target[i] = source[places[i]]
+            source, target = start + row * stride + column, (row * taps + column) * B
+            for i in range(count):
+                found[_at(target, i)] = words[_at(source, places[i])]
 
 
 @_compiled
-def _gather_pairs(line, places, found):
-    for i in range(len(places)):
-        place = np.intp(places[i])
-        found[2 * i], found[2 * i + 1] = line[place], line[place + 1]  # side by side: one load and one store of 64 bits
+def _gather_pairs(words, start, places, first, count, found, at):
+    for i in range(count):  # side by side: one load and one store of 64 bits
+        place = places[_at(first, i)]
+        found[_at(at, 2 * i)], found[_at(at + 1, 2 * i)] = words[_at(start, place)], words[_at(start + 1, place)]
 
 
 @_compiled
 def _interpolate(found, floats, layer, channels, taps, weights, count, lines):
     """The weighted means of the neighbours of all channels, or of channel `layer` of floats, into the last line."""
-    planes = lines[2]
     last = layer + 1 if floats else channels
     if taps == 2:
-        _linear(found, floats, layer, last, weights, count, lines[0])
-        _linear(found[2 * B :], floats, layer, last, weights, count, lines[1])
-        _between_lines(lines[0], lines[1], weights[B:], layer, last, count, planes)
+        _linear(found, 0, floats, layer, last, weights, 0, count, lines, 0)
+        _linear(found, 2 * B, floats, layer, last, weights, 0, count, lines, BELOW)
+        _between_lines(lines, 0, BELOW, weights, B, layer, last, count, lines, MEANS)
         return
     for c in range(layer, last):
-        plane = planes[c * B : c * B + count]
+        at = MEANS + c * B
         for i in range(count):
-            plane[i] = _value(found[i], floats, 8 * c) if taps == 1 else ZERO
+            lines[_at(at, i)] = _value(found[i], floats, 8 * c) if taps == 1 else ZERO
         for row in range(0 if taps == 1 else 4):
-            _add_line(found[4 * row * B :], floats, 8 * c, weights, weights[(4 + row) * B :], plane)
+            _add_line(found, 4 * row * B, floats, 8 * c, weights, (4 + row) * B, lines, at, count)
 
 
 @_compiled
@@ -328,73 +327,74 @@ def _value(word, floats, shift):
 
 
 @_compiled
-def _linear(words, floats, first, last, weights, count, planes):
+def _linear(found, pairs, floats, first, last, weights, x, count, planes, at):
     """The mean of pairs, three channels at a time, wanted or not, so that pairs are parted once."""
     for c in range(first, last, 3):  # called with literals, which compile to constants: half the time
         if floats:
-            _linear_three(words, True, 0, weights, count, planes[c * B :])
+            _linear_three(found, pairs, True, 0, weights, x, count, planes, at + c * B)
         elif c == 0:
-            _linear_three(words, False, 0, weights, count, planes)
+            _linear_three(found, pairs, False, 0, weights, x, count, planes, at)
         else:
-            _linear_three(words, False, 24, weights, count, planes[c * B :])
+            _linear_three(found, pairs, False, 24, weights, x, count, planes, at + c * B)
 
 
 @_compiled
-def _linear_three(words, floats, shift, weights, count, planes):
+def _linear_three(found, pairs, floats, shift, weights, x, count, planes, at):
     for i in range(count):
-        a, b = words[2 * i], words[2 * i + 1]
+        a, b = found[_at(pairs, 2 * i)], found[_at(pairs + 1, 2 * i)]
         for k in range(3):
             left, right = _value(a, floats, shift + 8 * k), _value(b, floats, shift + 8 * k)
-            planes[k * B + i] = left + weights[i] * (right - left)
+            planes[_at(at + k * B, i)] = left + weights[_at(x, i)] * (right - left)
 
 
 @_compiled
-def _between_lines(above, below, weights, first, last, count, planes):
+def _between_lines(lines, above, below, weights, y, first, last, count, planes, at):
     for c in range(first, last):
-        top, bottom, plane = above[c * B :], below[c * B :], planes[c * B : c * B + count]
-        for i in range(len(plane)):
-            plane[i] = top[i] + weights[i] * (bottom[i] - top[i])
+        for i in range(count):
+            top, bottom = lines[_at(above + c * B, i)], lines[_at(below + c * B, i)]
+            planes[_at(at + c * B, i)] = top + weights[_at(y, i)] * (bottom - top)
 
 
 @_compiled
-def _add_line(words, floats, shift, weights, vertical, plane):
-    for i in range(len(plane)):
-        a, b = _value(words[i], floats, shift), _value(words[B + i], floats, shift)
-        c, d = _value(words[2 * B + i], floats, shift), _value(words[3 * B + i], floats, shift)
-        line = weights[i] * a + weights[B + i] * b + weights[2 * B + i] * c + weights[3 * B + i] * d
-        plane[i] += vertical[i] * line
+def _add_line(words, first, floats, shift, weights, vertical, planes, at, count):
+    for i in range(count):
+        line = ZERO
+        for k in range(4):
+            line += weights[_at(k * B, i)] * _value(words[_at(first + k * B, i)], floats, shift)
+        planes[_at(at, i)] += weights[_at(vertical, i)] * line
 
 
 @_compiled
-def _put(planes, channels, count, planar, start, pixels, out):
+def _put(planes, at, channels, count, planar, start, pixels, out):
     """Store one block; for bytes, rounded half up and cut to 0 to 255 (the conversion drops the fraction)."""
     for c in range(channels if out.itemsize == 1 else 0):
         for i in range(count):
-            value = planes[c * B + i] + HALF
+            value = planes[_at(at + c * B, i)] + HALF
             value = value if value > ZERO else ZERO
-            planes[c * B + i] = value if value < WHITE else WHITE
+            planes[_at(at + c * B, i)] = value if value < WHITE else WHITE
     if channels == 3 and not planar:
-        three = out[3 * start :]
         for i in range(count):
-            three[3 * i], three[3 * i + 1], three[3 * i + 2] = planes[i], planes[B + i], planes[2 * B + i]
+            for c in range(3):
+                out[_at(3 * start + c, 3 * i)] = planes[_at(at + c * B, i)]
         return
     step = 1 if planar else channels
     for c in range(channels):
-        plane, target = planes[c * B : c * B + count], out[c * pixels + start if planar else start * channels + c :]
+        first = c * pixels + start if planar else start * channels + c
         for i in range(count):
-            target[i * step] = plane[i]
+            out[_at(first, i * step)] = planes[_at(at + c * B, i)]
 
 
 @_compiled
-def _mix(planes, channels, count, color, colored):
+def _mix(planes, at, channels, count, color, colored, to):
     for k in range(len(color)):
-        row, target = color[k], colored[k * B : k * B + count]
+        target = to + k * B
         if channels == 3:
-            red, green, blue, offset = row[0], row[1], row[2], row[3]
+            red, green, blue, offset = color[k, 0], color[k, 1], color[k, 2], color[k, 3]
             for i in range(count):
-                target[i] = offset + red * planes[i] + green * planes[B + i] + blue * planes[2 * B + i]
+                first, second, third = planes[_at(at, i)], planes[_at(at + B, i)], planes[_at(at + 2 * B, i)]
+                colored[_at(target, i)] = offset + red * first + green * second + blue * third
             continue
-        target[:] = row[channels]
+        colored[target : target + count] = color[k, channels]
         for c in range(channels):
             for i in range(count):
-                target[i] += row[c] * planes[c * B + i]
+                colored[_at(target, i)] += color[k, c] * planes[_at(at + c * B, i)]
