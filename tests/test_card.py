@@ -14,6 +14,7 @@ from PIL import Image
 
 from tenfold.__main__ import main
 from tenfold.estimate import Estimate, clopper_pearson
+from tenfold.models.weights.published import NON_COMMERCIAL
 from tenfold.recipe import Recipe
 from tenfold.report import write_card
 from tenfold.report.card import MOST_CLASSES, basis, markdown
@@ -77,6 +78,15 @@ def test_it_says_what_the_model_is_and_learned_from(card):
     assert "Origin: trained from scratch" in card
     assert "License: none stated" in card
     assert "Made with Python 3.11.9, torch 2.14.0, numpy 2.4.0." in card
+
+
+def test_it_says_what_the_weights_may_not_be_used_for(flowers, card):
+    assert "Note:" not in card
+    weights = {"origin": "net, file_of.pth", "licence": "CC-BY-NC-4.0", "sha256": "ab" * 32, "note": NON_COMMERCIAL}
+    found = card_of(replace(flowers, card=flowers.card | {"weights": weights}))
+    assert "<li>Origin: net, file_of.pth</li> <li>License: CC-BY-NC-4.0</li>" in found
+    assert "<li>Note: <strong>non-commercial: not for products or paid work</strong></li>" in found
+    write_card(flowers)
 
 
 def test_the_first_figures_of_both_parts_stand_in_a_table(flowers, card):

@@ -693,5 +693,17 @@ def test_too_few_identities_are_said_to_be(tmp_path: Path, capsys: Capture) -> N
     people = people_folder(tmp_path / "people", 2, 2)
     code, out, _ = run(capsys, "enroll", tmp_path / "g", people)
     assert (code, "No threshold yet: at least 3 identities" in out) == (0, True)
-    code, _, err = run(capsys, "identify", tmp_path / "g", people / "p0")
+    code, out, _ = run(capsys, "identify", tmp_path / "g", people / "p0", people / "p1", "--top-k", "2", "--json")
+    found = json.loads(out)
+    assert (code, found["threshold"], found["false_accept"]) == (0, None, None)
+    assert [image["identity"] for image in found["images"]] == [None] * 4
+    assert [image["top"][0]["identity"] for image in found["images"]] == ["p0"] * 2 + ["p1"] * 2
+    assert all(one["top"][0]["score"] > one["top"][1]["score"] for one in found["images"])
+    code, out, _ = run(capsys, "identify", tmp_path / "g", people / "p0")
+    assert (code, out.count("no threshold yet"), "none of these" in out) == (0, 2, False)
+    assert "so that some play strangers. Nobody is named: the nearest is shown, whoever it is." in out
+    code, _, err = run(capsys, "verify", tmp_path / "g", people / "p0" / "0.png", "--as", "p0")
     assert (code, "enroll more" in err) == (2, True)
+    assert run(capsys, "remove", tmp_path / "g", "p0", "p1")[0] == 0
+    code, _, err = run(capsys, "identify", tmp_path / "g", people / "p0")
+    assert (code, "Nobody is enrolled" in err) == (2, True)

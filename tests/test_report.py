@@ -96,6 +96,30 @@ def test_every_task_names_blocks_that_exist():
     assert {name for task in TASKS.values() for name in task.blocks} == set(BLOCKS)
 
 
+def test_it_says_whose_weights_the_network_started_from(flowers, page):
+    assert not page.all("section", id="weights")
+    weights = {"origin": "net, file <of>.pth", "licence": "CC-BY-NC-4.0", "sha256": "ab" * 32}
+    told = "non-commercial: not for products or paid work"
+    shown = page_of(replace(flowers, card=flowers.card | {"weights": weights | {"note": told}}))
+    assert shown.all("section", id="weights")
+    assert shown.all("a", href="#weights")
+    texts = [text for _, text in shown.texts]
+    rows = texts[texts.index("Origin") : texts.index("Origin") + 8]
+    assert rows == [
+        "Origin",
+        "net, file <of>.pth",
+        "License",
+        "CC-BY-NC-4.0",
+        "Note",
+        f"N{told[1:]}.",
+        "sha256",
+        "ab" * 32,
+    ]
+    silent = page_of(replace(flowers, card=flowers.card | {"weights": weights | {"note": ""}}))
+    assert "Note" not in [text for _, text in silent.texts]
+    write_report(flowers)
+
+
 def test_the_page_calls_nobody_and_runs_nothing(flowers, page):
     html = (flowers.path / "report.html").read_text("utf-8")
     assert set(re.findall(r"\w+://[\w./]+", html)) == {"http://www.w3.org/1999/xlink"}

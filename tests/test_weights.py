@@ -37,6 +37,10 @@ def homes(tmp_path, monkeypatch) -> Path:
     for name in ("HF_HUB_OFFLINE", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+    if importlib.util.find_spec("huggingface_hub"):  # it read its variables when it was imported
+        import huggingface_hub.constants
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "HF_HOME" / "hub"))
     return tmp_path
 
 
@@ -249,9 +253,11 @@ def test_torchvision_and_timm_say_where_their_weights_are_and_whose():
     (mobile,) = (known for known in PUBLISHED if known.file.startswith("mobilenet_v2-"))
     assert mobile.url in {weights.url for weights in __import__("torchvision").models.MobileNet_V2_Weights}
     assert published_files("torchvision:regnet_y_128gf")[0].note == NON_COMMERCIAL
-    (free,) = published_files("timm:resnet18.a1_in1k")
+    free, same = published_files("timm:resnet18.a1_in1k")
     assert (free.repository, free.licence, free.note) == ("timm/resnet18.a1_in1k", "apache-2.0", "")
-    (bound,) = published_files("timm:resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k")
+    assert (same.file, same.sha256, same.repository) == ("resnet18_a1_0-d63eafa0.pth", "d63eafa0", "")
+    assert same.where().startswith("resnet18_a1_0-d63eafa0.pth, sha256 d63eafa0, from https://github.com/")
+    bound, *_ = published_files("timm:resnext50_32x4d.fb_ssl_yfcc100m_ft_in1k")
     assert (bound.licence, bound.note) == ("cc-by-nc-4.0", NON_COMMERCIAL)
     assert "non-commercial" in str(bound.origin("0" * 64))
     with pytest.raises(UsageError, match="tag that timm does not know"):
@@ -266,6 +272,41 @@ def test_timm_s_own_addresses_of_the_lite_networks_are_ours():
     for number in range(3):
         about = timm.get_pretrained_cfg(f"tf_efficientnet_lite{number}")
         assert about.url in [known.url for known in PUBLISHED if known.backbone == f"efficientnet-lite{number}"]
+
+
+def test_where_a_file_has_no_address_its_publisher_has():
+    for name, page in (
+        ("mobilefacenet", "https://github.com/foamliu/MobileFaceNet"),
+        ("mobilenetv2-google", "https://github.com/google-coral/test_data"),
+    ):
+        with pytest.raises(DataError, match=rf"sha256 .* of .* \({re.escape(page)}\); without a network"):
+            find_weights(name)
+
+
+def test_keras_files_of_vgg16_are_known_as_keras_knows_them(theirs):
+    """Its source names them by address and MD5."""
+    from keras.src.applications import vgg16
+
+    files = [known for known in PUBLISHED if known.md5]
+    source = Path(vgg16.__file__).read_text("utf-8")
+    assert [known.url for known in files] == [vgg16.WEIGHTS_PATH_NO_TOP, vgg16.WEIGHTS_PATH]
+    assert [known.md5 for known in files] == re.findall(r'file_hash="(\w{32})"', source)[::-1]
+
+
+def test_a_file_is_known_by_its_md5_where_only_that_is_published(homes, monkeypatch):
+    known = toy(sha256="", md5=hashlib.md5(CONTENT).hexdigest(), licence="CC-BY-4.0")
+    publish(monkeypatch, known)
+    monkeypatch.setattr(places, "PUBLISHED", (known,))
+    file = homes / "mine.pth"
+    file.write_bytes(CONTENT)
+    assert places.origin_of("toy", file, SHA256).licence == "CC-BY-4.0"
+    assert keep_weights("toy", file).path == find_weights("toy")
+    spoiled = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
+    for content in (spoiled, CONTENT[:100]):  # of the size that is published, and of another
+        file.write_bytes(content)
+        assert places.origin_of("toy", file, places.file_hash(file)).licence == "not stated"
+        with pytest.raises(DataError, match=f"is published in: toy.pth, 3 MB, md5 {known.md5}, of us"):
+            keep_weights("toy", file)
 
 
 def test_licences_are_said_plainly():
@@ -438,12 +479,39 @@ def test_weights_are_listed_with_licence_size_hash_and_place(capsys, monkeypatch
     assert weights(json=True) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["file"] for row in content["weights"]] == [known.file for known in PUBLISHED]
-    assert all(row["licence"] and row["megabytes"] and row["sha256"] for row in content["weights"])
+    assert all(row["licence"] and row["megabytes"] and (row["sha256"] or row["md5"]) for row in content["weights"])
     monkeypatch.setenv("TENFOLD_CACHE", os.devnull)
     assert weights("list") == 0
     out = capsys.readouterr().out
     assert "MobileFaceNet.onnx" in out
     assert "non-commercial" in out
+
+
+def test_what_lies_in_other_programs_folders_is_listed(capsys, homes, monkeypatch):
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm")
+    hub = homes / "HF_HOME" / "hub" / "models--timm--resnet18.a1_in1k"
+    (hub / "refs").mkdir(parents=True)
+    (hub / "refs" / "main").write_text("abc")
+    checkpoints = homes / "TORCH_HOME" / "hub" / "checkpoints"
+    spots = {
+        "timm:resnet18.a1_in1k": hub / "snapshots" / "abc" / "model.safetensors",
+        "torchvision:resnet34": checkpoints / "resnet34-b627a593.pth",
+        "timm:resnet34.a1_in1k": checkpoints / "resnet34_a1_0-46f8f793.pth",
+        "torchvision:resnet50": checkpoints / "resnet50-11ad3fa6.pth",
+    }
+    for spot in [*spots.values(), checkpoints / "other.pth"]:
+        spot.parent.mkdir(parents=True, exist_ok=True)
+        spot.write_bytes(CONTENT)
+    (hub.parent / "models--timm--nothing.of_timm").mkdir()
+    digests = {spots["torchvision:resnet34"]: "b627a593", spots["timm:resnet34.a1_in1k"]: "46f8f793"}
+    monkeypatch.setattr(places, "file_hash", lambda path: digests.get(path, SHA256))  # the last one is damaged
+    assert weights(json=True) == 0
+    rows = {row["backbone"]: row for row in json.loads(capsys.readouterr().out)["weights"][len(PUBLISHED) :]}
+    assert {name: row["path"] for name, row in rows.items()} == {
+        name: str(spot) for name, spot in spots.items() if name != "torchvision:resnet50"
+    }
+    assert all(row["megabytes"] == 3 and row["licence"] for row in rows.values())
 
 
 def test_weights_are_imported_only_if_the_network_takes_them(capsys, homes, monkeypatch):

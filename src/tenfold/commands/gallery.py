@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.options import Share, Whole
+from tenfold.commands.options import Share, Whole, whose_weights
 from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
 from tenfold.errors import DataError, UsageError, unknown
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
     from tenfold.transfer.embed import Embedded, Embedder
     from tenfold.transfer.gallery import Found, Gallery
+    from tenfold.transfer.thresholds import Point
 
 OPTIONS = {
     "enroll": ("--as", "--false-accept", "--backbone", "--weights", "--reader"),
@@ -30,7 +31,7 @@ OPTIONS = {
 """What can be done, and the options that it takes besides --json."""
 
 BACKBONE = "efficientnet-lite0"
-NOBODY = "none of these"
+NOBODY, UNTOLD = "none of these", "no threshold yet"
 MOST_LISTED = 30
 """Identities that a terminal lists; --json lists every one."""
 
@@ -56,7 +57,8 @@ def gallery(
     counts as somebody's is fitted for a share of strangers that may be accepted, on
     the gallery's own images, where each identity in turn plays the stranger; so are
     the error rates that are shown. Three identities are the least, and a hundred
-    support a share of 1 %.
+    support a share of 1 %; of fewer than three, identify shows the nearest and names
+    nobody.
 
     enroll makes a gallery or adds to it. verify says whether an image is of the
     identity --as, or two images are of one, enrolled or not; its exit code is 1
@@ -93,7 +95,7 @@ def gallery(
     false_accept
         The share of strangers' images that may be accepted: 1% or 0.01; 1 % where it was never given.
     backbone
-        The pretrained network of a new gallery; efficientnet-lite0 where it is not given.
+        The pretrained network of a new gallery; where it is not given, that of the weights, or efficientnet-lite0.
     weights
         A file with its weights. Give it again where it has moved since.
     reader
@@ -189,23 +191,33 @@ def _identify(folder: Path, items: Sequence[str], top_k: int, weights: str, json
     if not items:
         raise UsageError("Say what to identify: images, or folders of them.")
     known = load_gallery(folder)
-    point = known.point("identify")
+    point = known.points.get("identify")
     found = _look_at(known, items, weights)
     sources = found.table.samples["source"].tolist()
-    answers = list(zip(sources, known.identify(found.vectors, top_k), strict=True))
+    search = known.identify if point else known.nearest
+    answers = list(zip(sources, search(found.vectors, top_k), strict=True))
     if json:
         images = [{"path": path, "identity": answer.identity, "top": _ranked(answer)} for path, answer in answers]
-        limits = {"threshold": point.threshold, "false_accept": point.false_accept}
+        limits = {name: getattr(point, name, None) for name in ("threshold", "false_accept")}
         show_json({"gallery": folder, **limits, "images": images, "unreadable": found.unreadable})
     else:
         places = range(2, min(top_k, len(known.identities)) + 1)
         header = ["Path", "Identity", "Nearest", "Score"]
         header += [f"{word} {place}" for place in places for word in ("Nearest", "Score")]
-        rows = [(path, answer.identity or NOBODY, *chain.from_iterable(answer.top)) for path, answer in answers]
-        show_table(header, rows)
-        share = f"{_percent(point.false_accept)} of strangers' images are expected to reach"
-        print(f"Named from a score of {point.threshold:.3f} on, which {share}.")
+        nobody = NOBODY if point else UNTOLD
+        show_table(header, [(path, answer.identity or nobody, *chain(*answer.top)) for path, answer in answers])
+        print(_named_from(point))
     return 1 if found.unreadable else 0
+
+
+def _named_from(point: Point | None) -> str:
+    """What the names in an answer stand on."""
+    from tenfold.transfer.thresholds import NO_THRESHOLD
+
+    if point is None:
+        return f"{NO_THRESHOLD} Nobody is named: the nearest is shown, whoever it is."
+    share = f"{_percent(point.false_accept)} of strangers' images are expected to reach"
+    return f"Named from a score of {point.threshold:.3f} on, which {share}."
 
 
 def _ranked(answer: Found) -> list[dict[str, object]]:
@@ -296,6 +308,8 @@ def _embedder(standing: Gallery | None, backbone: str, weights: str) -> Embedder
     file = str(Path(weights).expanduser().absolute()) if weights else ""
     if standing is not None and not backbone:
         backbone, file = standing.origin.backbone, file or standing.origin.file
+    if file and not backbone:
+        backbone = whose_weights(file)
     with waiting("Loading the network"):
         embedder = embed.load_embedder(backbone or BACKBONE, file)
     if standing is not None:
@@ -349,13 +363,11 @@ def _embedded(embedder: Embedder, table: Table) -> Embedded:
 
 def _tell(known: Gallery) -> None:
     """What the thresholds are worth, and where the network's weights come from."""
-    from tenfold.transfer.thresholds import FEWEST_IDENTITIES, QUESTIONS
+    from tenfold.transfer.thresholds import NO_THRESHOLD, QUESTIONS
 
     print(f"Network: {known.origin.weights}.\n")
     if not known.points:
-        print(
-            f"No threshold yet: at least {FEWEST_IDENTITIES} identities must be enrolled, so that some play strangers."
-        )
+        print(f"{NO_THRESHOLD} Until then identify shows the nearest alone, and verify has no answer.")
     for question, point in known.points.items():
         asked = QUESTIONS[question].capitalize()
         others = "strangers" if question == "identify" else "pairs of two identities"

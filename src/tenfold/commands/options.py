@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
+from tenfold.commands.output import say
 from tenfold.errors import UsageError
 from tenfold.recipe import PolicySetting, Recipe, TransferSettings, read_recipe
 
@@ -69,6 +70,8 @@ SHORT = {
     "train.minutes": "--minutes",
     "split.file": "--split",
     "augment.policy": "--policy",
+    "transfer.backbone": "--backbone",
+    "transfer.weights": "--weights",
     "transfer.init": "--init",
     "data.check": "--check",
 }
@@ -87,7 +90,10 @@ def with_settings(command: Callable[..., int]) -> Callable[..., int]:
 
 
 def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
-    """The recipe of a TOML file, or else the defaults, with the settings that were typed put over it."""
+    """The recipe of a TOML file, or else the defaults, with the settings that were typed put over it.
+
+    Where a file of weights is given and no network, the network is the one that they are of.
+    """
     recipe = Recipe() if file is None else read_recipe(file)
     if settings.get("transfer__init"):
         settings = _instead(settings)
@@ -97,7 +103,38 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
     for key, value in settings.items():
         section, name = key.split("__")
         sections.setdefault(section, {})[name] = value
-    return recipe.change(**sections)
+    recipe = _from_home(recipe.change(**sections))
+    return recipe if "transfer__backbone" in settings else _with_network(recipe)
+
+
+def whose_weights(file: str) -> str:
+    """The network whose weights a file holds, as `network_of_file` knows it; whoever watches is told."""
+    from tenfold.models.backbones import network_of_file
+
+    name = network_of_file(Path(file))
+    if name != TransferSettings().backbone:
+        say(f"Network: {name}, whose weights {file} holds; --backbone names another.")
+    return name
+
+
+def _from_home(recipe: Recipe) -> Recipe:
+    """The recipe with whole paths of what it names in the home folder: a shell leaves the ~ of `--init=~/run`."""
+    given = {name: getattr(recipe.transfer, name) for name in ("weights", "init")}
+    whole = {name: str(Path(path).expanduser()) for name, path in given.items() if path.startswith("~/")}
+    return recipe.change(transfer=whole)
+
+
+def _with_network(recipe: Recipe) -> Recipe:
+    """The recipe with the network that its file of weights is of, where it takes one and names none."""
+    transfer, model = recipe.transfer, recipe.model.name
+    if not transfer.weights or transfer.backbone != TransferSettings().backbone:
+        return recipe
+    if model != "auto":
+        from tenfold.models import find_model
+
+        if model == "torchvision" or "transfer" not in find_model(model).sections:  # the first has its own networks
+            return recipe
+    return recipe.change(transfer={"backbone": whose_weights(transfer.weights)})
 
 
 def _instead(settings: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from tenfold.errors import UsageError
 if TYPE_CHECKING:
     from tenfold.models.weights.fetch import Watch
     from tenfold.models.weights.places import Found
+    from tenfold.models.weights.published import Published
 
 
 def weights(
@@ -71,7 +72,7 @@ def _list(json: bool) -> int:
         found = look_for(published)
         path = found.path if found else None
         rows.append({**asdict(published), "sha256": found.sha256 if found else published.sha256, "path": path})
-    rows += _others({published.backbone for published in PUBLISHED})
+    rows += _others()
     if json:
         show_json({"folder": weights_folder(), "weights": rows})
         return 0
@@ -81,7 +82,7 @@ def _list(json: bool) -> int:
             row["backbone"],
             row["file"],
             f"{row['megabytes']:.0f}",
-            row["sha256"][:8],
+            row["sha256"][:8] or f"md5 {row['md5'][:8]}",
             row["licence"],
             row["path"] or "no",
         )
@@ -98,18 +99,18 @@ def _list(json: bool) -> int:
     return 0
 
 
-def _others(known: set[str]) -> Iterator[dict[str, Any]]:
-    """What the own cache keeps of torchvision's and timm's networks."""
-    from tenfold.models.weights.places import file_hash, weights_folder
+def _others() -> Iterator[dict[str, Any]]:
+    """What is here of torchvision's and timm's networks, in any of the folders that are looked into."""
+    from tenfold.models.weights.places import kept_networks, look_for, networks_elsewhere
     from tenfold.models.weights.published import published_files
 
-    for path in sorted(weights_folder().glob("*/*")):
-        name = path.parent.name.replace("--", ":")
-        if name not in known and path.suffix != ".part" and not path.name.startswith("."):
-            for published in published_files(name):
-                if published.file == path.name:
-                    size = path.stat().st_size / 1e6
-                    yield {**asdict(published), "sha256": file_hash(path), "megabytes": size, "path": path}
+    for name in dict.fromkeys([*kept_networks(), *networks_elsewhere()]):
+        files: tuple[Published, ...] = ()
+        with suppress(UsageError):  # of a library that is not here, or of a version that does not know the network
+            files = published_files(name)
+        for found in filter(None, map(look_for, files)):
+            size = found.path.stat().st_size / 1e6
+            yield {**asdict(found.published), "sha256": found.sha256, "megabytes": size, "path": found.path}
 
 
 def _fetch(name: str) -> Found:

@@ -5,6 +5,7 @@
     figures.py     what each figure is called and how it is written
     diagnosis.py   what the training said about itself
     training.py    the curves of training
+    weights.py     whose pretrained weights the network started from
     open_set.py    what it makes of images of other classes, and of pairs of images
     speed.py       how long a prediction takes, stage by stage
     findings.py    what a check found of the images before training

@@ -25,6 +25,7 @@ from tenfold.report.speed import speed
 from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.training import training
 from tenfold.report.unknown import unknown
+from tenfold.report.weights import weights
 from tenfold.split.ties import is_found
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
     thumbnails = Thumbnails(run.table)
     context = Context(run, evaluations[part], thumbnails) if part else None
     found, checked, seen = diagnosis(run), findings(run, thumbnails), fed(run)
-    climbed, held_out = ladder(run), unknown(run)
+    climbed, held_out, pretrained = ladder(run), unknown(run), weights(run)
     sections = ({"diagnosis": found} if found else {}) | ({"ladder": climbed} if climbed else {})
     sections |= {"unknown": held_out} if held_out else {}
+    sections |= {"weights": pretrained} if pretrained else {}
     sections |= {"training": training(run)} | ({"fed": seen} if seen else {})
     if context is not None:
         sections |= {name: block(context) for name, block in blocks.items()}

@@ -38,7 +38,7 @@ class Found(NamedTuple):
     """Who is in an image."""
 
     identity: str | None
-    """None: none of those who are enrolled."""
+    """None: none of those who are enrolled, or nobody can say."""
     top: list[tuple[str, float]]
     """The most alike identities and their scores, -1 to 1, the highest first."""
 
@@ -175,14 +175,22 @@ class Gallery:
         return np.concatenate([places for places, _ in found]), np.concatenate([scores for _, scores in found])
 
     def identify(self, vectors: NDArray[np.float32], top_k: int = 1) -> list[Found]:
-        """Who each of M > 0 probes is, float32 [M, D] of length 1, or none of those who are enrolled."""
+        """Who each of M > 0 probes is, float32 [M, D] of length 1, or none of those who are enrolled.
+
+        Raises UsageError where so few are that no threshold says so; `nearest` needs none.
+        """
         threshold = self.point("identify").threshold
+        found = self.nearest(vectors, top_k)
+        return [Found(each.top[0][0] if each.top[0][1] >= threshold else None, each.top) for each in found]
+
+    def nearest(self, vectors: NDArray[np.float32], top_k: int = 1) -> list[Found]:
+        """Who each of M > 0 probes, float32 [M, D] of length 1, is most like, whoever it is: none is named."""
         places, scores = self.search(vectors, top_k)
-        found = []
-        for row, values in zip(places.tolist(), scores.tolist(), strict=True):
-            top = [(self.identities[place], value) for place, value in zip(row, values, strict=True)]
-            found.append(Found(top[0][0] if values[0] >= threshold else None, top))
-        return found
+        rows = zip(places.tolist(), scores.tolist(), strict=True)
+        return [
+            Found(None, [(self.identities[place], score) for place, score in zip(row, values, strict=True)])
+            for row, values in rows
+        ]
 
     def verify_images(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> Verdict:
         """Whether two images, float32 [D] of length 1, are of one identity, enrolled or not."""

@@ -32,6 +32,9 @@ from tenfold.transfer.templates import Whitening, fold_of, placed, sums_of, whit
 
 FEWEST_IDENTITIES = 3
 """One is left out as a stranger, and of the others there must be two to be told apart."""
+NO_THRESHOLD = (
+    f"No threshold yet: at least {FEWEST_IDENTITIES} identities must be enrolled, so that some play strangers."
+)
 MOST_COMPARED = 1000
 """Images that are compared two by two: 499,500 comparisons, which tell more than there are identities to vary."""
 QUESTIONS = {

@@ -19,13 +19,14 @@ weights to PUBLISHED in ../weights/published.py.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from tenfold.errors import UsageError, unknown
+from tenfold.errors import DataError, UsageError, unknown
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone
 from tenfold.models.backbones.efficientnet_lite import EfficientNetLite
@@ -37,10 +38,20 @@ from tenfold.models.backbones.mobilefacenet import MobileFaceNet
 from tenfold.models.backbones.mobilenet import MobileNetV2
 from tenfold.models.backbones.own import OWN, OwnNetwork, own_backbone
 from tenfold.models.backbones.vgg import VGG16
-from tenfold.models.weights.places import file_hash, find_published
-from tenfold.models.weights.published import Origin, origin_of
+from tenfold.models.weights.places import file_hash, find_published, known_file, origin_of
+from tenfold.models.weights.published import Origin
+from tenfold.models.weights.read import read_graph, read_tensors
 
-__all__ = ["BACKBONES", "OWN", "Backbone", "backbone_of_run", "bare_backbone", "make_backbone", "take_backbone"]
+__all__ = [
+    "BACKBONES",
+    "OWN",
+    "Backbone",
+    "backbone_of_run",
+    "bare_backbone",
+    "make_backbone",
+    "network_of_file",
+    "take_backbone",
+]
 
 BackboneMaker = Callable[[str], Backbone]
 """Makes the network of that whole name, with weights that were never trained."""
@@ -58,6 +69,7 @@ BACKBONES: dict[str, BackboneMaker] = {
     "onnx": OnnxNetwork,
 }
 """Name -> how it is made. What needs to be said beside the name follows a colon: "torchvision:resnet18"."""
+_MORE_SAID = ("torchvision", "timm", "onnx")
 
 
 def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Origin]:
@@ -74,7 +86,35 @@ def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Ori
         backbone.take(found.path)
         return backbone.eval(), found.published.origin(found.sha256)
     backbone.take(weights)
-    return backbone.eval(), origin_of(name, file_hash(weights), weights.name)
+    return backbone.eval(), origin_of(name, weights, _digest(weights))
+
+
+def network_of_file(file: Path) -> str:
+    """Whose weights a file holds: a key of BACKBONES that needs no more said, found by trying each in turn.
+
+    A file that is published is known by its hash; any other .onnx is a graph to be run. Raises UsageError where the
+    weights fit none of these networks, and what `read_tensors` raises.
+    """
+    if published := known_file(file, file_hash(file)):
+        return published.backbone
+    if file.suffix.lower() == ".onnx":
+        return "onnx"
+    tensors, named = read_tensors(file), [name for name in BACKBONES if name not in _MORE_SAID]
+    for name in named:
+        try:
+            bare_backbone(name).take_tensors(tensors, file)
+        except DataError:
+            continue
+        return name
+    raise UsageError(
+        f"The weights {file} fit none of {', '.join(named)}; say whose they are, --backbone torchvision:NAME or "
+        "--backbone timm:NAME, and where they are an earlier run's, name its folder instead: --init RUN"
+    )
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file of weights, hexadecimal; of an ONNX file with what it keeps in other files."""
+    return hashlib.sha256(read_graph(file)).hexdigest() if file.suffix.lower() == ".onnx" else file_hash(file)
 
 
 def bare_backbone(name: str) -> Backbone:

@@ -82,7 +82,10 @@ class Backbone(nn.Module):
 
         Raises DataError where they do not fit.
         """
-        tensors = read_tensors(file)
+        self.take_tensors(read_tensors(file), file)
+
+    def take_tensors(self, tensors: Tensors, file: Path) -> None:
+        """Load what `read_tensors` read of a file; as `take`."""
         layers = layer_names(self) if next(iter(self.state_dict())) in tensors else self.file_names(tensors)
         load_tensors(self, tensors, layers, self.classifier, f"The weights {file} of {self.name}")
 

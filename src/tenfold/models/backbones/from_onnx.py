@@ -5,24 +5,35 @@ The graph itself is kept as a tensor of bytes, so that a run that uses it holds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenfold.environment import usable_threads
 from tenfold.errors import DataError, UsageError
 from tenfold.models.backbones.backbone import Backbone, of_imagenet
 from tenfold.models.weights.packages import need_package
+from tenfold.models.weights.read import read_graph
 
 _DEFAULT_SIZE = 224
+_TYPES: dict[str, type[np.floating[Any]]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+"""What a graph may take, as ONNX Runtime names it -> what it is given."""
 
 
 class OnnxNetwork(Backbone):
-    """One input float32 [N or 1, 3, S, S], the first output [N or 1, D] (or a map with D x 1 x 1).
+    """One input [B, 3, S, S] of any float type, the first output [B, D] (or a map with D x 1 x 1).
+
+    B is any number, or the one that the graph was written for: images are then shown B at a time, the last one again
+    where fewer are left.
 
     "onnx" is one without a graph, to be filled by `take`; its name then becomes "onnx:S:D", from which a network of
     that size and width is built again, and filled by `load_state_dict`. What a file does not say is how its input is
@@ -43,8 +54,7 @@ class OnnxNetwork(Backbone):
     @property
     def fixed_size(self) -> int:
         """The graph's own side, where that is a number."""
-        side = self._open().get_inputs()[0].shape[2]
-        return side if isinstance(side, int) else 0
+        return _side(self._open().get_inputs()[0].shape)
 
     def stages(self) -> list[nn.Module]:
         """None: nothing in it can be trained."""
@@ -59,32 +69,57 @@ class OnnxNetwork(Backbone):
         """float32 [N, 3, S, S] -> [N, D], on the images' device; without gradients."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise NotImplementedError("An ONNX graph is run as it is and cannot be exported again.")
-        session = self._open()
-        wanted = session.get_inputs()[0]
-        single = wanted.shape[0] == 1
         arrays = images.detach().float().cpu().contiguous().numpy()
-        pieces = np.split(arrays, len(arrays)) if single and len(arrays) > 1 else [arrays]
-        found = np.concatenate([session.run(None, {wanted.name: piece})[0] for piece in pieces])
+        found = self._run(arrays, "if it takes images of one size only, set that: --size")
         return torch.from_numpy(found.reshape(len(arrays), -1)).to(images.device)
 
     def take(self, file: Path) -> None:
         """Load an ONNX file. Raises DataError where it is none, or gives no vector for an image."""
-        try:
-            self.graph = torch.from_numpy(np.frombuffer(file.read_bytes(), np.uint8).copy())
-        except OSError as error:
-            raise DataError(f"The ONNX file {file} cannot be read: {error.strerror or error}.") from error
+        self.graph = torch.from_numpy(np.frombuffer(read_graph(file), np.uint8).copy())
         self._session = None
-        session = self._open(str(file))
-        shape = session.get_inputs()[0].shape
-        if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
+        wanted = self._open(str(file)).get_inputs()
+        if len(wanted) != 1:
+            names = ", ".join(found.name for found in wanted)
+            raise DataError(f"The ONNX file {file} must take one input, the images, not {len(wanted)}: {names}.")
+        shape, kind = wanted[0].shape, wanted[0].type
+        if kind not in _TYPES:
+            raise DataError(
+                f"The ONNX file {file} must take numbers of type {', '.join(_TYPES)}, not {kind}; export the network "
+                "without a preprocessing of its own."
+            )
+        side = _side(shape)
+        if len(shape) != 4 or {*_numbers(shape[1:2])} - {3} or {*_numbers(shape[2:])} - {side}:
             raise DataError(f"The ONNX file {file} must take images [N, 3, S, S], not {shape}.")
-        size = shape[2] if isinstance(shape[2], int) else _DEFAULT_SIZE
+        size = side or _DEFAULT_SIZE
         self.preprocessing = of_imagenet(size, origin=self.preprocessing.origin)
-        found = session.run(None, {session.get_inputs()[0].name: np.zeros((1, 3, size, size), np.float32)})[0]
+        probe = np.zeros((1, 3, size, size), np.float32)
+        found = self._run(probe, f"export {file.name} for images of one size, or of any")
         if found.ndim < 2 or found.size != found.shape[1]:
             raise DataError(f"The ONNX file {file} must give one vector an image, [N, D], not {list(found.shape)}.")
         self.width = int(found.shape[1])
         self.name = f"onnx:{size}:{self.width}"
+
+    def _run(self, images: NDArray[np.float32], remedy: str) -> NDArray[np.float32]:
+        """float32 [N, 3, S, S] -> the first output for each, float32 [N, ...].
+
+        Raises DataError where the graph fails, which ends with the `remedy`.
+        """
+        session = self._open()
+        wanted = session.get_inputs()[0]
+        batch = max(_numbers(wanted.shape[:1]) or [len(images), 1])
+        shown = _filled(images, batch).astype(_TYPES[wanted.type], copy=False)
+        pieces = np.split(shown, len(shown) // batch)
+        try:
+            found = np.concatenate([session.run(None, {wanted.name: piece})[0] for piece in pieces])
+            numbers = found[: len(images)].astype(np.float32, copy=False)
+            if len(found) != len(shown):
+                raise ValueError(f"it gives {list(found.shape)} for {len(shown)} images")
+        except Exception as error:  # ONNX Runtime raises errors of its own
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise DataError(
+                f"The ONNX graph {self.name} cannot be run on images {list(images.shape)}: {reason}; {remedy}"
+            ) from error
+        return numbers
 
     def _open(self, what: str = "that the run holds") -> Any:
         """The session, opened at first use."""
@@ -111,6 +146,22 @@ class OnnxNetwork(Backbone):
     def __getstate__(self) -> dict[str, Any]:
         """A copy opens a session of its own."""
         return {**self.__dict__, "_session": None}
+
+
+def _filled(images: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    """Images [N, ...] as whole batches: the last one again, until their number is a multiple."""
+    missing = -len(images) % batch
+    return np.concatenate([images, np.repeat(images[-1:], missing, 0)]) if missing else images
+
+
+def _side(shape: Sequence[int | str | None]) -> int:
+    """The side S of a graph's images [N, 3, S, S], in pixels, where one of the two is a number; 0: any."""
+    return max(_numbers(shape[2:4]), default=0)
+
+
+def _numbers(shape: Sequence[int | str | None]) -> list[int]:
+    """Those dimensions that are numbers; others have a name, each its own (as exporters write "height", "width")."""
+    return [length for length in shape if isinstance(length, int) and length > 0]
 
 
 def _read_name(name: str) -> tuple[int, int]:

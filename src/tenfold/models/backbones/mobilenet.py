@@ -53,8 +53,8 @@ class MobileNetV2(Backbone):
     def stages(self) -> list[nn.Module]:
         return [self.stem, *self.blocks, self.head]
 
-    def take(self, file: Path) -> None:
-        super().take(file)
+    def take_tensors(self, tensors: Tensors, file: Path) -> None:
+        super().take_tensors(tensors, file)
         norm = self.stem[1]
         assert isinstance(norm, nn.BatchNorm2d)
         if is_folded(norm) != (self.name == "mobilenetv2-google"):

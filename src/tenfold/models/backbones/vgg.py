@@ -65,8 +65,8 @@ class VGG16(Backbone):
     def chain(self) -> list[nn.Module]:
         return [*self.blocks, self.pool]
 
-    def take(self, file: Path) -> None:
-        super().take(file)
+    def take_tensors(self, tensors: Tensors, file: Path) -> None:
+        super().take_tensors(tensors, file)
         self.preprocessing = AUTHORS if file.suffix.lower() in (".h5", ".hdf5") else of_imagenet(224)
 
     def file_names(self, tensors: Tensors) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from tenfold.errors import DataError
 from tenfold.models.weights.packages import need_package
-from tenfold.models.weights.places import Found, file_hash, how_to_get, kept_path, look_for
+from tenfold.models.weights.places import Found, file_hash, how_to_get, is_published, kept_path, look_for
 from tenfold.models.weights.published import Published, published_files
 
 Watch = Callable[[int, int], None]
@@ -74,11 +74,11 @@ def download(published: Published, watch: Watch = watch_nothing) -> Path:
         if here <= before:
             raise Unreachable(f"{published.url} broke off after {here:,} bytes; what came is kept for the next try.")
     sha256 = file_hash(part)
-    if published.sha256 and not published.is_file(sha256):
+    if published.digest and not is_published(part, sha256, published):
         part.unlink()
         raise DataError(
-            f"{published.url} gave a file with sha256 {sha256}, not {published.sha256}, so it was deleted; try again, "
-            f"and if it stays so, get {published.file} from elsewhere."
+            f"{published.url} gave a file with sha256 {sha256}, not {published.sha256 or published.digest}, so it was "
+            f"deleted; try again, and if it stays so, get {published.file} from elsewhere."
         )
     part.replace(target)
     return target

