@@ -249,7 +249,7 @@ def test_a_detector_goes_through_training_and_evaluation(monkeypatch, tmp_path):
         "Class by class",
         "Precision, recall and scores",
         "Mistakes by kind",
-        "Images with the most mistakes",
+        "Mistakes in pictures",
     ):
         assert words in page
     assert "square" in card

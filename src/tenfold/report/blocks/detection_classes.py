@@ -26,7 +26,7 @@ precision looks at all.</p>
 <p class="note">AP50 and AP75: average precision where an object is found from an overlap (IoU) of 0.5 or 0.75 on; \
 AP: the mean over overlaps from 0.5 to 0.95. Below each figure stands its interval{% if level %} at \
 {{ level | level }}{% endif %}; a dash where there is nothing to measure it on.\
-{% if flat %} {{ flat }} boxes of no area were left out.{% endif %}</p>
+{% if flat %} {{ "One box of no area was" if flat == 1 else flat ~ " boxes of no area were" }} left out.{% endif %}</p>
 """
 
 

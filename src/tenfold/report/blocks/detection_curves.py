@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tenfold.report.context import Context, Section, render
-from tenfold.report.plots import DASHES, MUTED, RULE, SERIES, draw, percent_axis
+from tenfold.report.plots import DASHES, MUTED, SERIES, draw, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (4.2, 3.8)
+_FAINT = 0.45  # opacity of the classes without a color, which are darker than the grid all the same
 CURVES = """
 {% if not plots %}
 <p>A curve needs detections of a class that is there; this part has none.</p>
@@ -28,7 +29,17 @@ distance from it is {{ write_value("calibration_error", error.value) }} \
 {% endfor %}
 </div>
 <p class="keys">{% for name, number in key %}\
-<span class="key key-{{ "rest" if number is none else number }}">{{ name }}</span>{% endfor %}</p>
+<span class="key key-{{ number }}">{{ name }}</span>{% endfor %}\
+{% if others %}<span class="key" style="--rule: color-mix(in srgb, var(--muted) {{ faint }}%, transparent)">\
+{{ others }} other class{{ "" if others == 1 else "es" }}</span>{% endif %}</p>
+{% if others %}
+<p class="note">In color: the {{ key | length }} classes with the lowest average precision.</p>
+{% endif %}
+{% if without %}
+<p class="note">Nothing was detected of {{ without[:5] | join(", ") }}{% if without | length > 5 %} and \
+{{ without | length - 5 }} other classes{% endif %}, so {{ "it has no curve" if without | length == 1 else \
+"they have no curves" }}.</p>
+{% endif %}
 {% endif %}
 """
 
@@ -43,11 +54,16 @@ def detection_curves(context: Context) -> Section:
     plots = [("Precision and recall", _precision_recall(curves, colored))]
     if reliability:
         plots.append(("Scores", _reliability(reliability["bins"])))
-    key: list[tuple[str, int | None]] = [*colored.items()]
-    if len(curves) > len(colored):
-        key.append((f"{len(curves) - len(colored)} other classes", None))
-    error = reliability["error"] if reliability else None
-    return Section(title, render(CURVES, plots=plots, key=key, error=error))
+    html = render(
+        CURVES,
+        plots=plots,
+        key=list(colored.items()),
+        others=len(curves) - len(colored),
+        without=_without(context, {curve["class"] for curve in curves}),
+        faint=round(100 * _FAINT),
+        error=reliability["error"] if reliability else None,
+    )
+    return Section(title, html)
 
 
 def _colored(context: Context, names: list[str]) -> dict[str, int]:
@@ -57,12 +73,17 @@ def _colored(context: Context, names: list[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(shown)}
 
 
+def _without(context: Context, drawn: set[str]) -> list[str]:
+    """Classes that are there, but have no curve."""
+    return [row["class"] for row in context.details["per_class"] if row["objects"] and row["class"] not in drawn]
+
+
 def _precision_recall(curves: list[dict[str, Any]], colored: dict[str, int]) -> Any:
     def paint(axes: Axes) -> None:
         for curve in sorted(curves, key=lambda curve: curve["class"] in colored):  # the colored ones on top
             number = colored.get(curve["class"])
             style = (
-                {"color": RULE, "linewidth": 0.9}
+                {"color": MUTED, "linewidth": 0.7, "alpha": _FAINT}
                 if number is None
                 else {"color": SERIES[number], "linestyle": DASHES[number]}
             )
@@ -77,7 +98,7 @@ def _reliability(bins: list[dict[str, Any]]) -> Any:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=":")
         x, found = [row["score"] for row in bins], [row["right"] for row in bins]
         axes.vlines(x, [one.low for one in found], [one.high for one in found], color=SERIES[0], linewidth=1.2)
-        axes.plot(x, [one.value for one in found], "o", color=SERIES[0], markersize=4.5)
+        axes.plot(x, [one.value for one in found], "o", color=SERIES[0], markersize=4.5, clip_on=False)
         _square(axes, "score", "detections that are right")
 
     return draw("plot-scores", f"share of right detections against their score, {len(bins)} bins", paint, size=SIZE)

@@ -1,25 +1,34 @@
-"""What a detector's mistakes are, what mending each kind would gain, and what was taken for what."""
+"""What a detector's mistakes are, what mending each kind would gain, and what was taken for what.
+
+Shapes: K classes; the matrix is [K + 1, K + 1], rows what is there, columns what was detected, the background last.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tenfold.report.context import Context, Section, render
+import numpy as np
+from numpy.typing import NDArray
 
-TABLE_CLASSES = 25
-"""Up to so many classes the confusion matrix is shown; beyond, no screen holds it."""
-WORDS = {
-    "class": ("Wrong class", "an object found, but called another class"),
-    "location": ("Badly placed", "the right class, overlapping the object by less than half"),
-    "both": ("Both", "another class's object, overlapped by less than half"),
-    "duplicate": ("Twice", "an object that a surer detection had found already"),
-    "background": ("Nothing there", "overlaps no object by more than a tenth"),
-    "missed": ("Missed", "an object that none of the detections is about"),
+from tenfold.report.blocks.confusion import PAIRS, TABLE_CLASSES, matrix_picture
+from tenfold.report.context import Context, Section, render
+from tenfold.report.detected import NAMES
+
+MEANINGS = {
+    "class": "an object found, but called another class",
+    "location": "the right class, overlapping the object by less than half",
+    "both": "another class's object, overlapped by less than half",
+    "duplicate": "an object that a surer detection had found already",
+    "background": "overlaps no object by more than a tenth",
+    "missed": "an object that none of the detections is about",
 }
+"""What each kind of mistake is."""
+BETWEEN = ("class", "both")
+"""Kinds that need another class."""
 ERRORS = """
 {% from "pieces.html.j2" import scroll, estimate %}
 {% if best %}
-<p>Most would be gained by mending <b>{{ best[0] | lower }}</b>: {{ best[1] }}.</p>
+<p>Most would be gained by mending <b>{{ names[best] | lower }}</b>: {{ meanings[best] }}.</p>
 {% else %}
 <p>No mistake costs any average precision.</p>
 {% endif %}
@@ -29,48 +38,83 @@ ERRORS = """
 <th scope="col" class="number">Gain in AP50</th></tr></thead>
 <tbody>
 {% for row in rows %}
-<tr><th scope="row">{{ words[row.kind][0] }}</th><td>{{ words[row.kind][1] }}</td>\
+<tr><th scope="row">{% if row.count %}<a href="#mistakes-{{ row.kind }}">{{ names[row.kind] }}</a>{% else %}\
+{{ names[row.kind] }}{% endif %}</th><td>{{ meanings[row.kind] }}</td>\
 <td class="number">{{ "{:,}".format(row.count) }}</td><td class="number">{{ estimate("ap50", row.gain) }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
 {% endcall %}
 <p class="note">Numbers are of detections with a score of at least {{ "%.2f" | format(score) }}; the gain is what AP50 \
-over all detections would rise by were that kind alone mended (Bolya et al. 2020), so that gains do not add up.</p>
-{% if confusion %}
+over all detections would rise by were that kind alone mended (Bolya et al. 2020), so that gains do not add up. A \
+name leads to pictures of its kind.</p>
+<h3>What was taken for what</h3>
+{% if matrix %}
+<p class="note" id="confusion-key">Rows: what is there, in the last one nothing. Columns: what was detected, in the \
+last one nothing. Color: share of the row.</p>
 {% call scroll("What was taken for what") %}
-<table class="confusion{{ " many" if classes | length > 8 }}">
+<table class="confusion{{ " many" if classes | length > 8 }}" aria-describedby="confusion-key">
 <thead><tr><td></td>{% for name in classes %}
 <th scope="col"><span title="{{ name }}">{{ name }}</span></th>
 {% endfor %}
-<th scope="col"><span>missed</span></th></tr></thead>
+<th scope="col"><span><i>missed</i></span></th></tr></thead>
 <tbody>
-{% for row in confusion %}
-<tr><th scope="row"><span title="{{ row.name }}">{{ row.name }}</span></th>
+{% for row in matrix %}
+<tr><th scope="row"><span title="{{ row.name }}">{% if loop.last %}<i>{{ row.name }}</i>{% else %}{{ row.name }}\
+{% endif %}</span></th>
 {% for cell in row.cells %}<td class="{{ cell.kind }}" style="--share: {{ cell.share }}"><span>{{ cell.count }}</span>\
 </td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
 {% endcall %}
-<p class="note">Rows: what is there. Columns: what was detected.</p>
+{% else %}
+<figure class="map"><img src="{{ map }}" alt="What was taken for what, of {{ classes | length }} classes as a picture: \
+the stronger the color, the larger the share of the row"><figcaption>Rows: what is there, columns: what was detected, \
+both in the order of the table of classes. The last row is of detections where nothing is, the last column of objects \
+that were missed. Blue: right; orange: wrong; the stronger, the larger the share of the row.</figcaption></figure>
+{% if pairs %}
+{% call scroll("Classes taken for others most often", tall=pairs | length > 12) %}
+<table>
+<thead><tr><th scope="col">What is there</th><th scope="col">Detected as</th><th scope="col" class="number">Objects\
+</th><th scope="col" class="number">of</th></tr></thead>
+<tbody>
+{% for pair in pairs %}
+<tr><td>{{ pair.truth }}</td><td>{{ pair.detected }}</td><td class="number">{{ "{:,}".format(pair.count) }}</td>\
+<td class="number">{{ "{:,}".format(pair.objects) }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{% endcall %}
+{% if more_pairs %}<p class="note">The {{ pairs | length }} most frequent ones; {{ more_pairs }} more are rarer.</p>\
+{% endif %}
+{% else %}
+<p>No object was taken for another class's.</p>
+{% endif %}
 {% endif %}
 """
 
 
 def detection_errors(context: Context) -> Section:
-    """The table of kinds, and the confusion matrix with the background."""
-    rows = context.details["errors"]
-    largest = max(rows, key=lambda row: row["gain"].value)
+    """The table of kinds, and the confusion matrix with the background: as a picture where there are many classes."""
     classes = context.details["classes"]
+    rows = [row for row in context.details["errors"] if len(classes) > 1 or row["kind"] not in BETWEEN]
+    largest = max(rows, key=lambda row: row["gain"].value)
+    counts = np.array(context.details["confusion"], np.int64)
+    as_table = len(classes) <= TABLE_CLASSES
+    pairs = _pairs(counts, classes)
     html = render(
         ERRORS,
         rows=rows,
-        words=WORDS,
-        best=WORDS[largest["kind"]] if largest["gain"].value > 0 else None,
+        names=NAMES,
+        meanings=MEANINGS,
+        best=largest["kind"] if largest["gain"].value > 0 else None,
         score=context.details["score"],
         classes=classes,
-        confusion=_matrix(context.details["confusion"], classes) if len(classes) <= TABLE_CLASSES else None,
+        matrix=_matrix(counts.tolist(), classes) if as_table else None,
+        map=None if as_table else matrix_picture(counts),
+        pairs=pairs[:PAIRS],
+        more_pairs=max(len(pairs) - PAIRS, 0),
     )
     return Section("Mistakes by kind", html)
 
@@ -89,3 +133,19 @@ def _matrix(counts: list[list[int]], classes: list[str]) -> list[dict[str, Any]]
         ]
         rows.append({"name": name, "cells": cells})
     return rows
+
+
+def _pairs(counts: NDArray[np.int64], classes: list[str]) -> list[dict[str, Any]]:
+    """Classes whose objects were taken for another class's, the most frequent pairs first; without the background."""
+    own = counts[:-1, :-1] * ~np.eye(len(classes), dtype=bool)
+    pairs = np.argwhere(own)
+    order = np.argsort(-own[tuple(pairs.T)], kind="stable")
+    return [
+        {
+            "truth": classes[row],
+            "detected": classes[column],
+            "count": int(own[row, column]),
+            "objects": int(counts[row].sum()),
+        }
+        for row, column in pairs[order].tolist()
+    ]

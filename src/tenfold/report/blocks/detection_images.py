@@ -1,124 +1,119 @@
-"""Images with what is there and what was found, those with the most mistakes first."""
+"""A detector's mistakes as pictures: the surest of each kind, and the images with the most of them."""
 
 from __future__ import annotations
 
-import base64
-from io import BytesIO
-from pathlib import PurePath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from tenfold.errors import TenfoldError
-from tenfold.images.content import encoded
-from tenfold.images.decode import decode_image
 from tenfold.report.context import Context, Section, render
-from tenfold.report.thumbnails import Thumbnail
-from tenfold.tasks import box_detections, table_objects
+from tenfold.report.detected import NAMES, Detected, counted, examples, found_again, image_boxes, picture
+from tenfold.report.outlined import LINES
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
-    from tenfold.metrics.detection import Part
 
 SHOWN = 12
-SIDE = 320
-"""Longest side of a picture in pixels."""
-RIGHT, WRONG, LOST = (0, 114, 178), (213, 94, 0), (230, 159, 0)
-"""Okabe and Ito's blue, vermilion and orange."""
+"""Images that are shown, in rows of ABREAST; one with many boxes has a row of its own."""
+ABREAST, MANY = 3, 25
+NARROW, WIDE, WIDEST = 210, 300, 900
+"""How wide pictures of a mistake, of an image and of one with many boxes usually are on the page, in pixels."""
+MEANINGS = {
+    "found": "found: the detector's box",
+    "true": "the true box",
+    "false": "a false detection",
+    "missed": "an object that was not found",
+}
 IMAGES = """
-{% from "pieces.html.j2" import picture %}
-{% if items %}
-<p>{{ wrong }} of {{ total }} images have a mistake among the detections with a score of at least \
-{{ "%.2f" | format(score) }}. Those with the most come first. Look for boxes that are missing or wrong before you \
-blame the model.</p>
-<ul class="pictures large">
-{% for item in items %}
-<li>{% call picture(item.thumbnail, item.false ~ " false, " ~ item.missed ~ " missed") %}\
-{% if item.false %}<span class="said">{{ item.false }} false</span>{% endif %}\
-{% if item.missed %}<span class="said">{{ item.missed }} missed</span>{% endif %}{% endcall %}</li>
+{% from "outlined.html.j2" import outlined, lines %}
+{% macro shown(item, words, tall="26rem") %}
+<figure class="picture">
+{% if item.picture.drawing %}{{ outlined(item.picture.drawing, words, tall) }}{% else %}\
+<div class="missing">{{ item.picture.name }} cannot be read</div>{% endif %}
+<figcaption>{{ caller() }}</figcaption>
+</figure>
+{% endmacro %}
+<p>Look for true boxes that are missing or wrong before you blame the model. Shown are detections with a score of at \
+least {{ "%.2f" | format(score) }}, each with its class and score where there is room; all are told when the pointer \
+rests on a box.</p>
+{{ lines(legend) }}
+{% if kinds %}
+<h3>The surest mistakes of each kind</h3>
+{% endif %}
+{% for kind, own in kinds.items() %}
+<h4 id="mistakes-{{ kind }}" style="margin: 1rem 0 0.4rem">{{ names[kind] }}\
+{% if own.more %} <small class="quiet">{{ own.shown | length }} of {{ "{:,}".format(own.count) }}</small>\
+{% endif %}</h4>
+<ul class="pictures" style="grid-template-columns: repeat(auto-fill, minmax(min(46%, 12rem), 1fr))">
+{% for item in own.shown %}
+<li>{% call shown(item, names[kind] ~ ", " ~ item.picture.name ~ ": " ~ item.words) %}{{ item.words }}\
+<small style="display: block">{{ item.picture.name }}</small>{% endcall %}</li>
 {% endfor %}
 </ul>
-<p class="note">Blue: found. Vermilion: a false detection. Orange, dotted at the corners: an object that was missed.</p>
-{% else %}
-<p>None of the {{ total }} images has a mistake among the detections with a score of at least \
-{{ "%.2f" | format(score) }}.</p>
-{% endif %}
+{% endfor %}
+<h3>Images, those with the most mistakes first</h3>
+<p>{{ wrong or "None" }} of the {{ "{:,}".format(total) }} images {{ "have" if wrong > 1 else "has" }} a mistake.\
+{% if total > items | length %} Shown are {{ items | length }} of them.{% endif %}</p>
+<ul class="pictures large">
+{% for item in items %}
+<li{% if item.many %} style="grid-column: 1 / -1"{% endif %}>\
+{% call shown(item, item.picture.name ~ ": " ~ item.words, "90vh" if item.many else "26rem") %}\
+{% if item.false %}<span class="said">{{ item.false }} false</span>{% endif %}\
+{% if item.missed %}<span class="said">{{ item.missed }} not found</span>{% endif %}\
+{% if not item.false and not item.missed %}<span class="is">no mistake</span>{% endif %}\
+{{ item.picture.name }}{% if item.left_out %}; {{ item.left_out }} more boxes are not drawn{% endif %}{% endcall %}</li>
+{% endfor %}
+</ul>
 """
 
 
-class Shown(NamedTuple):
-    """The boxes of one image, float [B, 4] in its pixels."""
-
-    found: NDArray[np.float64]
-    false: NDArray[np.float64]
-    missed: NDArray[np.float64]
-
-
 def detection_images(context: Context) -> Section:
-    """Up to SHOWN images, most mistakes first."""
+    """Up to EXAMPLES mistakes of each kind, and up to SHOWN images, those with the most mistakes first."""
     from tenfold.metrics.detection import image_mistakes
 
-    table, part = _matched(context)
-    score = float(context.details["score"])
-    false, missed = image_mistakes(part, score)
+    table, found = found_again(context)
+    false, missed = image_mistakes(found.part, found.score)
     order = np.argsort(-(false + missed), kind="stable")
-    order = order[(false + missed)[order] > 0]
-    items = [
-        {
-            "thumbnail": _picture(table, int(row), _boxes(part, int(row), score)),
-            "false": int(false[row]),
-            "missed": int(missed[row]),
-        }
-        for row in order[:SHOWN]
-    ]
-    html = render(IMAGES, items=items, wrong=len(order), total=len(table), score=score)
-    return Section("Images with the most mistakes", html)
+    html = render(
+        IMAGES,
+        items=_images(table, found, order.tolist(), false, missed),
+        kinds=_kinds(context, table, found),
+        names=NAMES,
+        legend=[(LINES[kind], words) for kind, words in MEANINGS.items()],
+        wrong=int((false + missed > 0).sum()),
+        total=len(table),
+        score=found.score,
+    )
+    return Section("Mistakes in pictures", html)
 
 
-def _matched(context: Context) -> tuple[Table, Part]:
-    """The images that were evaluated, and what was found on them, matched anew."""
-    from tenfold.metrics.detection import match_part
-
-    samples = context.run.table.samples
-    unreadable = list(context.evaluation.get("unreadable", {}))
-    rows = np.flatnonzero((samples["part"] == context.part) & ~samples["source"].isin(unreadable))
-    table, place = context.run.table.take(rows), np.full(len(samples), -1)
-    place[rows] = np.arange(len(rows))
-    frame = context.run.predictions(context.part, "x1", "y1", "x2", "y2", "predicted", "score")
-    frame = frame.assign(sample=place[frame["sample"].to_numpy(np.int64)])
-    found = box_detections(frame, context.run.classes)
-    return table, match_part(table_objects(table)[0], found, context.run.classes, len(table))
-
-
-def _boxes(part: Part, row: int, score: float) -> Shown:
-    from tenfold.metrics.detection import missed_boxes
-    from tenfold.metrics.detection_matching import FALSE, FOUND
-
-    own = (part.detections.image == row) & (part.detections.score >= score)
-    lost = missed_boxes(part, score) & (part.objects.image == row)
-    box, verdict = part.detections.box, part.mistakes.verdict
-    return Shown(box[own & (verdict == FOUND)], box[own & (verdict == FALSE)], part.objects.box[lost])
+def _images(
+    table: Table, found: Detected, order: list[int], false: NDArray[np.int64], missed: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Images in that order, as many as there is room for."""
+    items: list[dict[str, Any]] = []
+    room = SHOWN
+    for row in order:
+        boxes = image_boxes(found, row)
+        many = sum(bool(box.label) for box in boxes) > MANY
+        room -= ABREAST if many else 1
+        if room < 0:
+            break
+        shown = picture(table, row, boxes, WIDEST if many else WIDE)
+        item = {"picture": shown, "many": many, "false": int(false[row]), "missed": int(missed[row])}
+        items.append(item | {"words": counted(boxes), "left_out": shown.drawing.left_out if shown.drawing else 0})
+    return items
 
 
-def _picture(table: Table, row: int, shown: Shown) -> Thumbnail:
-    """The image with the boxes on it."""
-    name = PurePath(table.samples["source"].iloc[row]).name
-    try:
-        pixels = decode_image(encoded(table, row), channels="rgb", allow_truncated=True, name=name)
-    except (TenfoldError, OSError):
-        return Thumbnail(name)
-    image = Image.fromarray(pixels)
-    scale = min(SIDE / max(image.size), 1.0)
-    image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)))
-    pen = ImageDraw.Draw(image)
-    for boxes, color in ((shown.found, RIGHT), (shown.false, WRONG), (shown.missed, LOST)):
-        for box in (boxes * scale).tolist():
-            pen.rectangle(box, outline=color, width=2)
-            if color is LOST:  # told apart without color too
-                for x, y in ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])):
-                    pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
-    file = BytesIO()
-    image.save(file, "JPEG", quality=85, optimize=True)
-    return Thumbnail(name, "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode())
+def _kinds(context: Context, table: Table, found: Detected) -> dict[str, dict[str, Any]]:
+    """Kind -> its examples, and how many mistakes there are; in the order of the table of kinds."""
+    counts = {row["kind"]: row["count"] for row in context.details["errors"]}
+    kinds = {}
+    for kind, own in examples(found).items():
+        shown = [
+            {"picture": picture(table, one.row, one.boxes, NARROW, one.boxes[: one.about]), "words": one.words}
+            for one in own
+        ]
+        kinds[kind] = {"shown": shown, "count": counts[kind], "more": counts[kind] > len(shown)}
+    return kinds
