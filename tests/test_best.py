@@ -6,6 +6,8 @@ import signal
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from tenfold.__main__ import main
+from tenfold.augment import kernel as kernel_module
 from tenfold.commands.folds import named
 from tenfold.commands.ladder import verdict_lines
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
+from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
 from tenfold.models import finetuned as finetuned_module
 from tenfold.models import frozen as frozen_module
@@ -32,8 +36,10 @@ from tenfold.train import start as start_module
 from tenfold.train.choose import choose_settings
 from tenfold.transfer import best as best_module
 from tenfold.transfer import settle as settle_module
+from tenfold.transfer import time_left as time_left_module
 from tenfold.transfer.best import is_undecided, name_one, resume_best, train_best, why_scratch
 from tenfold.transfer.settle import SOURCE, settle_head
+from tenfold.transfer.time_left import in_time_left
 from tests.frozen import TinyBackbone
 from tests.test_frozen_classifier import ORIGIN
 from tests.toys import quick_recipe, shapes_table, write_shapes
@@ -143,6 +149,11 @@ def test_fine_tuning_is_taken_where_it_is_better(table, weak, monkeypatch, tmp_p
     assert found["seconds"] == run.history["seconds"].max()
     assert run.evaluations["validation"]["figures"]["log_loss"]["value"] == pytest.approx(losses[1].mean())
 
+    kept = load_run(run.path / found["kept"])  # the frozen one, which alone can have classes held out
+    assert (kept.recipe.model.name, kept.card["architecture"]) == ("frozen", "frozen")
+    settled = best_module.settle_head(table, RECIPE)
+    check_same_bits(kept, train_model(table, settled.recipe, tmp_path / "alone", known=settled.known))
+
 
 def test_neither_network_is_advised_what_is_compared_anyway(table, settled, monkeypatch, tmp_path):
     *others, last = settled.ladder.rungs
@@ -159,6 +170,8 @@ def test_the_frozen_network_stays_where_fine_tuning_is_no_better(table, settled,
     run = train_best(table, HOPELESS, tmp_path / "run")
     check_ended(run)
     assert run.ladder["finetuning"]["taken"] == "frozen"
+    assert "kept" not in run.ladder["finetuning"]
+    assert not (run.path / "frozen").exists()
     assert run.ladder["finetuning"]["reason"].startswith("The frozen network: fine-tuning does not lower the log loss")
     assert run.ladder["chosen"] == settled.ladder.chosen
     check_same_bits(run, train_model(table, settled.recipe, tmp_path / "alone", known=settled.known))
@@ -389,6 +402,36 @@ def test_the_time_counts_from_when_it_was_given(table, settled, monkeypatch, tmp
     assert 1.5 < given[0].train.minutes < 2
 
 
+def test_classes_are_held_out_before_fine_tuning_takes_the_time(table, weak, monkeypatch, tmp_path):
+    given = []
+
+    def hold_out(run, *, seconds):
+        assert run.recipe.model.name == "frozen"
+        given.append(seconds)
+        (run.path / "unknown.safetensors").write_bytes(b"of the frozen one")
+
+    monkeypatch.setattr(best_module, "fit_unknown", hold_out)
+    train_best(table, RECIPE.change(train={"minutes": 5.0}), tmp_path / "run", started=time.monotonic() - 100)
+    assert 10 < given[0] <= 20
+    assert not (tmp_path / "run" / "unknown.safetensors").exists()
+    assert (tmp_path / "run" / "frozen" / "unknown.safetensors").read_bytes() == b"of the frozen one"
+
+
+def test_the_kernel_is_compiled_before_the_time_is_shared_out(table, climbed, monkeypatch, tmp_path):
+    done = []
+    monkeypatch.setattr(best_module, "compile_kernel", lambda recipe, progress: done.append(recipe.model.name))
+    monkeypatch.setattr(best_module, "measure_epoch", lambda table, recipe: done.append("epoch") or (recipe, 900.0))
+    train_best(table, RECIPE.change(train={"minutes": 5.0}), tmp_path / "run")
+    assert done == ["finetuned", "epoch"]
+
+
+def test_weights_and_their_licence_are_told_before_an_image_is_decoded(table):
+    heard = []
+    settle_quickly(table, RECIPE.change(model={"name": "frozen"}, image={"size": 18}), progress=heard.append)
+    assert heard[0].text == "Pretrained network: tiny, made by hand; licence CC0-1.0"
+    assert any("decoding images" in message.text for message in heard[1:])
+
+
 def test_the_ladder_is_not_climbed_when_the_time_is_over(table):
     frozen = RECIPE.change(model={"name": "frozen"}, train={"minutes": 1.0})
     with pytest.raises(UsageError, match=r"The time limit of 60 s (was over before|is too short)"):
@@ -459,6 +502,60 @@ def test_without_weights_it_is_learned_from_scratch(table, monkeypatch):
 def test_what_the_ladder_could_not_judge_is_learned_from_scratch(table):
     assert why_scratch(table.assign(group="one camera"), Recipe()).startswith("All training images belong together")
     assert why_scratch(table, Recipe().change(image={"channels": "grey"})).startswith("The images are made grey")
+
+
+def scratch_only(monkeypatch):
+    """The recipes that would be trained, and nothing trained."""
+    trained = []
+    monkeypatch.setattr(best_module, "find_weights", lambda name: None)
+    monkeypatch.setattr(best_module, "train_model", lambda table, recipe, *given, **more: trained.append(recipe))
+    return trained
+
+
+def test_too_few_that_can_be_read_are_learned_from_scratch(tmp_path, monkeypatch):
+    table = shapes_table(tmp_path / "few", 3)
+    for source in table.part("train").samples["source"][1:]:
+        Path(source).write_bytes(b"no image")
+    trained, heard = scratch_only(monkeypatch), []
+    few = hashed(table.assign(hash=[None] * len(table)))
+    train_best(few, Recipe(), tmp_path / "run", progress=heard.append)
+    assert [recipe.model.name for recipe in trained] == ["residual"]
+    said = [message.text for message in heard if message.text.startswith("Model: residual, from scratch. The ladder")]
+    assert len(said) == 1
+    assert "none stands apart from the rest (1)" in said[0]
+    with pytest.raises(UsageError, match="none stands apart"):
+        train_best(few, RECIPE, tmp_path / "run")  # a backbone was asked for
+
+
+def test_from_scratch_the_time_counts_from_the_same_moment(grey, tmp_path, monkeypatch):
+    trained = scratch_only(monkeypatch)
+    limited = Recipe().change(train={"minutes": 5.0}, augment={"policy": "none"})
+    train_best(grey, limited, tmp_path / "run", started=time.monotonic() - 120)
+    assert 2.9 < trained[0].train.minutes <= 3
+    with pytest.raises(UsageError, match=r"^The time limit of 300 s was over before the training began; give more"):
+        train_best(grey, limited, tmp_path / "run", started=time.monotonic() - 301)
+
+
+def test_what_is_left_of_the_minutes(grey, monkeypatch):
+    plain = Recipe().change(model={"name": "plain"}, train={"minutes": 5.0})
+    clock, compiled = SimpleNamespace(now=1000.0), []
+
+    def compile_passes():
+        compiled.append(1)
+        clock.now += 30
+
+    monkeypatch.setattr(kernel_module, "compile_passes", compile_passes)
+    monkeypatch.setattr(time_left_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    heard = []
+    assert in_time_left(grey, plain, 940.0, heard.append) == plain.change(train={"minutes": 3.5})
+    assert [message.text for message in heard] == ["compiled the kernel of augmentation, once for this machine: 30 s"]
+    bare = plain.change(augment={"policy": "none"})
+    assert in_time_left(grey, bare, 1030.0 - 60) == bare.change(train={"minutes": 4.0})
+    assert len(compiled) == 1
+    for same in (plain.change(train={"minutes": 0.0}), plain.change(model={"name": "frozen"})):
+        assert in_time_left(grey, same, 0.0) == same
+    monkeypatch.setenv("WORLD_SIZE", "2")  # ranks that stop at different steps would wait for each other
+    assert in_time_left(grey, plain, 0.0) == plain
 
 
 def test_one_fixed_procedure_is_named_for_folds_and_curves(table, capsys):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from tenfold.__main__ import main
 from tenfold.boxes import box_iou
 from tenfold.check import Findings, check_table, write_repaired
 from tenfold.check.box_findings import doubles, excess, swapped, thin
+from tenfold.check.classes import class_findings, is_slip, near_names
 from tenfold.images.readers import read_table
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
 from tests.test_box_readers import boxes as read_boxes
@@ -76,7 +79,10 @@ def test_each_box_has_the_first_finding_that_fits(tmp_path: Path) -> None:
     empty = findings.find("box_empty")
     assert empty.needs_decision
     assert empty.evidence == "2 of 16 boxes: at most one pixel wide or high, as from a click."
-    assert "counts as missed" in empty.price
+    left_out = "left out of training and of every figure, so a detector that finds such a thing counts as wrong."
+    missed = "1 of up to a pixel can hardly be found: in the test part each counts as missed."
+    assert empty.price == f"1 has no area at all and is {left_out} {missed}"
+    assert findings.find("box_corners").price == f"They have no area and are {left_out}"
     assert findings.find("one_class") is None
     assert findings.find("small_class").evidence == "Of 2 classes there are fewer than 6 separate images: a (1), y (1)."
     again = Findings.from_json(json.loads(json.dumps(findings.to_json())))
@@ -146,6 +152,59 @@ def test_labels_of_nearly_one_name(tmp_path: Path) -> None:
     assert names.images == 6
     assert names.sets[0].words == "'Platelets' (3) and 'platelets ' (3)"
     assert names.sets[0].rows == (0, 1)
+
+
+def slips(text: str, letters: str = "abx") -> set[str]:
+    """Every text that a letter left out, put in, or another, or two neighbors swapped, makes of a text."""
+    places = range(len(text) + 1)
+    put_in = {text[:place] + letter + text[place:] for place in places for letter in letters}
+    left_out = {text[:place] + text[place + 1 :] for place in places[:-1]}
+    other = {text[:place] + letter + text[place + 1 :] for place in places[:-1] for letter in letters}
+    swapped = {text[:at] + text[at : at + 2][::-1] + text[at + 2 :] for at in places[:-2]}
+    return (put_in | left_out | other | swapped) - {text}
+
+
+def test_a_slip_is_one_of_all_that_there_are() -> None:
+    texts = ["".join(letters) for length in range(5) for letters in product("abx", repeat=length)]
+    for one in texts:
+        wanted = slips(one)
+        assert {other for other in texts if is_slip(one, other)} == wanted.intersection(texts), one
+    longer = ["".join(letters) for length in (5, 6) for letters in product("ab", repeat=length)]
+    pairs = {frozenset(pair) for pair in near_names(longer)}
+    assert pairs == {frozenset((one, other)) for one in longer for other in slips(one, "ab").intersection(longer)}
+
+
+def test_numbers_and_short_names_are_no_slips() -> None:
+    names = ["class 1", "class 2", "class 12", "car", "cart", "cells", "cell", "Kính lúp", "kinh lu", "C0123", "C0132"]
+    assert list(near_names(names)) == [("Kính lúp", "kinh lu")]
+
+
+@pytest.mark.parametrize("has_boxes", [True, False])
+def test_a_slip_in_a_label_is_a_note(tmp_path: Path, has_boxes: bool) -> None:
+    """A class of under a twentieth of another's number, a letter away from its name."""
+    many, few = ("platelets", 42), [("Platlets", 2), ("platelest", 1), ("platelet", 3), ("leukocyte", 1)]
+    labels = [label for label, times in (many, *few) for _ in range(times)]
+    if has_boxes:
+        rows = [(place % 8, 9 + place, 9, 60 + place, 50, label) for place, label in enumerate(labels)]
+        table = table_of(tmp_path, rows)
+    else:
+        table = table_of(tmp_path, [], count=len(labels))
+        table = replace(table.assign(label=labels), classes=tuple(sorted(set(labels))), boxes=None)
+    findings = class_findings(table, np.arange(len(table)))
+    names = next(finding for finding in findings if finding is not None and finding.kind == "names")
+    assert not names.needs_decision
+    assert names.images == 3
+    assert [item.words for item in names.sets] == [
+        "'Platlets' (2) and 'platelets' (42)",
+        "'platelest' (1) and 'platelets' (42)",
+    ], "of platelet there are too many for a slip"
+    assert [len(item.rows) for item in names.sets] == [2, 1]
+    assert [labels[row] for item in names.sets for row in item.rows] == [
+        "Platlets",
+        "Platlets",
+        "platelest",
+    ] or has_boxes
+    assert "over 20 times as large" in names.evidence
 
 
 def test_a_repaired_listing_keeps_the_boxes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import ExifTags, Image
+from pycocotools.cocoeval import COCOeval
 
 from tenfold.__main__ import main
 from tenfold.check import check_table
@@ -23,6 +24,7 @@ from tenfold.errors import DataError
 from tenfold.images.readers import read_table
 from tenfold.images.readers.annotated import nested_folders
 from tenfold.images.table import BOX_COLUMNS, Table
+from tenfold.metrics.detection_matching import AREAS
 from tenfold.split import limit_table, split_table
 
 BOX = (10, 20, 30, 60)
@@ -302,6 +304,32 @@ def test_coco_of_several_parts(tmp_path: Path) -> None:
     assert parts(alone) == {"1.jpg": "validation"}
 
 
+def test_objects_that_are_of_another_size_by_their_mask_are_counted(tmp_path: Path) -> None:
+    """Against pycocotools' own ranges of area, each end inside: 32 x 32 pixels are small and medium."""
+    image(tmp_path / "a.jpg")
+    large = [0, 0, 100, 100]
+    given = [
+        (large, 9300, 0),
+        (large, 9000, 0),
+        (large, 9000, 1),
+        (large, None, 0),
+        (large, 0, 0),
+        ([0, 0, 40, 40], 900, 0),
+    ]
+    given += [([0, 0, 32, 32], 1024.5, 0), ([0, 0, 10, 10], 50, 0), ([0, 0, 32.5, 32], 1039, 0)]
+    path = coco(tmp_path / "my.json", [(1, "a.jpg")], [(1, 7, bbox, crowd) for bbox, _, crowd in given])
+    content = json.loads(path.read_text("utf-8"))
+    for annotation, (_, area, _) in zip(content["annotations"], given, strict=True):
+        annotation.update({} if area is None else {"area": area})
+    write(path, json.dumps(content))
+    (note,) = read_table(tmp_path).notes
+    assert note.startswith(
+        f"2 of 8 objects in {tmp_path} are small, medium or large otherwise by the area that they are "
+    )
+    ends = COCOeval(iouType="bbox").params.areaRng
+    assert [list(AREAS[name]) for name in ("all", "small", "medium", "large")] == ends
+
+
 def test_coco_as_roboflow_and_as_one_file(tmp_path: Path) -> None:
     for part in ("train", "valid", "test"):
         image(tmp_path / "robo" / part / "a.jpg")
@@ -496,6 +524,24 @@ def test_one_folder_as_train_and_val_is_no_part(tmp_path: Path) -> None:
     assert "train and validation are the same images, which are in no part yet." in table.notes
 
 
+@pytest.mark.parametrize(
+    "settings", ['"names": ["x"]', "'nc' : 1", '{"train": "images", "names": ["x"]}', "\n{names: [x]}"]
+)
+def test_yolo_settings_in_quotes_and_braces(tmp_path: Path, settings: str) -> None:
+    image(tmp_path / "pictures" / "a.jpg")
+    write(tmp_path / "pictures" / "a.txt", LINE)
+    write(tmp_path / "data.yaml", settings.replace("images", "pictures"))
+    assert boxes(read_table(tmp_path)) == {"a.jpg": [(*BOX, "0" if "nc" in settings else "x", False)]}
+
+
+@pytest.mark.parametrize("stray", ["other:\n  names: [x]\n", "{other: 1}", "renames: [x]", "- {name: x}"])
+def test_other_yaml_files_are_no_settings_of_yolo(tmp_path: Path, stray: str) -> None:
+    for folder in "pq":
+        image(tmp_path / folder / "1.png")
+    write(tmp_path / "other.yaml", stray)
+    assert read_table(tmp_path).classes == ("p", "q")
+
+
 def test_yolo_without_settings(tmp_path: Path) -> None:
     image(tmp_path / "plain" / "images" / "train" / "a.jpg")
     write(tmp_path / "plain" / "labels" / "train" / "a.txt", "10 0.2 0.5 0.2 0.5\n2 0.2 0.5 0.2 0.5\n")
@@ -598,14 +644,6 @@ def test_a_listing_of_boxes(tmp_path: Path, kind: str) -> None:
     assert table.notes == (
         f"Rows of {path} are boxes on images; with the reader listing each would be a region to classify.",
     )
-
-
-def test_regions_are_told_from_boxes(tmp_path: Path) -> None:
-    image(tmp_path / "a.jpg")
-    path = write(tmp_path / "list.csv", "path,label,x1,y1,x2,y2\na.jpg,x,10,20,30,60\na.jpg,y,1,2,3,4\n")
-    regions, named = read_table(path), read_table(path, "boxes")
-    assert (regions.boxes, len(regions), len(named)) == (None, 2, 1)
-    assert len(boxes(named)["a.jpg"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tenfold.__main__ import main
 from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
-from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tenfold.images.table import BOX_COLUMNS, Table, load_table, make_samples, write_table
 from tenfold.images.writers import WRITERS, write_boxes
 from tenfold.images.writers.placed import link_file, plain, unique_names
 from tenfold.split import split_table, write_split
@@ -121,6 +121,58 @@ def test_bccd_through_all_layouts(shared_data: Path, tmp_path: Path) -> None:
         write_boxes(table, tmp_path / f"{first}-{second}" / "1", first)
         write_boxes(read_table(tmp_path / f"{first}-{second}" / "1"), tmp_path / f"{first}-{second}" / "2", second)
         same(known(read_table(tmp_path / f"{first}-{second}" / "2")), known(table), 0)
+
+
+# Numbers of classes
+
+
+def yolo_of(folder: Path, settings: str) -> Path:
+    """Two images with boxes of the classes 0 and 2 in YOLO's layout."""
+    for name in "ab":
+        image(folder / "images" / f"{name}.jpg")
+        label = folder / "labels" / f"{name}.txt"
+        label.parent.mkdir(exist_ok=True)
+        label.write_text("0 0.5 0.5 0.25 0.5\n2 0.5 0.5 0.5 0.5\n")
+    if settings:
+        (folder / "data.yaml").write_text(settings)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ("names: [person, car, dog, cat]\n", ("person", "car", "dog", "cat")),
+        ("nc: 4\n", tuple("0123")),
+        ("", tuple("012")),
+    ],
+)
+def test_a_class_keeps_its_number_where_others_have_no_box(
+    tmp_path: Path, settings: str, names: tuple[str, ...]
+) -> None:
+    table = read_table(yolo_of(tmp_path / "in", settings))
+    assert table.classes == (names[0], names[2])
+    assert table.take([1]).numbered == table.numbered == names
+    write_boxes(table, tmp_path / "yolo", "yolo")
+    assert yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())["names"] == dict(enumerate(names))
+    lines = (tmp_path / "yolo" / "labels" / "a.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "2"]
+    write_boxes(read_table(tmp_path / "yolo"), tmp_path / "coco", "coco")
+    content = json.loads((tmp_path / "coco" / "annotations" / "instances.json").read_text())
+    assert [category["name"] for category in content["categories"]] == list(names)
+    assert [annotation["category_id"] for annotation in content["annotations"]] == [1, 3, 1, 3]
+    assert read_table(tmp_path / "coco").numbered == names
+    write_table(table, tmp_path / "table.parquet")
+    again = load_table(tmp_path / "table.parquet", table.classes)
+    assert again.numbered == names
+    assert again.boxes.equals(table.boxes)
+    table.boxes.to_parquet(tmp_path / "boxes.parquet", index=False)
+    older = load_table(tmp_path / "table.parquet", table.classes)
+    assert (older.declared, older.numbered) == ((), table.classes)
+
+
+def test_classes_beyond_those_declared_go_by_their_order(tmp_path: Path) -> None:
+    table = read_table(yolo_of(tmp_path / "in", "names: [person, car, dog]\n"), classes=["zebra", "dog", "person"])
+    assert table.numbered == table.classes == ("zebra", "dog", "person")
 
 
 # What others find in the files

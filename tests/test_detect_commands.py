@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 from tenfold.__main__ import main
 from tenfold.errors import Interrupted
 from tenfold.images.readers import read_table
+from tenfold.images.table import write_table
 from tenfold.models import frozen as frozen_module
 from tenfold.models.detection import detector
 from tenfold.models.weights import Origin
@@ -193,7 +195,7 @@ def test_the_report_fits_a_phone_and_is_quiet_in_a_browser(work: Path, settled: 
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         tab = Tab(browser, settled / "report.html", viewport={"width": 375, "height": 800})
         assert tab.page.evaluate(OVERFLOW) <= 0
-        assert tab.page.locator("#detection_images img").count() >= 1
+        assert tab.page.locator("#detection_images svg[role=img]").count() >= 1
         assert tab.said == []
         browser.close()
 
@@ -251,12 +253,50 @@ def test_predict_agrees_in_all_its_forms(work: Path, capsys: Capture, tmp_path: 
 
     labels = tmp_path / "labels"
     assert main(["predict", "runs/boxes-1", *images, *every, "--format", "yolo", "--out", str(labels)]) == 0
-    assert capsys.readouterr().out == f"12 text files: {labels}\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"12 text files: {labels}\n"
+    assert f"Classes by number, as in {labels / 'classes.txt'}: 0 blue, 1 red." in printed.err
+    assert (labels / "classes.txt").read_text() == "blue\nred\n"
     lines = (labels / Path(path).with_suffix(".txt").name).read_text().splitlines()
     kind, *shares = map(float, lines[0].split())
     assert CLASSES[int(kind)] == thing["class"]
     wanted = [(x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT, thing["score"]]
     assert shares == pytest.approx(wanted, abs=1e-5)
+
+
+def test_predicted_classes_have_the_numbers_that_the_data_declare(
+    work: Path, settled: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    """Of four classes in a data.yaml two have boxes: a program that reads the results goes by its four."""
+    table = replace(load_run(settled).table, declared=("red", "green", "blue", "grey"))
+    write_table(table, settled / "table.parquet")
+    shutil.copy(work / "squares" / "00.png", tmp_path / "classes.png")
+    images, numbers = [str(work / "squares" / "01.png"), str(tmp_path / "classes.png")], {"red": 0, "blue": 2}
+    assert main(["predict", str(settled), *images, "--score", "0", "--json"]) == 0
+    named = [thing["class"] for one in json_of(capsys)["images"] for thing in one["objects"]]
+    assert named
+    assert main(["predict", str(settled), *images, "--score", "0", "--format", "coco"]) == 0
+    assert [one["category_id"] - 1 for one in json_of(capsys)] == [numbers[name] for name in named]
+    out = tmp_path / "labels"
+    assert main(["predict", str(settled), *images, "--score", "0", "--format", "yolo", "--out", str(out)]) == 0
+    assert "0 red, 1 green, 2 blue, 3 grey." in capsys.readouterr().err
+    assert (out / "classes.txt").read_text() == "red\ngreen\nblue\ngrey\n"
+    (other,) = (path for path in out.iterdir() if path.name not in ("01.txt", "classes.txt"))
+    lines = [line for path in (out / "01.txt", other) for line in path.read_text().splitlines()]
+    assert [int(line.split()[0]) for line in lines] == [numbers[name] for name in named]
+
+
+def test_evaluate_says_which_boxes_count_for_nothing(settled: Path, capsys: Capture) -> None:
+    table = load_run(settled).table
+    rows = np.flatnonzero((table.samples["part"] == "validation").to_numpy(bool))
+    boxes = table.boxes.copy()
+    place = int(np.flatnonzero(boxes["sample"].isin(rows))[0])
+    boxes.loc[place, "x2"] = boxes.loc[place, "x1"]
+    write_table(replace(table, boxes=boxes), settled / "table.parquet")
+    assert main(["evaluate", str(settled)]) == 0
+    out = capsys.readouterr().out
+    assert "Left out, as they have no area: 1 box, which tenfold check names." in out
+    assert "Small, medium and large go by the area of the box, also where an annotation has a mask." in out
 
 
 def test_coco_results_take_the_ids_of_a_coco_json(work: Path, capsys: Capture, tmp_path: Path) -> None:
@@ -549,6 +589,15 @@ def test_an_interrupted_detector_goes_on_with_the_same_bits(work: Path, tmp_path
     assert weights[0] == weights[1]
 
 
+def put_a_class_before(folder: Path) -> None:
+    """Make the classes of YOLO's layout those from 1 on, after one that no box has."""
+    settings = folder / "data.yaml"
+    names = "".join(f"  {number}: {name}\n" for number, name in enumerate(("green", *CLASSES)))
+    settings.write_text(settings.read_text().partition("names:\n")[0] + f"names:\n{names}")
+    for file in (folder / "labels").rglob("*.txt"):
+        file.write_text("".join(f"{int(line[0]) + 1}{line[1:]}\n" for line in file.read_text().splitlines()))
+
+
 def test_one_class_a_truncated_file_and_another_layout(work: Path, capsys: Capture, tmp_path: Path) -> None:
     listing = write_squares(tmp_path / "one", classes=("cell",))
     broken = tmp_path / "one" / "00.png"
@@ -564,7 +613,12 @@ def test_one_class_a_truncated_file_and_another_layout(work: Path, capsys: Captu
     for layout in ("voc", "yolo"):
         folder = tmp_path / layout
         assert main(["convert", "squares/boxes.csv", str(folder), "--to", layout, "--json"]) == 0
+        if layout == "yolo":
+            put_a_class_before(folder)
         assert main(["split", str(folder), "--json"]) == 0
         capsys.readouterr()
         assert main(["train", str(folder), "--json", "--epochs", "1", *QUICK[2:], "--out", f"{folder}-run"]) == 0
         assert json_of(capsys)["images"] == {"train": 6, "validation": 3, "test": 3}
+        trained = Run(Path(f"{folder}-run"))
+        assert trained.classes == CLASSES
+        assert trained.table.numbered == (("green", *CLASSES) if layout == "yolo" else CLASSES)

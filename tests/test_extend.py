@@ -462,3 +462,52 @@ def test_the_command_says_what_it_did(
     ]
     assert main(["extend", "shapes-1", str(more), "--out", "other"]) == 2
     assert "out must be a new folder, and other holds a run" in capsys.readouterr().err
+
+
+def test_a_flat_folder_is_of_the_class_that_is_named(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flat = write(tmp_path / "more", {"ring": 8}, 1) / "ring"
+    assert main(["extend", "shapes-1", str(flat)]) == 3
+    assert "lie in no class folders" in capsys.readouterr().err
+    assert main(["extend", "shapes-1", str(flat), "--as", "round one", "--out", "new", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == {"images": 8, "classes": ["round one"]}
+    assert load_run("new").classes == ("bar", "disc", "round one")
+    image = next(flat.iterdir())
+    assert main(["extend", "shapes-1", str(image), "--as", "disc", "--out", "one", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == {"images": 1, "classes": []}
+    for wrong in (["--as", " "], ["--as", "ring", "--reader", "folder"]):
+        assert main(["extend", "shapes-1", str(flat), *wrong]) == 2
+        assert "--as takes the name of a class, and is for images and folders of them" in capsys.readouterr().err
+
+
+def test_new_images_that_cannot_be_decoded_take_no_part(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = write(tmp_path / "more", {"ring": 4}, 1)
+    broken = more / "ring" / "broken.png"
+    broken.write_bytes(b"no image")
+    assert main(["extend", "shapes-1", str(more), "--out", "new", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [note for note in found["notes"] if note.startswith("Left out: ") and "broken.png" in note]
+    assert found["added"]["images"] == 4
+    assert str(broken) not in load_run("new").table.samples["source"].tolist()
+    for path in (more / "ring").iterdir():
+        path.write_bytes(f"no image: {path.name}".encode())
+    assert main(["extend", "shapes-1", str(more), "--out", "other"]) == 3
+    assert "None of the new images can be read. Left out: " in capsys.readouterr().err
+
+
+def test_a_majority_is_not_for_ever(old: Run, tmp_path: Path) -> None:
+    """It looks at no image, so that it could never tell a class that is added."""
+    blind = old.recipe.change(transfer={"head": "majority", "strength": 1.0, "sharpness": 1.0})
+    trained = evaluated(train_model(old.table, blind, tmp_path / "blind"))
+    made, said = extending_recipe(trained)
+    assert (made.transfer.head, made.transfer.strength) == ("auto", 0.0)
+    assert said == f"{trained.path} gives every image its most frequent class, so that the ladder is climbed anew."
+    table = place_images(trained, add_images(trained, more_table(tmp_path, ring=20)).table)
+    run = extend_run(trained, table, tmp_path / "new")
+    assert run.recipe.transfer.head not in ("auto", "majority")
+    assert run.recipe.transfer.strength > 0

@@ -76,6 +76,13 @@ def test_without_new_layers_it_starts_as_logistic_regression_on_the_features():
         torch.testing.assert_close(model(batch.images), expected, atol=1e-4, rtol=1e-3)
 
 
+def test_one_image_a_class_starts_it_too():
+    model, batch = build(), batch_of(3)
+    model.begin([batch])
+    with torch.no_grad():
+        assert model(batch.images).argmax(1).tolist() == [0, 1, 2]
+
+
 def test_new_convolutions_and_hidden_layers_stand_on_the_last_map():
     model, batch = build(layers=2, hidden=[5, 4]), batch_of()
     shapes = [tuple(layer.weight.shape) for layer in model.layers if isinstance(layer, torch.nn.Conv2d)]

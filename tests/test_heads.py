@@ -15,6 +15,7 @@ from tenfold.errors import UsageError
 from tenfold.models.heads import (
     HEADS,
     best_answers,
+    choose_strength,
     fit_head,
     fit_sharpness,
     held_out_answers,
@@ -246,3 +247,47 @@ def test_folds_and_stops():
 
     with pytest.raises(KeyError):
         held_out_answers("svm", features, labels, np.arange(len(labels))[None] % 3, 4, before_fit=stop)
+
+
+# A strength where no ladder has chosen one.
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_of_one_image_a_class_the_strongest_head_is_taken(name):
+    """Nothing can be held out; that there are many copies of the one image changes nothing of that."""
+    features, labels = clouds(count=4)
+    alone = choose_strength(name, features, labels, 4)
+    copies = np.repeat(features, 3, axis=0)
+    found = choose_strength(name, copies, np.repeat(labels, 3), 4, groups=np.repeat(np.arange(4), 3))
+    for answers in (alone, found):
+        assert (answers.strength, answers.sharpness) == (HEADS[name].strengths[0], 1.0)
+        assert answers.probability.shape == (0, 4)
+        assert answers.loss.shape == answers.hits.shape == (0,)
+    assert choose_strength(name, features, labels, 4, strengths=(2.0,)).strength == 2.0
+    head = fit_head(name, features, labels, 4, alone.strength, sharpness=alone.sharpness)
+    if name != "majority":
+        assert (logits(head, features).argmax(1) == labels).all()
+
+
+def test_a_strength_is_chosen_with_groups_whole():
+    """Noise, each row there again: who fits the one and answers the other finds the weakest penalty best."""
+    generator = np.random.default_rng(0)
+    features, labels = generator.normal(0, 1, (40, 1, 60)).astype(np.float32), np.tile([0, 1], 20)
+    twice, both, groups = np.repeat(features, 2, axis=0), np.repeat(labels, 2), np.repeat(np.arange(40)[::-1], 2)
+    alone = choose_strength("logistic", features, labels, 2)
+    found = choose_strength("logistic", twice, both, 2, groups=groups)
+    assert found.strength == alone.strength  # rows that are there twice change no fit
+    np.testing.assert_allclose(found.loss, np.repeat(alone.loss, 2), atol=1e-2)  # as exact as the fits
+    assert choose_strength("logistic", twice, both, 2).strength < found.strength
+    images = np.tile([True, False], 40)
+    again = choose_strength("logistic", twice, both, 2, images=images, groups=groups)
+    assert again.loss.tolist() == alone.loss.tolist()
+
+
+def test_a_group_of_two_classes_is_in_one_fold():
+    features, labels = clouds(classes=2, count=6)
+    groups = np.array([7, 7, 7, 8, 8, 8])  # each of them of both classes
+    found = choose_strength("mean", features, labels, 2, groups=groups)
+    expected = best_answers(held_out_answers("mean", features, labels, (groups == 8).astype(np.int64)[None], 2))
+    assert found.loss.tolist() == expected.loss.tolist()
+    assert len(choose_strength("mean", features, labels, 2, groups=np.zeros(6, np.int64)).loss) == 0

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from hashlib import md5
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tenfold.images.table import Table, make_samples
 from tenfold.models.heads import HEADS, held_out_answers
 from tenfold.transfer import Clock, Exam, Extractor, Eye, Source, climb, climb_table, fold_numbers
 from tenfold.transfer.choice import choices_without, choose_candidate
-from tenfold.transfer.ladder import LADDER
+from tenfold.transfer.ladder import LADDER, AloneError
 from tests.frozen import PREPROCESSING, TinyBackbone, tiny_extractor
 from tests.test_heads import clouds
 from tests.toys import shapes_table, write_shapes
@@ -394,6 +395,21 @@ def test_a_table_is_climbed_on_its_training_part(tmp_path):
     again = climb_table(table, eyes[::-1])  # the cheapest comes first, in whatever order they are given
     assert replace(again, seconds=0, rungs=()) == replace(ladder, seconds=0, rungs=())
     assert ladder.accuracy.value > ladder.rungs[0].accuracy.value
+
+
+def test_where_one_image_can_be_read_there_are_no_folds_to_be_had(tmp_path):
+    table = hashed(read_table(write_shapes(tmp_path / "data", 2))).assign(part="train")
+    for source in table.samples["source"][1:]:
+        Path(source).write_bytes(b"no image")
+    table = hashed(table.assign(hash=[None] * len(table)))
+    eye = Eye(tiny_extractor("center"), EYE)
+    with pytest.raises(AloneError, match=r"none stands apart from the rest \(1\); give more images, or name the head"):
+        climb_table(table, [eye], heads=("majority", "mean"))
+    whole = hashed(read_table(write_shapes(tmp_path / "other", 2))).assign(part="train", group="one camera")
+    with pytest.raises(AloneError, match=r"none stands apart from the rest \(6\)"):
+        climb_table(whole, [eye], heads=("majority", "mean"))
+    ladder = climb_table(whole.take([0, 2, 4]).assign(group=None), [eye], heads=("majority", "mean"))
+    assert (ladder.accuracy.n, ladder.folds) == (3, 3)
 
 
 def test_what_cannot_be_climbed_is_refused(tmp_path):

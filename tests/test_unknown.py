@@ -115,7 +115,9 @@ def test_a_class_that_lies_in_one_fold_says_nothing_of_known_images() -> None:
 
 def test_what_would_take_too_long_is_left() -> None:
     features, labels = clouds(classes=4, count=40)
-    assert hold_out(features, labels, labels, alone(40), Fit("mean", 4, 1.0, 1.0, False), seconds=0.0) is None
+    how = Fit("mean", 4, 1.0, 1.0, False)
+    assert hold_out(features, labels, labels, alone(40), how, seconds=1e-9) is None
+    assert hold_out(features[:0], labels[:0], labels[:0], alone(0), how, seconds=0.0) is None  # not even begun
 
 
 def test_new_classes_are_accepted_as_rarely_as_was_asked() -> None:
@@ -271,6 +273,27 @@ def test_where_it_cannot_be_done_nothing_is_stored(run: Run, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*/unknown.safetensors"))
 
 
+def test_reading_the_features_takes_of_the_time_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, read = SimpleNamespace(now=1000.0), unknown_module._training_features
+
+    def slowly(*given: object) -> object:
+        clock.now += 60
+        return read(*given)
+
+    monkeypatch.setattr(unknown_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(unknown_module, "_training_features", slowly)
+    assert fit_unknown(run, seconds=0.0) is None
+    assert fit_unknown(run, seconds=-1.0) is None
+    assert clock.now == 1000  # no image was looked at
+    assert fit_unknown(run, seconds=59.0) is None
+    assert fit_unknown(run, seconds=61.0) is not None
+
+
+def test_of_images_that_all_belong_together_none_is_held_out(run: Run, tmp_path: Path) -> None:
+    together = run.table.assign(group="one camera")
+    assert fit_unknown(train_model(together, run.recipe, tmp_path / "together")) is None
+
+
 def test_a_network_of_an_earlier_run_must_be_as_it_was_published(run: Run, tmp_path: Path) -> None:
     def with_init(folder: Path, init: object) -> Run:
         """A copy of the run that says that its network is of another."""
@@ -347,6 +370,37 @@ def test_predict_says_none_of_these(run: Run, tmp_path: Path, capsys: pytest.Cap
     assert "I do not know" not in out
 
 
+def test_a_fine_tuned_run_asks_the_frozen_network_that_it_keeps(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another network stands for the fine-tuned one: its answers are given, where the frozen one knows the image."""
+    tuned = train_model(run.table, quick_recipe(train={"epochs": 1}), tmp_path / "tuned")
+    own = ["predict", str(tuned.path), str(tmp_path / "data"), "--json"]
+    assert main([*own, "--false-accept", "30%"]) == 2
+    assert "is of the model plain; train with --model frozen." in capsys.readouterr().err
+    fit_unknown(run)
+    shutil.copytree(run.path, tuned.path / "frozen")
+    (tuned.path / "ladder.json").write_text(json.dumps({"finetuning": {"decided": True, "kept": "frozen"}}), "utf-8")
+    assert main(own) == 0
+    plain = json.loads(capsys.readouterr().out)["images"]
+    assert main(["predict", str(run.path), str(tmp_path / "data"), "--json", "--false-accept", "30%"]) == 0
+    frozen = json.loads(capsys.readouterr().out)["images"]
+    assert main([*own, "--false-accept", "30%"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)["images"]
+    assert [image["score"] for image in found] == pytest.approx([image["score"] for image in frozen])
+    assert [image["known"] for image in found] == [image["known"] for image in frozen]
+    assert {image["known"] for image in found} == {True, False}
+    assert [image["top"] for image in found] == [image["top"] for image in plain]
+    wanted = [image["class"] if known["known"] else None for image, known in zip(plain, frozen, strict=True)]
+    assert [image["class"] for image in found] == wanted
+    assert all(one["top"] != other["top"] for one, other in zip(plain, frozen, strict=True))
+    assert f"All of that is of the frozen network in {tuned.path / 'frozen'}, which gives the score." in err
+    (tmp_path / "data" / "broken.png").write_bytes(b"no image")
+    assert main([*own, "--false-accept", "30%"]) == 1
+    assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 1
+
+
 def test_with_both_options_an_unknown_image_is_none_of_these(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -377,7 +431,8 @@ def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, caps
     assert (
         f"--false-accept 5 % is less than {run.path} supports: 60 images (one of each group) of 5 classes" in sentence
     )
-    assert "that were held out support 24.1 % at best; give a higher share, or train on more classes." in sentence
+    assert "that were held out support 24.1 % at best, as a share is only as sure as there are classes" in sentence
+    assert "; give --false-accept 24.1%, or train on more classes." in sentence
     assert main(["predict", str(run.path), str(tmp_path / "data"), "--false-accept", "24.1%"]) == 0
     capsys.readouterr()
     assert "A false accept rate must lie between 0 and 1" in refused(run, "200%")

@@ -11,7 +11,7 @@
     findings.json       what a check found of the images before training, if there was one
     ladder.json         how the head of a frozen network was chosen, and what fine-tuning changed, where that was done
     unknown.safetensors what images of classes that were held out scored, if that was measured
-    checkpoint/         while training
+    checkpoint/         while training; frozen/: the frozen run that a fine-tuned one was compared with, if one was
     predictions.parquet, evaluation.json, ledger.jsonl, report.html, README.md    what comes after
 
 Loading executes nothing from the folder. It works after being moved.
@@ -206,8 +206,8 @@ class Run:
     def ladder(self) -> dict[str, Any]:
         """How a head was chosen, as tenfold.transfer.Ladder.to_json gives it; else empty.
 
-        With "finetuning" where that was compared with the frozen network: {"decided": True} and what
-        tenfold.transfer.verdict.Verdict.to_json gives; while it is under way "decided" is False.
+        With "finetuning" where that was compared with the frozen network: {"decided": True}, what
+        tenfold.transfer.verdict.Verdict.to_json gives, and where it was taken, "kept": the frozen run's folder.
         """
         return _read_json(self.path / "ladder.json") if (self.path / "ladder.json").exists() else {}
 

@@ -137,18 +137,18 @@ def _outside(boxes: _Boxes) -> Mask:
     return mask
 
 
-_NO_AREA = "It can be neither learned nor found, so in the test part it counts as missed whatever a detector does."
+_LEFT_OUT = "left out of training and of every figure, so a detector that finds such a thing counts as wrong"
 
 _WORDS = {  # kind -> evidence, price and remedy
     "box_corners": (
         "the second corner is left of the first, or above it",
-        _NO_AREA,
+        f"They have no area and are {_LEFT_OUT}.",
         "Put the corners right in their files: x1 < x2 and y1 < y2.",
     ),
     "box_empty": (
         "at most one pixel wide or high, as from a click",
-        _NO_AREA,
-        "Draw them anew in their files, or delete them there; no box is changed or left out by itself.",
+        "",  # see _price_of_thin
+        "Draw them anew in their files, or delete them there; no file is changed by itself.",
     ),
     "box_outside": (
         "more than a pixel outside of the image",
@@ -168,6 +168,7 @@ def _of_boxes(kind: str, boxes: _Boxes, places: Sequence[int] | NDArray[np.int64
         return None
     sets = boxes.sets(map(int, places))
     what, price, remedy = _WORDS[kind]
+    price = price or _price_of_thin(sound_boxes(boxes.corners[places]))
     return Finding(
         kind=kind,
         needs_decision=True,
@@ -177,6 +178,14 @@ def _of_boxes(kind: str, boxes: _Boxes, places: Sequence[int] | NDArray[np.int64
         remedy=remedy,
         sets=sets,
     )
+
+
+def _price_of_thin(sound: Mask) -> str:
+    """What boxes without a pixel's width or height cost, which of them are sound: bool [B]."""
+    flat, clicks = int((~sound).sum()), int(sound.sum())
+    lost = f"{flat:,} {'has' if flat == 1 else 'have'} no area at all and {are(flat)} {_LEFT_OUT}."
+    missed = f"{clicks:,} of up to a pixel can hardly be found: in the test part each counts as missed."
+    return " ".join([*([lost] if flat else []), *([missed] if clicks else [])])
 
 
 def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8]) -> Finding | None:

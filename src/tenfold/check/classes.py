@@ -1,4 +1,4 @@
-"""Classes: how many separate images each has, how even they are, and whether two of them have nearly one name.
+"""Classes: how many separate images each has, how even they are, and whether two of them are one by their names.
 
 Shapes: N images, K classes, M pairs of an image and a class that it holds.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ from tenfold.split.advice import FEWEST
 from tenfold.split.ties import strata
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tenfold.images.table import Table
 
 BELIEVED = math.ceil(math.log(0.025, 0.5))
@@ -28,6 +31,12 @@ and no folds, can tell whether the class is found more often than not."""
 
 UNEVEN = 3.0
 """Times from which on the largest class is called much larger than the smallest; training balances from here on."""
+
+RARE = 0.05
+"""Share of another class's images or boxes below which a class of nearly its name is taken for a slip in writing."""
+
+SHORTEST = 5
+"""Letters from which on names that differ in one are likely the same; of short ones many do: car and cat."""
 
 _LISTED = 8
 _PLAIN = str.maketrans({"đ": "d", "ø": "o", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe"})  # NFKD takes none of them apart
@@ -41,9 +50,10 @@ def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | No
     rows, held = strata(table)
     small = _small(table, rows, held, blocks)
     if table.boxes is not None:
-        return [None if classes else _no_boxes(len(table)), small, _names(table)]
+        return [None if classes else _no_boxes(len(table)), small, _names(table), _slips(table)]
     labels = table.labels()
-    return [_alone(classes, len(table)), small, _uneven(classes, labels), _names(table), _unlabeled(labels)]
+    about = _names(table), _slips(table), _unlabeled(labels)
+    return [_alone(classes, len(table)), small, _uneven(classes, labels), *about]
 
 
 def _alone(classes: Sequence[str], images: int) -> Finding | None:
@@ -141,9 +151,7 @@ def _names(table: Table) -> Finding | None:
     pairs = [names for names in alike.values() if len(names) > 1]
     if not pairs:
         return None
-    labels, owners = table.samples["label"], np.arange(len(table))
-    if table.boxes is not None:
-        labels, owners = table.boxes["label"], table.boxes["sample"].to_numpy(np.int64)
+    labels, owners = _labeled(table)
     counts = labels.value_counts()
     images = len(np.unique(owners[labels.isin([name for names in pairs for name in names]).to_numpy(bool)]))
     words = [" and ".join(f"{name!r} ({counts.get(name, 0):,})" for name in names) for names in pairs]
@@ -158,6 +166,69 @@ def _names(table: Table) -> Finding | None:
         remedy="Rename one to the other if they are the same; keep them if they are not.",
         sets=tuple(_holding(table, rows, names, text) for rows, names, text in zip(firsts, pairs, words, strict=True)),
     )
+
+
+def _labeled(table: Table) -> tuple[pd.Series, NDArray[np.int64]]:
+    """The label of each image, or of each box, and the images that these are of."""
+    if table.boxes is None:
+        return table.samples["label"], np.arange(len(table))
+    return table.boxes["label"], table.boxes["sample"].to_numpy(np.int64)
+
+
+def _slips(table: Table) -> Finding | None:
+    """Rare classes whose name is a slip in writing that of a far larger one."""
+    labels, owners = _labeled(table)
+    counts = {str(name): int(times) for name, times in labels.value_counts().items()}
+    meant: dict[str, str] = {}
+    for pair in near_names(table.classes):
+        few, many = sorted(pair, key=lambda name: counts.get(name, 0))
+        if 0 < counts.get(few, 0) < RARE * counts[many] and counts[many] > counts.get(meant.get(few, ""), 0):
+            meant[few] = many
+    if not meant:
+        return None
+    meant = {name: meant[name] for name in table.classes if name in meant}
+    words = [f"{few!r} ({counts[few]:,}) and {many!r} ({counts[many]:,})" for few, many in meant.items()]
+    rows = [np.unique(owners[(labels == few).to_numpy(bool, na_value=False)]) for few in meant]
+    return Finding(
+        kind="names",
+        needs_decision=False,
+        images=len(np.unique(np.concatenate(rows))),
+        evidence=f"Classes a letter away from the name of one that is over {1 / RARE:.0f} times as large: "
+        f"{_listed(words)}.",
+        price="If that is a slip in writing, these are learned and counted as a class of their own, and a model that "
+        "gives them their right name is counted as wrong.",
+        remedy="Rename them if they are the same; leave them as they are if not.",
+        sets=tuple(
+            _holding(table, tuple(own.tolist()), [few], text) for own, few, text in zip(rows, meant, words, strict=True)
+        ),
+    )
+
+
+def near_names(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of names of at least SHORTEST letters that are one slip apart, but for case, accents and gaps; no digit.
+
+    Names one slip apart are one text once a letter of either, or of both, is taken out, so few pairs are compared.
+    """
+    alike: dict[tuple[str, str], list[str]] = {}
+    plain = {name: plain_name(name) for name in names}
+    for name, text in plain.items():
+        if len(text) >= SHORTEST:
+            digits = "".join(filter(str.isdigit, text))
+            for part in dict.fromkeys([text, *(text[:place] + text[place + 1 :] for place in range(len(text)))]):
+                alike.setdefault((part, digits), []).append(name)
+    pairs = dict.fromkeys(pair for own in alike.values() for pair in combinations(own, 2))
+    return (pair for pair in pairs if is_slip(*(plain[name] for name in pair)))
+
+
+def is_slip(one: str, other: str) -> bool:
+    """Whether texts differ by one letter that is left out, put in or another, or by two neighbors that are swapped."""
+    differing = (place for place, (letter, wanted) in enumerate(zip(one, other, strict=False)) if letter != wanted)
+    start = next(differing, min(len(one), len(other)))
+    rest, wanted = one[start:], other[start:]
+    if not rest and not wanted:
+        return False
+    swapped = rest[:2] == wanted[1::-1] and rest[2:] == wanted[2:]
+    return rest[1:] in (wanted, wanted[1:]) or rest == wanted[1:] or swapped
 
 
 def _holding(table: Table, rows: tuple[int, ...], names: Sequence[str], words: str) -> Evidence:

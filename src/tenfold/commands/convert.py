@@ -36,7 +36,8 @@ def convert(
     Parameters
     ----------
     data
-        Images with boxes: Pascal VOC, COCO json, YOLO, or a listing (path,x1,y1,x2,y2,label[,part,group,ignore]).
+        Images with boxes: Pascal VOC, COCO json, YOLO, or a listing (path,x1,y1,x2,y2,label[,part,group,ignore], or
+        as others write it: filename,class,xmin,ymin,xmax,ymax).
     out
         The folder to write, which must be new or empty.
     to

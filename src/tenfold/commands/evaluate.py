@@ -174,7 +174,7 @@ def _show_classes(evaluation: Evaluation) -> None:
 
 def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) -> None:
     """Each class, the kinds of mistakes and the confusion matrix of a detector, from a score on that is told."""
-    from tenfold.report.blocks.detection_errors import WORDS
+    from tenfold.report.detected import NAMES
     from tenfold.report.figures import figure_label, write_interval, write_value
 
     def written(name: str, figure: Estimate | None) -> str:
@@ -183,6 +183,9 @@ def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) 
     details = evaluation.details
     if names := [figure_label(name) for name in details["undefined"]]:
         print(f"Left out, as there is no object of that size: {'; '.join(names)}.\n")
+    if flat := details.get("no_area"):
+        print(f"Left out, as they have no area: {flat:,} box{'es' * (flat > 1)}, which tenfold check names.\n")
+    print("Small, medium and large go by the area of the box, also where an annotation has a mask.\n")
     why = "as it was given"
     if chosen:
         why = "the best F1 on the validation part" if settled is not None else "as training chose none"
@@ -192,7 +195,7 @@ def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) 
         for row in details["per_class"]
     ]
     show_table(("Class", "Objects", "AP50", "Precision", "Recall"), rows)
-    mistakes = [(WORDS[row["kind"]][0], row["count"], written("ap50", row["gain"])) for row in details["errors"]]
+    mistakes = [(NAMES[row["kind"]], row["count"], written("ap50", row["gain"])) for row in details["errors"]]
     show_table(("Mistake", "Number", "AP50 gained without it"), mistakes)
     classes = details["classes"]
     if len(classes) <= MOST_CLASSES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,16 @@ from cyclopts import Parameter
 from tenfold.commands.live import Watch
 from tenfold.commands.look import look_over
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
+from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts
 from tenfold.commands.train import found_in, free_folder
+from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from tenfold.check import Looked
     from tenfold.estimate import Estimate
     from tenfold.evaluate import Evaluation
+    from tenfold.images.table import Table
     from tenfold.run import Run
     from tenfold.transfer.extend import Added, Kept
     from tenfold.transfer.verdict import Change
@@ -31,6 +36,7 @@ def extend(
     data: str,
     /,
     *,
+    as_: Annotated[str, Parameter(name="--as")] = "",
     out: Path | None = None,
     groups_from: Annotated[str, Parameter(name=("--groups-from", "--group-pattern"))] = "",
     reader: str = "auto",
@@ -53,6 +59,7 @@ def extend(
     For example:
 
         tenfold extend runs/flowers-1 more-flowers
+        tenfold extend runs/flowers-1 lilies --as lily
         tenfold extend runs/parts-1 scratched --out runs/with-scratched
 
     Parameters
@@ -60,7 +67,10 @@ def extend(
     run
         The folder of a run.
     data
-        The new images: a folder with a folder for each class, a listing (path,label[,group,part]), or Parquet.
+        The new images: a folder with a folder for each class, a listing (path,label[,group,part]), or Parquet; with
+        --as an image, or a folder of images.
+    as_
+        The class of all images in and below DATA, a new one or one that the run has.
     out
         The new run's folder; by default runs/NAME-NUMBER.
     groups_from
@@ -73,7 +83,6 @@ def extend(
     json
         Print one JSON object.
     """
-    from tenfold.images.readers import read_table
     from tenfold.run import load_run
     from tenfold.split import find_split
     from tenfold.train import refuse_taken
@@ -85,11 +94,12 @@ def extend(
     folder = out or free_folder(Path(re.sub(r"-\d+$", "", old.path.resolve().name)))
     refuse_taken(folder)
     with waiting(f"Reading {data}"):
-        more = read_table(data, reader, group_pattern=groups_from or old.recipe.data.group_pattern)
+        more = _read(data, as_, reader, groups_from or old.recipe.data.group_pattern)
         added = add_images(old, more)
     table, looked = added.table, None
     if check:
         looked, table = look_over(table, data, allow_truncated=old.recipe.data.allow_truncated)
+        table = _readable(old, table, looked)
     split = find_split(Path(data))
     with waiting("Placing the new images"):
         table = place_images(old, table, [split] if split else [])
@@ -111,6 +121,32 @@ def extend(
     print(f"Run: {new.path}, with {images} more in {seconds:.1f} s; new classes: {classes}")
     next_command("tenfold", "evaluate", new.path, "--part", "test", when="when you have done choosing")
     return 0
+
+
+def _read(data: str, name: str, reader: str, pattern: str) -> Table:
+    """The images of DATA with their classes, or all of the class of that name."""
+    from tenfold.images.readers import read_images, read_table
+    from tenfold.images.readers.folder import absolute
+    from tenfold.images.readers.groups import group_by_name
+    from tenfold.images.readers.labels import composed
+
+    if not name:
+        return read_table(data, reader, group_pattern=pattern)
+    if reader != "auto" or not name.strip():
+        raise UsageError("--as takes the name of a class, and is for images and folders of them, without --reader.")
+    label, root, table = composed(name.strip()), absolute(data), read_images(data)
+    table = replace(table.assign(label=[label] * len(table)), classes=(label,))
+    return group_by_name(table, root if root.is_dir() else root.parent, pattern) if pattern else table
+
+
+def _readable(old: Run, table: Table, looked: Looked) -> Table:
+    """The table without new images that the check could not decode, named in its notes."""
+    kept = without_unreadable(
+        table, looked, refuse=old.recipe.data.unreadable == "refuse", known=set(old.table.samples["hash"])
+    )
+    if len(kept) == len(old.table):
+        raise DataError(f"None of the new images can be read. {kept.notes[-1]}")
+    return kept
 
 
 def _left_out(old: Run, added: Added) -> str:

@@ -75,7 +75,8 @@ def predict(
         Of a classifier: say "none of these" of images that look like none of the classes, so that at most this share
         of images of unknown classes is given a class: 10% or 0.1. Classes that were held out in training must support
         that at a level of 95 %; what else there is may be easier to tell from the classes than these, or harder. For
-        the model frozen.
+        the model frozen, and for a fine-tuned one that `tenfold train` compared with it: the frozen one that it keeps
+        tells.
     score
         Of a detector: the score, 0 to 1, from which on objects are shown; by default the one with the best F1 on the
         validation part.
@@ -88,12 +89,14 @@ def predict(
         or empty one.
     format
         How to print; csv prints each line as soon as it is known. Of a detector also coco, the results that COCO's
-        evaluation reads (with --score 0 it has all of them), and yolo, a text file an image in --out.
+        evaluation reads (with --score 0 it has all of them), and yolo, a text file an image in --out, and classes.txt
+        with the class of each number.
     out
         With --format yolo: the folder for the text files, a new or empty one.
     ids
         With --format coco: a COCO json whose ids of images and categories, by their names, are taken. By default an
-        image's id is its name, as a number where all are numbers, and categories count from 1.
+        image's id is its name, as a number where all are numbers, and categories count from 1 in the order of the
+        data's own classes, those without a box too.
     proposals
         Of a detector that was trained on proposals from a file (--detect.proposals-from): a file with those of these
         images, as tenfold proposals IMAGES --save FILE writes it.

@@ -21,7 +21,10 @@ CORNERS = ("x1", "y1", "x2", "y2")
 USUAL = 0.5
 """The score from which on objects are shown where training chose none."""
 _ROUND = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # precisions that are named where the wanted one has no support
+CLASS_LIST = "classes.txt"
+"""The file beside YOLO's text files that names the class of each number, a line each."""
 _NAMED = 3  # images named in a message
+_LISTED = 12  # classes that a message lists
 _QUALITY = 92  # of a JPEG
 
 
@@ -62,9 +65,9 @@ def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str])
         images = [{"path": one.path, "objects": [_object(row) for row in one.rows]} for one in found]
         show_json({"run": run.path, "score": least, "images": images, "unreadable": failed})
     elif asked.form == "coco":
-        print(json.dumps(_coco(found, run.classes, names)))
+        print(json.dumps(_coco(found, run.table.numbered, names)))
     elif asked.out is not None:
-        _write_yolo(found, run.classes, asked.out)
+        _write_yolo(found, run.table.numbered, asked.out)
     elif asked.form == "table" and (rows := [_line(one.path, row) for one in found for row in one.rows]):
         show_table(("Path", "Class", "Score", *CORNERS), rows)
     if asked.draw is not None:
@@ -198,7 +201,7 @@ class _Names(NamedTuple):
 
 
 def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
-    """COCO's results (https://cocodataset.org/#format-results), with the file's name besides."""
+    """COCO's results (https://cocodataset.org/#format-results), with the file's name besides; classes by number."""
     categories = names.categories if names else {name: place for place, name in enumerate(classes, 1)}
     stems = [Path(one.path).stem for one in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)
@@ -214,7 +217,10 @@ def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> 
 
 
 def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> None:
-    """A text file an image, as Ultralytics writes them: place of the class, center, width and height, score."""
+    """A text file an image, as Ultralytics writes them: number of the class, center, width and height, score.
+
+    The classes by number stand in classes.txt, where annotation programs look for them.
+    """
     import numpy as np
 
     from tenfold.boxes import to_yolo
@@ -223,7 +229,8 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
     from tenfold.images.decode import image_size
     from tenfold.images.writers.placed import unique_names
 
-    for one, name in zip(found, unique_names(one.path for one in found), strict=True):
+    _, *names = unique_names([f"/{CLASS_LIST}", *(one.path for one in found)])  # whose name no image's file may have
+    for one, name in zip(found, names, strict=True):
         boxes = np.array([[row[corner] for corner in CORNERS] for row in one.rows], np.float64).reshape(-1, 4)
         shares = to_yolo(boxes, *image_size(read_bytes(one.path), one.path)).tolist()
         lines = (
@@ -231,6 +238,10 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
             for row, share in zip(one.rows, shares, strict=True)
         )
         write_file(folder / Path(name).with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
+    write_file(folder / CLASS_LIST, "".join(f"{name}\n" for name in classes))
+    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(classes[:_LISTED]))
+    more = f" and {len(classes) - _LISTED} more" if len(classes) > _LISTED else ""
+    say(f"Classes by number, as in {folder / CLASS_LIST}: {numbers}{more}.")
     print(f"{len(found):,} text files: {folder}")
 
 

@@ -14,6 +14,8 @@ from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tenfold.estimate import Estimate
+    from tenfold.images.table import Table
+    from tenfold.metrics.unknown import HeldOut
     from tenfold.models.contract import Prediction
     from tenfold.run import Run
 
@@ -51,11 +53,13 @@ class Wanted(NamedTuple):
 def show_classes(run: Run, paths: list[str], wanted: Wanted, failed: dict[str, str]) -> None:
     """Print an answer for each image; those that cannot be read go into `failed`."""
     max_error, false_accept = wanted.max_error, wanted.false_accept
+    teller = run if false_accept is None else telling_run(run)
     least = Limits(
         0.0 if max_error is None else _least_confidence(run, max_error),
-        None if false_accept is None else _least_score(run, false_accept),
+        None if false_accept is None else _least_score(run, teller, false_accept),
     )
-    predicted = counted(run.predict_files(map(Path, paths)), len(paths), "Images", printed=wanted.form == "csv")
+    seen = _seen(run, teller, [Path(path) for path in paths])
+    predicted = counted(seen, len(paths), "Images", printed=wanted.form == "csv")
     answers = _answers(run, predicted, wanted.top_k, least, failed)
     if wanted.form == "json":
         results = list(answers)
@@ -103,14 +107,36 @@ def _least_confidence(run: Run, max_error: float) -> float:
     )
 
 
-def _least_score(run: Run, false_accept: float) -> float:
-    """From which score on an image gets a class, as held-out classes support it; UsageError where they do not."""
-    if run.recipe.model.name != "frozen":
+def telling_run(run: Run, table: Table | None = None) -> Run:
+    """The run whose network tells which images are of no class: itself, or the frozen one kept in a fine-tuned one.
+
+    That is the one it was compared with, and was not trained on the classes. `table`, that of the run, saves reading it
+    again.
+    """
+    kept = run.ladder.get("finetuning", {}).get("kept", "")
+    if not kept:
+        return run
+    from tenfold.run import Run
+
+    return Run(run.path / Path(kept).name, table, str(run.device))
+
+
+def least_percent(held: HeldOut) -> float:
+    """The lowest share that --false-accept takes of a run, in percent, to a tenth."""
+    return math.ceil(1000 * held.supported()) / 10
+
+
+def _least_score(run: Run, teller: Run, false_accept: float) -> float:
+    """From which score on an image gets a class, as held-out classes support it; UsageError where they do not.
+
+    The score is that of `teller`'s network.
+    """
+    if teller.recipe.model.name != "frozen":
         raise UsageError(
             "--false-accept needs a network that was not itself trained on the classes, so that some can be held out, "
             f"and {run.path} is of the model {run.recipe.model.name}; train with --model frozen."
         )
-    held, limit = run.unknown, f"{100 * false_accept:.4g} %"
+    held, limit = teller.unknown, f"{100 * false_accept:.4g} %"
     if held is None:
         raise UsageError(
             f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it; "
@@ -118,15 +144,18 @@ def _least_score(run: Run, false_accept: float) -> float:
         )
     images = f"{len(held.strangers)} images (one of each group) of {held.classes} classes that were held out"
     if 0 < false_accept < held.supported():
+        least = f"{least_percent(held):g}"
         raise UsageError(
             f"--false-accept {limit} is less than {run.path} supports: {images} support "
-            f"{math.ceil(1000 * held.supported()) / 10:g} % at best; give a higher share, or train on more classes."
+            f"{least} % at best, as a share is only as sure as there are classes that stood for others; give "
+            f"--false-accept {least}%, or train on more classes."
         )
     score = held.threshold(false_accept)
     far, named = (_percent(held.figures(score)[name]) for name in ("far", "dir"))
+    whose = "" if teller is run else f" All of that is of the frozen network in {teller.path}, which gives the score."
     say(
         f"Gives a class from a score of {score:.3f} on: {images} support that at most {limit} get one. Of these {far} "
-        f"do, and {named} of images of known classes get theirs; intervals at 95 %, by class."
+        f"do, and {named} of images of known classes get theirs; intervals at 95 %, by class.{whose}"
     )
     return score
 
@@ -138,6 +167,18 @@ def _percent(figure: Estimate) -> str:
 
 def _no_class(answer: Answer) -> str:
     return UNSURE if answer.get("known", True) else NOBODY
+
+
+def _seen(run: Run, teller: Run, paths: list[Path]) -> Iterator[tuple[Path, Prediction | DataError]]:
+    """What the run makes of each image, but the logits are `teller`'s; or what is wrong with it."""
+    if teller is run:
+        yield from run.predict_files(paths)
+        return
+    for (path, own), (_, told) in zip(run.predict_files(paths), teller.predict_files(paths), strict=True):
+        if isinstance(own, DataError):
+            yield path, own
+        else:
+            yield path, told if isinstance(told, DataError) else own | {"logits": told["logits"]}
 
 
 def _answers(

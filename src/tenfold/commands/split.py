@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from tenfold.commands.look import look_closely, same_images
 from tenfold.commands.options import Share, Whole
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
+from tenfold.commands.readable import without_unreadable
 from tenfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def split(
         table = hashed(read_table(data, reader, group_pattern=groups_from))
     told: list[str] = []
     if check:
-        _, table, told = look_closely(table, data, allow_truncated, path)
+        looked, table, told = look_closely(table, data, allow_truncated, path)
+        table = without_unreadable(table, looked)
     for line in told:  # before the split stands
         say(line)
     with waiting(f"Splitting {data}"):

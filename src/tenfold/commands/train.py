@@ -18,6 +18,8 @@ from tenfold.commands.live import Watch
 from tenfold.commands.look import findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
+from tenfold.commands.predict_classes import least_percent, telling_run
+from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts, parted, settled, standing_note
 from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
@@ -52,9 +54,10 @@ def train(
     What is not set is chosen from the images and by measurement on this machine;
     the run's recipe.toml holds what was chosen, so that training on that file
     repeats the run. Options count before the recipe, the recipe before defaults.
-    The images are checked first, which takes a while the first time; what is found
-    stands in the run's report and stops nothing. The test part is not trained on,
-    and not measured. Ctrl-C saves and says how to go on.
+    The images are checked first, which takes a while the first time; what cannot be
+    decoded is left out and named, and what else is found stands in the run's report
+    and stops nothing. The test part is not trained on, and not measured. Ctrl-C
+    saves and says how to go on.
 
     For example:
 
@@ -107,17 +110,19 @@ def _trained(
 ) -> Run:
     """The run of the recipe's model, with the head that the ladder chooses; or of the best one.
 
-    What is chosen by the time counts it from `started` on, by time.monotonic.
+    The time counts from `started` on, by time.monotonic.
     """
     from tenfold.train import refuse_taken, train_model
     from tenfold.transfer.best import train_best
     from tenfold.transfer.settle import known_features
+    from tenfold.transfer.time_left import in_time_left
 
     if recipe.model.name == "auto" and table.boxes is None:
         return train_best(
             table, recipe, folder, progress=watch, findings=findings, climbed=show_ladder, started=started
         )
     refuse_taken(folder)
+    recipe = in_time_left(table, recipe, started, watch)
     if recipe.model.name == "rcnn" and recipe.detect.finetune and not recipe.transfer.init:
         from tenfold.detect import train_rcnn
 
@@ -174,8 +179,8 @@ def read_checked(
 ) -> tuple[Recipe, Table, Looked | None, float]:
     """The same, and what a check saw of the table's images, if the recipe wants one, and the seconds that it took.
 
-    Where all `is_trained` already, the run to start from is not asked for. Raises what `refuse_boxes` raises where it
-    must be `of_classes`.
+    What the check could not decode is in no part, and the table's notes name it. Where all `is_trained` already, the
+    run to start from is not asked for. Raises what `refuse_boxes` raises where it must be `of_classes`.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
@@ -217,6 +222,7 @@ def read_checked(
     began, looked = time.monotonic(), None
     if data.check:
         looked, table = look_over(table, data.path, allow_truncated=data.allow_truncated, split=path)
+        table = without_unreadable(table, looked, refuse=data.unreadable == "refuse")
     seconds = time.monotonic() - began
     with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
@@ -275,7 +281,8 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
         return 0
     parts, ladder = counts(run.table)["(all)"], run.ladder
     with waiting("Holding classes out"):
-        held = run.unknown or fit_unknown(run, seconds=deadline - time.monotonic())
+        teller = telling_run(run, run.table)
+        held = teller.unknown or fit_unknown(teller, seconds=deadline - time.monotonic())
     with waiting("Evaluating on the validation part"):
         evaluation = _evaluation(run, evaluated) if parts["validation"] else None
         write_card(run)
@@ -296,8 +303,8 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
         say(line)
     if held:
         say(
-            f"Images of no known class: tenfold predict --false-accept says so; this run's {held.classes} classes "
-            f"support shares from {100 * held.supported():.1f} % on."
+            f"Images of no known class: tenfold predict --false-accept {least_percent(held):g}% says so; no lower "
+            f"share is supported by {held.classes} classes."
         )
     print(f"Run: {run.path}")
     next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")

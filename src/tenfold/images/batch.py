@@ -14,6 +14,8 @@ from torch import Tensor
 
 COPIES = "copy"
 """The name, among the targets of a part that has some, of which images are augmented copies: bool [N]."""
+GROUPS = "group"
+"""The name, among the targets of a part some of whose images belong together, of numbers equal for those: int64 [N]."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class Batch:
         """Which of them are images, by which something may be chosen, and not augmented copies: [N]."""
         copies = self.targets.get(COPIES)
         return np.ones(len(self), np.bool_) if copies is None else ~copies.cpu().numpy()
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Equal numbers for images that belong together, as copies of one do, here and in other batches: [N]."""
+        numbers = self.targets.get(GROUPS)
+        return self.rows if numbers is None else numbers.cpu().numpy()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`."""

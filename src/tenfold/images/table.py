@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,8 @@ BOX_COLUMNS = {
     "ignore": "bool",  # VOC difficult, COCO crowd: neither to be found nor to be counted as false
 }
 
+_DECLARED = b"tenfold.declared"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -63,9 +66,20 @@ class Table:
     a check found. Such images stay in one part, as those of a group do."""
     said_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Source -> the image's height and width as its annotations of boxes give them, where they do."""
+    declared: tuple[str, ...] = ()
+    """The classes in the order of their numbers in the annotations of boxes, those without a box too; empty where these
+    give no numbers."""
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def numbered(self) -> tuple[str, ...]:
+        """The classes in the order in which files for other programs number them.
+
+        So a class keeps its number where others have no box: of the `declared`, if these hold all, else `classes`.
+        """
+        return self.declared if set(self.classes) <= set(self.declared) else self.classes
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Table:
         """The samples at these positions, in this order, with their boxes."""
@@ -128,11 +142,20 @@ def stack_tables(tables: Sequence[Table]) -> Table:
 
 
 def write_table(table: Table, path: Path) -> None:
-    """Write `table.parquet` and, where there are boxes, `boxes.parquet` beside it; images in memory are not written."""
+    """Write `table.parquet` and, where there are boxes, `boxes.parquet` beside it; images in memory are not written.
+
+    The classes that are `declared` stand in the metadata of the boxes, as JSON.
+    """
     write_file(path, lambda aside: table.samples.to_parquet(aside, index=False))
-    if table.boxes is not None:
-        boxes = table.boxes
-        write_file(path.with_name("boxes.parquet"), lambda aside: boxes.to_parquet(aside, index=False))
+    if table.boxes is None:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    boxes = pa.Table.from_pandas(table.boxes, preserve_index=False)
+    known = boxes.schema.metadata or {}
+    boxes = boxes.replace_schema_metadata(known | {_DECLARED: json.dumps(table.declared).encode()})
+    write_file(path.with_name("boxes.parquet"), lambda aside: pq.write_table(boxes, aside))
 
 
 def load_table(path: Path, classes: tuple[str, ...]) -> Table:
@@ -148,5 +171,14 @@ def load_table(path: Path, classes: tuple[str, ...]) -> Table:
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{file} is missing or damaged: {error}.") from error
 
-    boxes = path.with_name("boxes.parquet")
-    return Table(read(path, COLUMNS), classes, read(boxes, BOX_COLUMNS) if boxes.exists() else None)
+    samples, boxes = read(path, COLUMNS), path.with_name("boxes.parquet")
+    if not boxes.exists():
+        return Table(samples, classes)
+    return Table(samples, classes, read(boxes, BOX_COLUMNS), declared=_read_declared(boxes))
+
+
+def _read_declared(path: Path) -> tuple[str, ...]:
+    """The classes that a file of boxes declares; none in one of an older version."""
+    import pyarrow.parquet as pq
+
+    return tuple(json.loads((pq.read_schema(path).metadata or {}).get(_DECLARED, b"[]")))

@@ -104,12 +104,14 @@ class FineTunedNetwork(OnBackbone, Classifier):
         """Start the last layer as the logistic regression on the features, where nothing new stands before it."""
         if not isinstance(self.head, LinearHead):
             return
-        features, labels, judged = [], [], []
+        features, labels, judged, groups = [], [], [], []
         for batch in batches:
             features.append(self.features(batch.images)[:, None].float().cpu().numpy())
             labels.append(batch.targets["label"].argmax(1).cpu().numpy())
             judged.append(batch.judged)
+            groups.append(batch.groups)
         rows, truth = np.concatenate(features), np.concatenate(labels)
-        found = choose_strength(_START, rows, truth, len(self.classes), images=np.concatenate(judged))
+        images, whole = np.concatenate(judged), np.concatenate(groups)
+        found = choose_strength(_START, rows, truth, len(self.classes), images=images, groups=whole)
         fitted = fit_head(_START, rows, truth, len(self.classes), found.strength)
         self.head.load_state_dict(fitted.state_dict())

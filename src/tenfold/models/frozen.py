@@ -128,12 +128,13 @@ class FrozenClassifier(OnBackbone, Classifier):
 
         What is chosen stands in the settings then, so that whoever repeats the fit has no choice to make.
         """
-        features, labels, judged = [], [], []
+        features, labels, judged, groups = [], [], [], []
         for batch in batches:
             known = batch.targets.get(KNOWN)
             features.append((self.features(batch.images) if known is None else known).float().cpu().numpy())
             labels.append(batch.targets["label"].argmax(1).cpu().numpy())
             judged.append(batch.judged)
+            groups.append(batch.groups)
         rows, truth = np.concatenate(features), np.concatenate(labels)
         name, classes, spread = self.settings["head"], len(self.classes), self.settings["spread"]
         strength, sharpness = self.settings["strength"], self.settings["sharpness"]
@@ -144,8 +145,9 @@ class FrozenClassifier(OnBackbone, Classifier):
                     f"transfer.sharpness must be given for the head {name} where no class has two images, on one of "
                     "which it could be fitted; give it, such as 1, or more images."
                 )
+            images, whole = np.concatenate(judged), np.concatenate(groups)
             found = choose_strength(
-                name, rows, truth, classes, spread=spread, strengths=given, images=np.concatenate(judged)
+                name, rows, truth, classes, spread=spread, strengths=given, images=images, groups=whole
             )
             strength, sharpness = found.strength, sharpness or found.sharpness
             self.settings |= {"strength": strength, "sharpness": sharpness}

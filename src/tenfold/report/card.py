@@ -71,7 +71,7 @@ def card(run: Run) -> str:
         images={part: len(run.table.part(part)) for part in PARTS},
         groups=group_counts(run),
         separation=separation(run),
-        unreadable=len(run.environment.get("unreadable", {})),
+        unreadable=_unreadable(run),
         evaluated=evaluated,
         figures=figures[:MOST_FIGURES],
         more=len(figures) > MOST_FIGURES,
@@ -129,6 +129,13 @@ def weakest_classes(context: Context) -> list[tuple[str, Estimate]]:
     rows = [(row["class"], row["recall"]) for row in context.details.get("per_class", []) if row["recall"]]
     missed = [(name, recall) for name, recall in rows if recall.value < 1]
     return sorted(missed, key=lambda row: float(row[1].value))[:WEAKEST]
+
+
+def _unreadable(run: Run) -> int:
+    """Images that could not be decoded: by the check before training, or where there was none by the training."""
+    found = run.findings.get("findings", [])
+    checked = sum(one["images"] for one in found if one["kind"] == "unreadable")
+    return max(len(run.environment.get("unreadable", {})), checked)
 
 
 def _shared(run: Run, column: str) -> int:

@@ -5,6 +5,7 @@ features.py  frozen features of a Table's images, from the cache
 choice.py    which of several candidates to take, and how each image is judged by a choice made without it
 rungs.py     what each way to answer gave, and what the choice is worth
 clock.py     the time that a user gives
+time_left.py  what is left of the minutes when a training begins
 at_hand.py   which pretrained networks are tried: those that are named, or all that are on this machine
 ladder.py    the rungs, climbed until the time is over
 settle.py    from a recipe to the recipe with the network and the head that the ladder chose

@@ -3,11 +3,14 @@
     OUT/                        a run of the frozen network, whole from the first minute on
     OUT/ladder.json             how its head was chosen; "finetuning" says that it is not decided yet, or what came out
     OUT/checkpoint/finetuned/   meanwhile, the run of the fine-tuned network
+    OUT/frozen/                 the run of the frozen network, where the fine-tuned one was taken
 
 Where the fine-tuned network is better, its files take the place of the frozen one's; then, or where it is not, its
-folder goes. A kill at any moment costs nothing: the verdict is written beside the fine-tuned run before anything is
-replaced, and `resume_best` does again whatever may be half done. The one moment in which OUT is no whole run is that of
-the replacement, and then it has no weights, so that nothing takes it for one.
+folder goes. The frozen one is kept then: it alone was not trained on the classes, so that some can be held out of it,
+and tells which images are of none of them (unknown.py). A kill at any moment costs nothing: the verdict is written
+beside the fine-tuned run before anything is replaced, and `resume_best` does again whatever may be half done. The one
+moment in which OUT is no whole run is that of the replacement, and then it has no weights, so that nothing takes it for
+one.
 """
 
 from __future__ import annotations
@@ -44,15 +47,23 @@ from tenfold.train import (
     resume_training,
     train_model,
 )
+from tenfold.transfer.ladder import AloneError
 from tenfold.transfer.rungs import Ladder
 from tenfold.transfer.settle import resume_settled, settle_head
+from tenfold.transfer.time_left import compile_kernel, in_time_left
+from tenfold.transfer.unknown import fit_unknown
 from tenfold.transfer.verdict import FEWEST, PART, judge
 
 TUNED = Path("checkpoint") / "finetuned"
 """Where in OUT the fine-tuned network is trained."""
-_WEIGHTS, _LADDER = "model.safetensors", "ladder.json"
+KEPT = "frozen"
+"""Where in OUT the frozen network stays when the fine-tuned one is taken; ladder.json names it."""
+_WEIGHTS, _LADDER, _UNKNOWN = "model.safetensors", "ladder.json", "unknown.safetensors"
 _ALIKE = {"table.parquet", "boxes.parquet", "environment.json"}  # what both runs have in common
-_STALE = ("report.html", "README.md", "unknown.safetensors")  # what may have been made of the frozen one meanwhile
+_STALE = ("report.html", "README.md", _UNKNOWN)  # what may have been made of the frozen one meanwhile
+_LASTING = (_WEIGHTS, "model.json", "recipe.toml", "table.parquet", "environment.json", "history.csv")
+"""What the frozen one needs to be a run in KEPT, beside what it made of classes that were held out."""
+_FOR_UNKNOWN = 0.1  # of the time that is left, to hold classes out
 
 
 def tell_nobody(ladder: Ladder) -> None:
@@ -74,10 +85,10 @@ def train_best(
     The head of a frozen network, and the network where several are named or "auto", is chosen by the ladder, from the
     training part alone; then that network is fine-tuned, in what is left of `train.minutes`, and taken where that is
     better on the validation part, as `judge` says. What is left out is named. Small grey images, and any where the
-    built-in network's weights are not here and the recipe's [transfer] asks for nothing, get the residual network from
-    scratch instead, and `progress` hears why. `climbed` is called with the ladder when it ends; `findings` are as
-    `train_model` takes them. The minutes count from the moment `started` on, by time.monotonic; None: from now on. What
-    was stopped goes on with `resume_best`.
+    built-in network's weights are not here, or too few can be read to judge a head by, get the residual network from
+    scratch instead, unless the recipe's [transfer] asks for something, and `progress` hears why. `climbed` is called
+    with the ladder when it ends; `findings` are as `train_model` takes them. The minutes count from the moment
+    `started` on, by time.monotonic; None: from now on. What was stopped goes on with `resume_best`.
 
     Raises UsageError where several processes train together, where the recipe settles what the ladder is to choose, and
     where `settle_head` and `train_model` do; DataError likewise.
@@ -90,12 +101,21 @@ def train_best(
     refuse_missing(recipe)
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
-    if reason := why_scratch(table, recipe):
+
+    def from_scratch(reason: str) -> Run:
         progress(Progress("note", f"Model: residual, from scratch. {reason}"))
-        scratch = recipe.change(model={"name": "residual"})
+        scratch = in_time_left(table, recipe.change(model={"name": "residual"}), started, progress)
         return train_model(table, scratch, folder, progress=progress, findings=findings)
+
+    if reason := why_scratch(table, recipe):
+        return from_scratch(reason)
     _refuse_settled(recipe)
-    settled = settle_head(table, recipe.change(model={"name": "frozen"}), progress=progress, started=started)
+    try:
+        settled = settle_head(table, recipe.change(model={"name": "frozen"}), progress=progress, started=started)
+    except AloneError as error:  # only who decodes the images knows how many can be read
+        if recipe.transfer != TransferSettings():
+            raise
+        return from_scratch(str(error))
     ladder, hopeless = settled.ladder, _why_not(table, settled.learns)
     if hopeless:
         ladder = replace(ladder, left_out=(*ladder.left_out, hopeless))
@@ -226,8 +246,10 @@ def _fine_tune(frozen: Run, deadline: float, progress: Report) -> Run:
     with _said_of(folder):
         try:
             if not _is_judged(folder):
+                _hold_out(frozen, deadline, progress)
                 _compare(frozen, deadline, progress)
             if Run(folder / TUNED).ladder["finetuning"]["taken"] == "finetuned":
+                _keep_frozen(folder)
                 _take(folder)
             _copy(folder, _LADDER)
         except _LeftOut as error:
@@ -243,6 +265,16 @@ def _is_judged(folder: Path) -> bool:
     return Run(folder / TUNED).ladder.get("finetuning", {}).get("decided") is True
 
 
+def _hold_out(frozen: Run, deadline: float, progress: Report) -> None:
+    """Have classes held out of the frozen network, which alone was not trained on them, before another needs the time.
+
+    The better network comes first: a small part of the time must do, and what is left at the end may be tried again.
+    """
+    if frozen.unknown is None:
+        progress(Progress("prepare", "holding classes out"))
+        fit_unknown(Run(frozen.path, frozen.table), seconds=_FOR_UNKNOWN * (deadline - time.monotonic()))
+
+
 def _compare(frozen: Run, deadline: float, progress: Report) -> None:
     """Train the other network and write the verdict beside it. Raises _LeftOut where that cannot be had."""
     began = time.monotonic()
@@ -254,6 +286,8 @@ def _compare(frozen: Run, deadline: float, progress: Report) -> None:
     if verdict is None:
         raise _LeftOut("fine-tuning: what it answers to the validation images cannot be told from the frozen network.")
     said = {"finetuning": {"decided": True} | verdict.to_json()}
+    if verdict.taken == "finetuned":
+        said["finetuning"]["kept"] = KEPT
     write_json(tuned.path / _LADDER, frozen.ladder | said)
 
 
@@ -273,21 +307,38 @@ def _tuned(frozen: Run, deadline: float, progress: Report) -> Run:
         shutil.rmtree(place, ignore_errors=True)  # what was left by a kill before it had begun
         recipe = recipe_from(frozen.ladder["finetuning"]["recipe"], str(folder / _LADDER))
         progress(Progress("note", f"Fine-tuning; until it is shown to be better, {folder} holds the frozen network"))
-        recipe = _in_time(frozen.table, recipe, deadline)
+        recipe = _in_time(frozen.table, recipe, deadline, progress)
         return train_model(frozen.table, recipe, place, progress=told, ladder=frozen.ladder)
     except (TrainingError, UsageError) as error:
         raise _LeftOut(f"fine-tuning: {error}") from error
 
 
-def _in_time(table: Table, recipe: Recipe, deadline: float) -> Recipe:
+def _in_time(table: Table, recipe: Recipe, deadline: float, progress: Report) -> Recipe:
     """The recipe with the minutes that are left; _LeftOut where they are too few for one epoch."""
     if math.isinf(deadline):
         return recipe
+    compile_kernel(recipe, progress)
     recipe, epoch = measure_epoch(table, recipe)
     left = deadline - time.monotonic()
     if left < epoch:
         raise _LeftOut(f"fine-tuning: an epoch takes about {epoch:.0f} s here, and {max(left, 0.0):.0f} s were left.")
     return recipe.change(train={"minutes": left / 60})
+
+
+def _keep_frozen(folder: Path) -> None:
+    """Keep the frozen network's run beside what takes its place; done again after a kill, it ends the same.
+
+    Once its weights are gone, or OUT's recipe is of another network, it was kept before.
+    """
+    if not (folder / _WEIGHTS).is_file() or Run(folder).recipe.model.name != "frozen":
+        return
+    aside, place = folder / TUNED.parent / KEPT, folder / KEPT
+    for known in (aside, place):
+        shutil.rmtree(known, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for name in (*_LASTING, *([_UNKNOWN] if (folder / _UNKNOWN).is_file() else [])):
+        shutil.copyfile(folder / name, aside / name)
+    aside.replace(place)  # complete or absent, as a file is
 
 
 def _take(folder: Path) -> None:

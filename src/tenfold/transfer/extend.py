@@ -37,7 +37,8 @@ from tenfold.split import Entry, apply_split, read_split, write_split
 from tenfold.split.fill import LEFT_OUT, noted, tied_parts, torn_note
 from tenfold.split.ties import bond, bonds, is_found, texts
 from tenfold.train import Report, listing_file, no_report, refuse_taken, train_model
-from tenfold.transfer.settle import settle_head
+from tenfold.transfer.ladder import LADDER
+from tenfold.transfer.settle import is_open, settle_head
 from tenfold.transfer.verdict import Change
 
 HEAD = "logistic"
@@ -126,7 +127,8 @@ def extending_recipe(old: Run) -> tuple[Recipe, str]:
     """The recipe that extends a run, its head's strength open; and what there is to say of the network, a sentence.
 
     The network of a run of the model "frozen" is that of its recipe, where those weights are still here: then its
-    features are in the cache. Else it is taken out of the run.
+    features are in the cache. Else it is taken out of the run. The head "majority" is left open, as it looks at no
+    image and so could never tell a class that is added.
     """
     recipe, frozen = old.recipe, old.card["architecture"] == "frozen"
     lasting = {name: getattr(recipe.train, name) for name in ("seed", "device", "threads", "workers")}
@@ -138,14 +140,17 @@ def extending_recipe(old: Run) -> tuple[Recipe, str]:
             f"The network that {old.path} trained stays as it is from here on, and a new last layer, a logistic "
             "regression, is fitted to its features."
         )
-    looks = replace(recipe.transfer, strength=0.0, sharpness=0.0)
+    blind = recipe.transfer.head == "majority"
+    looks = replace(recipe.transfer, strength=0.0, sharpness=0.0, head="auto" if blind else recipe.transfer.head)
+    said = f"{old.path} gives every image its most frequent class, so that the ladder is climbed anew." if blind else ""
     if _has_weights(old):
-        return replace(made, transfer=looks), ""
+        return replace(made, transfer=looks), said
     inside = replace(looks, backbone=TransferSettings().backbone, weights="", init=_full(old.path))
-    return replace(made, transfer=inside), (
+    gone = (
         f"The weights that {old.path} started from are no longer on this machine, so those inside it are taken, and "
         "the features are computed anew."
     )
+    return replace(made, transfer=inside), f"{gone} {said}".rstrip()
 
 
 def extend_run(
@@ -158,6 +163,8 @@ def extend_run(
 ) -> Run:
     """Fit a head of the old run's kind to the training part of a table of `place_images`, and leave a run in `out`.
 
+    The kind is chosen by the ladder where the old one looks at no image.
+
     Old and new images lie in different places, so its recipe reads them from a list that is written into the run before
     the fit, where all of them are files of their own; `resume_settled` goes on after a kill. `progress` and `findings`
     as for `train_model`. Raises UsageError where `out` is taken, and what `settle_head` and `train_model` raise.
@@ -168,7 +175,8 @@ def extend_run(
     listed = not table.samples["row"].notna().any()
     where = {"path": str(listing_file(folder)), "reader": "listing"} if listed else {"path": "", "reader": "auto"}
     recipe = recipe.change(data={**where, "group_pattern": ""}, split={"file": ""})
-    settled = settle_head(table, recipe, heads=(recipe.transfer.head,), progress=progress)
+    heads = LADDER if is_open(recipe) else (recipe.transfer.head,)
+    settled = settle_head(table, recipe, heads=heads, progress=progress)
     return train_model(table, settled.recipe, folder, progress=progress, findings=findings, known=settled.known)
 
 

@@ -47,6 +47,10 @@ def tell_nobody(message: Progress) -> None:
     """Hear nothing."""
 
 
+class AloneError(UsageError):
+    """There is one separate image or group, so that no head could be judged on images apart from its own."""
+
+
 @dataclass(frozen=True)
 class Eye:
     """A backbone with its views, and how a recipe names it."""
@@ -91,8 +95,9 @@ def climb_table(
     By the `clock` what would not end in time is left out and named, decoding and features included; and time is kept
     back in which the rest is decoded and seen, as the images of the training part were. None: no limit. Augmented
     copies (`tenfold augment --save`) take no part, as the choice is by images; nor do images that cannot be read.
-    Raises UsageError without a backbone, a training part or labels, with fewer than two separate images or groups, or
-    where the images of the training part cannot be decoded in time; DataError where no image can be read.
+    Raises UsageError without a backbone, a training part or labels, or where the images of the training part cannot be
+    decoded in time; AloneError where those that can be read are fewer than two separate images or groups; DataError
+    where none can be read.
     """
     clock = clock or Clock()
     training = grouped(hashed(table.part("train")))
@@ -117,6 +122,7 @@ def climb_table(
             f"The time limit of {clock.seconds:g} s is too short to decode the {len(table)} training images; give more."
         ) from error
     table = first[0].table
+    _refuse_alone(table)
 
     def source(eye: Eye) -> Source:
         def features(watch: Watch) -> NDArray[np.float32]:
@@ -133,6 +139,16 @@ def climb_table(
     units = units_of(table.samples["group"].to_numpy(object), len(table))
     exam = Exam(table.labels(), len(table.classes), folds, units)
     return climb([source(eye) for eye in eyes], exam, heads=heads, clock=clock, progress=progress)
+
+
+def _refuse_alone(table: Table) -> None:
+    """Raise AloneError where the images, all of which can be read, are one block, which no two folds can share."""
+    if not join(bonds(table)).any():
+        raise AloneError(
+            "The ladder answers images by heads that were fitted to others, and of the training images that can be "
+            f"read none stands apart from the rest ({len(table)}); give more images, or name the head "
+            "(--model frozen --transfer.head mean)."
+        )
 
 
 @dataclass(frozen=True)

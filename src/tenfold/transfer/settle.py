@@ -62,16 +62,17 @@ def settle_head(
 ) -> Settled:
     """Climb the ladder of these heads on the training part, over the backbone that the recipe names or over several.
 
-    The validation and the test part are left alone. `train.minutes` limits the ladder too, from the moment `started`
-    on, by time.monotonic; None: from now on. Raises what `wanted_networks` and `climb_table` raise, and DataError where
-    a named backbone's weights are not here.
+    The validation and the test part are left alone. Whose the weights are and under what licence is told before any
+    image is decoded. `train.minutes` limits the ladder too, from the moment `started` on, by time.monotonic; None: from
+    now on. Raises what `wanted_networks` and `climb_table` raise, and DataError where a named backbone's weights are
+    not here.
     """
     clock = Clock(recipe.train.minutes * 60, started=started)
     training, wanted = table.part("train"), wanted_networks(recipe.transfer)
     if len(wanted.names) > 1:
         progress(Progress("note", f"Networks to choose from: {', '.join(wanted.names)}"))
     named = [choose_settings(recipe.change(transfer={"backbone": name}), training) for name in wanted.names]
-    eyes = [_eye(chosen) for chosen in named]
+    eyes = [_eye(chosen, progress) for chosen in named]
     device = choose_device(recipe.train.device).type
     ladder = climb_table(
         table,
@@ -142,10 +143,12 @@ SETTLED = Trainer(train_settled, resume_settled)
 """What folds and shares are trained by where the recipe may leave a head open."""
 
 
-def _eye(chosen: Recipe) -> Eye:
-    """The backbone of a recipe of which everything is chosen but the head."""
+def _eye(chosen: Recipe, progress: Report = no_report) -> Eye:
+    """The backbone of a recipe of which everything is chosen but the head; `progress` hears whose its weights are."""
     look = chosen.transfer
     backbone, origin = named_backbone(asdict(look))
+    whose = (f"{origin.name}, {origin.source}", f"licence {origin.licence}", origin.note)
+    progress(Progress("note", f"Pretrained network: {'; '.join(filter(None, whose))}"))
     preprocessing, truncated = start_preprocessing(chosen), chosen.data.allow_truncated
     extractor = Extractor(backbone, origin.sha256, preprocessing, find_views(look.views), look.crop, truncated)
     return Eye(extractor, {name: getattr(look, name) for name in SOURCE})

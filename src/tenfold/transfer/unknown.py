@@ -33,7 +33,7 @@ from tenfold.metrics.unknown import HeldOut, known_score
 from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.heads import choose_strength, fit_head
 from tenfold.run import Run, write_weights
-from tenfold.split.ties import grouped
+from tenfold.split.ties import bonds, grouped, join
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import fold_numbers
 
@@ -61,9 +61,13 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
 
     The images must lie where they did at the training; their features are taken from the cache, or computed again.
     None, with nothing stored, for a model other than "frozen", a network that an earlier run has trained, a head that
-    does not look at the images, fewer than FEWEST_CLASSES classes, and where it would take more than `seconds`. Raises
-    DataError where no image can be read or the cache cannot be written.
+    does not look at the images, fewer than FEWEST_CLASSES classes, images that all belong together, and where it would
+    take more than `seconds`, features included. Raises DataError where no image can be read or the cache cannot be
+    written.
     """
+    ends = time.monotonic() + seconds
+    if seconds <= 0:
+        return None
     model = run.model
     if not isinstance(model, FrozenClassifier) or model.settings["head"] == "majority" or _is_trained(run):
         return None
@@ -73,6 +77,8 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     images = np.flatnonzero(~table.samples["copy"].to_numpy(bool))
     if len(images):  # a copy tells what its image is
         table, features = table.take(images), features[images]
+    if not join(bonds(table)).any():
+        return None
     labels = table.labels()
     head, strength, spread = (model.settings[name] for name in ("head", "strength", "spread"))
     if not strength:  # the run's head was fitted with what this chooses
@@ -80,7 +86,7 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     how = Fit(head, len(run.classes), strength, float(model.head.sharpness), spread)
     folds = fold_numbers(table, _FOLDS_OF_IMAGES, 1, seed=run.recipe.train.seed)[0]
     units = units_of(table.samples["group"].to_numpy(object), len(table)).index
-    found = hold_out(features, labels, folds, units, how, seconds=seconds)
+    found = hold_out(features, labels, folds, units, how, seconds=ends - time.monotonic())
     if found is not None:
         arrays = {name: torch.from_numpy(values) for name, values in found.arrays().items()}
         write_weights(run.path / "unknown.safetensors", arrays)
@@ -103,6 +109,8 @@ def hold_out(
     folds     int64 [N], the fold of each image: those of a group are in one
     units     int64 [N], equal for images of a group, of whose unknown ones one is kept, drawn by a fixed seed
     """
+    if seconds <= 0:
+        return None
     began, rounds = time.monotonic(), _rounds(labels, folds)
     parts = []
     for done, (out, knows) in enumerate(rounds, 1):

@@ -7,11 +7,12 @@ voc.py          boxes as Pascal VOC has them: an XML file an image
 coco.py         boxes as COCO has them: one json file, or one a part
 yolo.py         boxes as YOLO has them: a text file an image
 yolo_settings.py  what YOLO's data.yaml says: classes and parts
-box_listing.py  boxes in a CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore,copy_of]
+box_listing.py  boxes in CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore,copy_of], or as others have
 annotated.py    what the readers of boxes share
 places.py       where annotations of boxes may lie
 reading.py      what annotations say before it is a Table; damaged ones, and several formats in one folder
 listing.py      CSV, TSV or Parquet with path,label[,group,part,copy_of]
+columns.py      the columns of listings, and what others call them
 huggingface.py  Parquet in the Hugging Face image layout
 digits.py       scikit-learn's handwritten digits, built in
 arrays.py       images in memory
@@ -164,7 +165,7 @@ def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
     return (
         f"If {file} holds boxes, it is in no form that is read: Pascal VOC (an XML file an image, its root "
         f"<annotation>), COCO json ({', '.join(coco.KEYS)}), YOLO (text files in a folder labels, or beside images "
-        "and a classes.txt), or a listing path,x1,y1,x2,y2,label, whose own path is to be given."
+        "and a classes.txt), or a CSV with the columns path,x1,y1,x2,y2,label or filename,class,xmin,ymin,xmax,ymax."
     )
 
 
@@ -176,7 +177,7 @@ def _choose_reader(path: Path) -> Reader:
         raise DataError(f"There is no file or folder {path}; give a folder, a listing, a Parquet file or digits.")
     raise DataError(
         f"{path} is none of what can be read: a folder with a folder for each class, a CSV, TSV or Parquet listing "
-        "with path,label, Parquet with images, or boxes as Pascal VOC, COCO json or YOLO."
+        "with path,label, Parquet with images, or boxes as Pascal VOC, COCO json, YOLO or CSV."
     )
 
 

@@ -53,11 +53,17 @@ class Annotated(NamedTuple):
 
 
 def annotated_table(
-    root: Path, images: Iterable[Annotated], declared: Sequence[str] = (), notes: Iterable[str] = ()
+    root: Path,
+    images: Iterable[Annotated],
+    declared: Sequence[str] = (),
+    notes: Iterable[str] = (),
+    *,
+    named: bool = True,
 ) -> Table:
     """The table of all images, in the natural order of their paths; the boxes of each are in the order of its file.
 
-    The classes are those that occur, in the `declared` order if all are declared, else in natural order. Raises
+    The classes are those that occur, in the `declared` order if all are declared, else in natural order; the declared
+    ones keep their numbers. Where they are mere numbers, not `named`, nothing is said of those without a box. Raises
     DataError where there is no image, or one is annotated twice.
     """
     import pandas as pd
@@ -76,13 +82,14 @@ def annotated_table(
     columns = {name: [getattr(image, name) for image in ordered] for name in fields}
     columns["copy"] = [image.origin is not None for image in ordered]
     classes = class_order((row[5] for row in rows), declared)
-    absent = set(declared).difference(classes)
+    absent = set(declared).difference(classes) if named else ()
     return Table(
         make_samples(dict(columns), len(ordered)),
         classes,
         pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS),
         notes=(*notes, *noted(f"Classes of {root} without a box", absent)),
         said_sizes={image.source: image.size for image in ordered if image.size},
+        declared=tuple(declared),
     )
 
 

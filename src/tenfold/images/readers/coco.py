@@ -2,8 +2,8 @@
 
 The part is in the file's name (instances_train2017.json) or its folder's (train/_annotations.coco.json). Of the files
 of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore; an image without a box has nothing in
-it. Classes stand in the order of their ids, which may have gaps; those that no box has are left out. An image with a
-damaged annotation is left out, and named.
+it. Classes stand in the order of their ids, which may have gaps; those that no box has are declared and no more. An
+image with a damaged annotation is left out, and named.
 https://cocodataset.org/#format-data
 """
 
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tenfold.boxes import from_coco
+from tenfold.boxes import Boxes, box_areas, from_coco
 from tenfold.errors import DataError
 from tenfold.images.content import read_bytes
 from tenfold.images.readers.annotated import (
@@ -42,6 +43,11 @@ KEYS = ("images", "annotations", "categories")
 _FOLDERS = ("ann", "label", "json", "bbox")
 """How folders begin whose json files describe the images beside them."""
 
+_SIZES = (
+    "{:,} of {:,} objects in {} are small, medium or large otherwise by the area that they are given, as of a mask, by "
+    "which pycocotools goes, than by that of their box, by which the figures for these sizes go here."
+)
+
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _ENDS = 2**16  # bytes at either end in which a key is looked for first, as a file may hold half a gigabyte
 
@@ -58,6 +64,10 @@ class _Sheet(NamedTuple):
     """Image id -> what is wrong with its annotations."""
     marked: int
     """Images with annotations, damaged or not, those that the file does not describe among them."""
+    objects: int
+    """Boxes that are not to be ignored."""
+    resized: int
+    """Of these, how many are of another of COCO's sizes by the area that the file gives them, as that of a mask."""
 
 
 def recognizes(path: Path) -> bool:
@@ -85,10 +95,11 @@ def gather(path: Path) -> Reading:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
     files = ImageFiles(root, found.names)
     images, lost, declared, damaged, count = list[Annotated](), list[str](), list[str](), dict[str, str](), 0
+    objects = resized = 0
     for name in names:
         sheet, part = _read_sheet(root / name), _part(name)
         declared += sheet.classes
-        count += sheet.marked
+        count, objects, resized = count + sheet.marked, objects + sheet.objects, resized + sheet.resized
         wrong = dict(sheet.damaged)
         for image in sheet.images:
             file = files.find(image["file_name"], name, part, exact=True)
@@ -104,7 +115,10 @@ def gather(path: Path) -> Reading:
     if lost and not images:
         raise DataError(f"None of the {len(lost)} images of {path} is in {root}; the first is {lost[0]}.")
     used = {Path(image.source).relative_to(root).as_posix() for image in images}
-    notes = noted(f"Left out of {path}: images that are not in {root}", lost)
+    notes = [
+        *noted(f"Left out of {path}: images that are not in {root}", lost),
+        *([_SIZES.format(resized, objects, path)] if resized else []),
+    ]
     bare = [str(root / name) for name in found.names if name not in used]
     own = {str(root / name) for name in names}
     return Reading(path, root, found, images, own, bare, damaged, notes, list(dict.fromkeys(declared)))
@@ -157,12 +171,26 @@ def _read_sheet(path: Path) -> _Sheet:
             sound.append(annotation)
         except DataError as error:  # the first of each image is told
             damaged.setdefault(_owner(annotation), str(error))
-    found_boxes = from_coco(np.array(corners, np.float64).reshape(-1, 4)).tolist()
-    for annotation, (x1, y1, x2, y2) in zip(sound, found_boxes, strict=True):
-        ignore = bool(annotation.get("iscrowd") or annotation.get("ignore"))
+    found_boxes = from_coco(np.array(corners, np.float64).reshape(-1, 4))
+    ignored = [bool(annotation.get("iscrowd") or annotation.get("ignore")) for annotation in sound]
+    for annotation, (x1, y1, x2, y2), ignore in zip(sound, found_boxes.tolist(), ignored, strict=True):
         boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, classes[annotation["category_id"]], ignore))
     ordered = [classes[place] for place in sorted(classes, key=lambda place: (isinstance(place, str), place))]
-    return _Sheet(images, boxes, ordered, damaged, len({_owner(annotation) for annotation in annotations}))
+    marked = len({_owner(annotation) for annotation in annotations})
+    resized = _resized(sound, box_areas(found_boxes)) & ~np.array(ignored, bool)
+    return _Sheet(images, boxes, ordered, damaged, marked, ignored.count(False), int(resized.sum()))
+
+
+def _resized(annotations: Sequence[dict[str, Any]], areas: Boxes) -> NDArray[np.bool_]:
+    """Which annotations have another size by the area that they give, where they do, than by these of their boxes."""
+    from tenfold.metrics.detection_matching import AREAS
+
+    given = (annotation.get("area") for annotation in annotations)
+    said = np.array([value if isinstance(value, int | float) and 0 < value < FARTHEST else np.nan for value in given])
+    said = np.where(np.abs(said - areas) > 1, said, areas)  # neither rounding nor a missing area is another
+    limits = [AREAS["small"][1], AREAS["medium"][1]]
+    differs: NDArray[np.bool_] = np.digitize(said, limits) != np.digitize(areas, limits)
+    return differs
 
 
 def _owner(annotation: dict[str, Any]) -> object:

@@ -38,7 +38,7 @@ class Reading(NamedTuple):
     """What is left out, an image or an annotation without one -> the sentence that says why."""
     notes: list[str]
     classes: list[str]
-    """The classes in their order, those without a box too; empty where nothing gives an order."""
+    """The classes by number, those without a box too; empty where nothing gives an order."""
     named: bool = True
     """False where classes are mere numbers."""
 
@@ -63,7 +63,7 @@ def table_of(reading: Reading) -> Table:
         *reading.notes,
         *_walked(reading, reading.used),
     ]
-    return annotated_table(reading.path, images, reading.classes, notes)
+    return annotated_table(reading.path, images, reading.classes, notes, named=reading.named)
 
 
 def joined_table(path: Path, readings: Mapping[str, Reading], refused: Mapping[str, str]) -> Table:

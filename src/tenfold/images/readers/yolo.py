@@ -4,8 +4,9 @@ A line of a label file is `class x y width height`: the class by number, then th
 shares of the upright image's width and height. An empty label file says that there is nothing in the image; so does,
 as with Ultralytics, a missing one, but these are counted in a note. Polygons, `class x y x y x y ...`, are read as the
 boxes around them. Labels may lie beside the images too, and without a data.yaml the classes are those of classes.txt.
-Classes stand in the order of their numbers; those that no box has are left out. An image whose label file is damaged is
-left out, and named. CVAT's and darknet's form, `obj.names` beside folders such as `obj_train_data`, is read as well.
+Classes stand in the order of their numbers; those that no box has are declared, so that the others keep their numbers.
+An image whose label file is damaged is left out, and named. CVAT's and darknet's form, `obj.names` beside folders such
+as `obj_train_data`, is read as well.
 https://docs.ultralytics.com/datasets/detect/
 """
 
@@ -49,6 +50,8 @@ from tenfold.images.table import Table
 
 _DARKNET = re.compile(r"obj_(\w+)_data")
 """A folder of one part, images and label files together, as CVAT writes it beside obj.names."""
+
+_MOST = 10_000  # classes without names
 
 _DARKNET_FILES = ("obj.data", *(f"{part}.txt" for part in PART_NAMES))
 
@@ -102,7 +105,14 @@ def gather(path: Path) -> Reading:
     used |= {str(folder / name) for folder in around for name in CLASS_FILES}
     used |= {str(folder / name) for folder in around if _darknet_folders(folder) for name in _DARKNET_FILES}
     bare = [source for source in chosen if files[source] is None]
-    return Reading(path, base, found, images, used, bare, damaged, notes, names, named=bool(names))
+    classes = names or _numbers(labels.values())
+    return Reading(path, base, found, images, used, bare, damaged, notes, classes, named=bool(names))
+
+
+def _numbers(labels: Iterable[_Labels]) -> list[str]:
+    """The numbers of classes up to the highest, so that each keeps its own; none where they are no count of classes."""
+    highest = max((kind for label in labels for kind in label.classes), default=-1)
+    return list(map(str, range(highest + 1))) if highest < _MOST else []
 
 
 def _sound_labels(path: Path, files: dict[str, Path | None], classes: int) -> tuple[dict[str, _Labels], dict[str, str]]:

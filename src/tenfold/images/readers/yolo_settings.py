@@ -22,7 +22,8 @@ from tenfold.images.readers.labels import PART_NAMES, composed
 CLASS_FILES = ("classes.txt", "obj.names")
 """Files with the name of a class in each line."""
 
-_KEYS = re.compile(rb"^(?:names|nc)\s*:", re.MULTILINE)
+_KEYS = re.compile(rb"""^["']?(?:names|nc)["']?\s*:""", re.MULTILINE)
+_FLOW_KEYS = re.compile(rb"""[{,]\s*["']?(?:names|nc)["']?\s*:""")
 _START = 2**16  # bytes of a yaml file in which its keys are looked for
 _NOTHING = ("", "~", "null")  # what yaml has for a key without a value
 
@@ -42,11 +43,15 @@ class Settings(NamedTuple):
 
 def is_settings(path: Path) -> bool:
     """Whether a yaml file names classes."""
+    if path.suffix.casefold() not in (".yaml", ".yml"):
+        return False
     try:
         with path.open("rb") as file:
-            return path.suffix.casefold() in (".yaml", ".yml") and _KEYS.search(file.read(_START)) is not None
+            start = file.read(_START)
     except OSError:
         return False
+    keys = _FLOW_KEYS if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else _KEYS
+    return keys.search(start) is not None
 
 
 def settings_files(folder: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from tenfold.images.writers.placed import Place, Placed, copy_file, link_file, p
 __all__ = ["WRITERS", "Written", "write_boxes"]
 
 Writer = Callable[[Sequence[Placed], Sequence[str], Path, Place], list[str]]
-"""Images, classes, an empty folder, and what puts an image's file there -> notes on what the layout cannot hold."""
+"""Images, classes by number, an empty folder, and what puts an image's file there -> notes on what is not held."""
 
 WRITERS: dict[str, Writer] = {"voc": voc.write, "coco": coco.write, "yolo": yolo.write}
 
@@ -44,7 +44,8 @@ def write_boxes(table: Table, folder: str | os.PathLike[str], layout: str, *, co
 
     The files of images are linked, or copied; a linked file is the same as the old one, so a program that changes it
     changes both. The folder is complete or absent. Coordinates come back as they were if they have at most 9 decimals
-    (YOLO: 6, in images of up to 5,000 pixels); boxes that are not sound are written as they are.
+    (YOLO: 6, in images of up to 5,000 pixels); boxes that are not sound are written as they are. Classes keep the order
+    that the table's annotations declare, those without a box too.
 
     Raises UsageError for another layout, a folder that is not empty, or a table that is not of files with boxes, and
     DataError where no image can be read.
@@ -59,7 +60,7 @@ def write_boxes(table: Table, folder: str | os.PathLike[str], layout: str, *, co
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True) as aside:
         made = Path(aside) / target.name
         made.mkdir()
-        notes += WRITERS[layout](images, table.classes, made, copy_file if copy else link_file)
+        notes += WRITERS[layout](images, table.numbered, made, copy_file if copy else link_file)
         if target.exists():
             target.rmdir()
         made.rename(target)

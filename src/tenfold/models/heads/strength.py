@@ -90,6 +90,7 @@ def choose_strength(
     spread: bool = False,
     strengths: Sequence[float] = (),
     images: NDArray[np.bool_] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Answers:
     """The answers with the best strength by five folds, into which the images of each class are dealt in turn.
 
@@ -98,15 +99,34 @@ def choose_strength(
 
     images    bool [N], which are images and no augmented copies of one (`tenfold augment --save`): these alone are
               dealt, fitted and answered, as a copy tells what its image is; None, or none: all are
+    groups    int64 [N], equal for images that belong together, as copies of one do: they count as one and lie in one
+              fold; None: each stands alone
+
+    Where no class has two images, or groups, nothing can be held out. Then the strength is the first of the kind's: the
+    strongest penalty, which of all heads leans least on the one image that a class has, or one neighbor, as more would
+    be of other classes. The sharpness is 1, and the answers are of no image: N is 0.
     """
+    whole = np.arange(len(labels)) if groups is None else groups
     if images is not None and images.any():
-        features, labels = features[images], labels[images]
-    folds = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        folds[rows] = np.arange(len(rows)) % _FOLDS
+        features, labels, whole = features[images], labels[images], whole[images]
+    folds = _dealt(labels, whole)
+    if len(labels) and not folds.any():
+        strength, none = (strengths or find_head(name).strengths)[0], np.zeros(0)
+        return Answers(strength, 1.0, np.zeros((0, classes)), none, none)
     found = held_out_answers(name, features, labels, folds[None], classes, spread=spread, strengths=strengths)
     return best_answers(found)
+
+
+def _dealt(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The fold of each image, int64 [N]: of each class the groups in turn; one of several classes goes with its first.
+
+    All are in fold 0 where no class has two groups.
+    """
+    fold_of: dict[int, int] = {}
+    for label in np.unique(labels):
+        own = dict.fromkeys(groups[labels == label].tolist())
+        fold_of |= {group: turn % _FOLDS for turn, group in enumerate(group for group in own if group not in fold_of)}
+    return np.array([fold_of[group] for group in groups.tolist()], np.int64)
 
 
 def best_answers(found: list[Answers]) -> Answers:

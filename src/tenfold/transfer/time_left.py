@@ -1,0 +1,52 @@
+"""What is left of the minutes that a user gave, when a training begins that counts its own time from there."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+from tenfold.errors import UsageError
+from tenfold.images.table import Table
+from tenfold.models import find_model
+from tenfold.recipe import Recipe
+from tenfold.train import Progress, Report, name_model, no_report
+
+_SOON = 4.0  # seconds that loading a compiled kernel does not take
+
+
+def in_time_left(table: Table, recipe: Recipe, started: float, progress: Report = no_report) -> Recipe:
+    """The recipe for `train_model`, with what is left of its minutes since the moment `started`, by time.monotonic.
+
+    The kernel of augmentation is compiled within that time, where it must be. A recipe without a limit stays as it is;
+    so does that of a frozen network, of which the ladder alone takes long, and has a clock of its own; and so do those
+    of several processes that train together, which would stop at different steps. Raises UsageError where nothing is
+    left.
+    """
+    name, minutes = name_model(recipe, table).model.name, recipe.train.minutes
+    if not minutes or name == "frozen" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return recipe
+    compile_kernel(recipe.change(model={"name": name}), progress)
+    left = math.floor(100 * minutes - (time.monotonic() - started) / 0.6) / 100  # minutes as people read them
+    if left <= 0:
+        raise UsageError(
+            f"The time limit of {60 * minutes:g} s was over before the training began; give more (--minutes), or try "
+            "again: what was read is cached."
+        )
+    return recipe.change(train={"minutes": left})
+
+
+def compile_kernel(recipe: Recipe, progress: Report = no_report) -> None:
+    """Have the kernel of augmentation ready, which `train_model` else compiles before it begins to count its time.
+
+    `progress` hears of it where that was work, as it does once on a machine.
+    """
+    usual = find_model(recipe.model.name).usual.policy
+    if (usual if recipe.augment.policy == "auto" else recipe.augment.policy) == "none":
+        return
+    from tenfold.augment.kernel import compile_passes
+
+    began = time.monotonic()
+    compile_passes()
+    if (took := time.monotonic() - began) > _SOON:
+        progress(Progress("note", f"compiled the kernel of augmentation, once for this machine: {took:.0f} s"))
