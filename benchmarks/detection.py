@@ -2,11 +2,15 @@
 
     python benchmarks/detection.py ../shared/data/bccd --results detection
     python benchmarks/detection.py ../shared/data/bccd --results detection --models faster-rcnn --seeds 2 --minutes 15
+    python benchmarks/detection.py ../shared/data/bccd --results detection --ranks 128 64 32
 
 The data's own parts are used (for BCCD those of its ImageSets: 205, 87 and 72 images), each model is trained by the
 command line as a user would, with nothing set but the time, and the test part is looked at once a run. Every training
 is a line of results.jsonl; what is there is not done again. `speed` predicts the test images one after another, decoded
-before, with the network alone, proposals included where a model needs them from outside.
+before, with the network alone, proposals included where a model needs them from outside. `memory_gib` is the largest
+resident size of the training's process. `--ranks` trains nothing: it truncates the heads of the runs that are there
+(detect.rank; Girshick 2015, section 3.1; not of R-CNN) and shows, on the validation part, what that changes in AP50,
+and the seconds that the two layers and the network take an image.
 
 BCCD's own lists are not clean: `tenfold check` finds a copy of a training image in the test part (1 of 72) and one in
 the validation part (1 of 87), and a shot in a row in the latter.
@@ -27,9 +31,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +54,7 @@ def train(options: argparse.Namespace, model: str, seed: int) -> Entry:
     shutil.rmtree(out, ignore_errors=True)
     command = ["train", options.data, "--model", model, "--seed", seed, "--minutes", options.minutes, "--out", out]
     began = time.monotonic()
-    tenfold(*command, *(["--epochs", options.epochs] if options.epochs else []))
+    _, memory = measured(*command, *(["--epochs", options.epochs] if options.epochs else []))
     seconds = time.monotonic() - began
     tested = tenfold("evaluate", out, "--part", "test")
     return {
@@ -58,6 +64,7 @@ def train(options: argparse.Namespace, model: str, seed: int) -> Entry:
         "n": tested["n"],
         "figures": {name: tested["figures"][name] for name in FIGURES if name in tested["figures"]},
         "images_per_second": round(speed(out, options.data), 2),
+        "memory_gib": round(memory, 2),
         "processor": processor_name(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%S"),
     }
@@ -80,10 +87,63 @@ def speed(folder: Path, data: Path) -> float:
     return len(images) / (time.perf_counter() - began)
 
 
+def truncated(folder: Path, rank: int) -> dict[str, Any]:
+    """What a run is worth, and how quick it is, with heads of this rank; 0: as they were trained.
+
+    The run stays as it is: a copy of it is truncated, as detect.rank does at the end of a training.
+    """
+    import torch
+
+    from tenfold.evaluate import evaluate_run
+    from tenfold.models.detection.roi import truncate_heads
+    from tenfold.run import load_run
+
+    with tempfile.TemporaryDirectory() as place:
+        run = load_run(shutil.copytree(folder, Path(place) / "run"))
+        if rank:
+            truncate_heads(run.model.heads, rank)  # type: ignore[arg-type]
+        found = evaluate_run(run, "validation", speed=True)
+        times: list[float] = []
+        run.model.heads.hidden.register_forward_pre_hook(lambda *_: times.append(-time.perf_counter()))
+        run.model.heads.hidden.register_forward_hook(lambda *_: times.append(time.perf_counter()))
+        files = run.table.part("validation").samples["source"].map(Path).tolist()[:20]
+        list(run.predict_files(files))
+    return {
+        "rank": rank,
+        "ap50": {name: getattr(found.figures["ap50"], name) for name in ("value", "low", "high", "n")},
+        "network": found.details["speed"]["stages"]["network"]["median"],
+        "layers": sum(times) / len(files),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def show_ranks(options: argparse.Namespace) -> None:
+    """A line a rank of each Fast R-CNN and Faster R-CNN among the runs."""
+    for folder in sorted((options.results / "runs").glob("fast*-rcnn-seed*")):
+        for rank in (0, *options.ranks):
+            found = truncated(folder, rank)
+            ap50 = "{value:.3f} ({low:.3f} to {high:.3f}, n = {n})".format(**found["ap50"])
+            layers, network = 1000 * found["layers"], 1000 * found["network"]
+            times = f"{layers:.1f} ms an image in the two layers, {network:.0f} ms in the network"
+            print(f"{folder.name}, rank {rank or 'whole'}: AP50 {ap50}; {times}, {found['threads']} threads")
+
+
 def tenfold(*words: Any) -> Any:
     """What a command answers as JSON."""
+    return measured(*words)[0]
+
+
+def measured(*words: Any) -> tuple[Any, float]:
+    """What a command answers as JSON, and the most memory that its process held, GiB."""
     command = [sys.executable, "-m", "tenfold", *(str(word) for word in words), "--json"]
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        answer = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)  # of this child alone, unlike RUSAGE_CHILDREN
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return json.loads(answer), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**30
 
 
 def show(entries: list[Entry]) -> None:
@@ -94,6 +154,9 @@ def show(entries: list[Entry]) -> None:
             for name, found in entry["figures"].items()
         )
         pace = f"{entry['images_per_second']:g} images/s, {entry['processor']}"
+        pace += (
+            f", {entry['memory_gib']:.1f} GiB in training" if "memory_gib" in entry else ""
+        )  # earlier ones have none
         print(f"{entry['model']} seed {entry['seed']}: {figures}; n = {entry['n']}, {entry['seconds']:.0f} s, {pace}")
 
 
@@ -105,7 +168,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=15.0, help="of each training")
     parser.add_argument("--epochs", type=int, default=0, help="at most; 0: the usual number, as far as it fits")
+    parser.add_argument("--ranks", nargs="+", type=int, help="train nothing; truncate what is there to these")
     options = parser.parse_args()
+    if options.ranks:
+        show_ranks(options)
+        return
     options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / "results.jsonl"
     entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []

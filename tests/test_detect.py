@@ -63,6 +63,29 @@ def test_regions_are_named_by_what_they_overlap_most(tmp_path):
                 assert kind == 2
 
 
+def test_a_click_is_no_object(tmp_path):
+    table = squares_table(tmp_path)
+    click = table.boxes.iloc[[0]].assign(x1=60.0, y1=60.0, x2=61.0, y2=61.0)
+    proposed = proposed_of(table)
+    near = np.array([[60.0, 60, 61, 61], [59.9, 60, 61, 61]], np.float32)
+    proposed = replace(proposed, boxes=[np.concatenate([near, proposed.boxes[0]]), *proposed.boxes[1:]])
+    clicked = replace(table, boxes=pd.concat([table.boxes, click], ignore_index=True))
+    for one, other in zip(
+        named_regions(proposed.table, 0, proposed.boxes[0]), named_regions(clicked, 0, proposed.boxes[0]), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_the_recipe_says_of_balance_and_batches_holds(tmp_path):
+    table = squares_table(tmp_path, (6, 3, 1))
+    recipe = recipe_of("rcnn", detect={"crop": 16}, train={"epochs": 1, "batch_size": 8})
+    given = train_regions(table, recipe.change(train={"balance": "none"}), tmp_path / "given").recipe.train
+    assert (given.balance, given.batch_size) == ("none", 8)
+    left_open = train_regions(table, recipe.change(train={"batch_size": 0}), tmp_path / "open")
+    assert left_open.recipe.train.balance == "background"
+    assert left_open.recipe.train.batch_size == min(128, len(left_open.table.part("train"))) > 64
+
+
 def test_three_of_the_background_for_each_of_an_object(tmp_path):
     table = squares_table(tmp_path)
     table.samples.loc[3, "group"] = "a burst"
@@ -113,6 +136,8 @@ def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):
     assert set(regions.table.samples["part"]) == {"train", "validation"}
     found = propose_table(table.without("test"), make_proposer())
     assert len(regions.table) == len(region_table(found, recipe.train.seed))
+    assert regions.recipe.train.balance == "background"  # a quarter objects, and no class weighs more
+    assert "class_weights" not in regions.card["settings"]
     assert run.recipe.transfer.init == str(regions.path.absolute())
     one, other = (load_file(path / "model.safetensors") for path in (regions.path, run.path))
     names = [name for name in one if name.startswith("backbone.")]

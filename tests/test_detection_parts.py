@@ -1,11 +1,14 @@
 """The parts of the detectors against oracles: slow ones written here, and torchvision's own."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tenfold.check.box_findings import thin
 from tenfold.models.detection import roi
 from tenfold.models.detection.anchors import (
     Anchors,
@@ -193,6 +196,38 @@ def test_true_boxes_are_read_clipped_and_without_those_that_have_no_area():
     assert truths.boxes[0, 0].tolist() == [0, 2, 10, 32]
     assert truths.label[0, 0] == 1
     assert truths.boxes.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.65, 0.866), (3.0, 0.2)])
+def test_what_the_check_calls_a_click_is_not_learned(scale):
+    """At any scale of the input, where it is turned by a quarter, and as the hull of a turned one."""
+    draw = np.random.default_rng(0)
+    first = draw.integers(0, 500, (400, 2))
+    corners = np.concatenate([first, first + draw.choice([0.5, 1, 1.02, 2, 3, 40], (400, 2))], 1)
+    clicks = thin(corners)
+    assert 0 < clicks.sum() < 400
+    straight = [[scale[0], 0, 5], [0, scale[1], 7]]
+    quarter = [[0, scale[0], 5], [scale[1], 0, 7]]
+    for affine in (straight, quarter):
+        moved = moved_boxes(corners, np.array(affine))
+        batch = batch_of(torch.zeros(1, 3, 2000, 2000), moved[None], torch.zeros(1, 400).long())
+        kept = read_truths(replace(batch, affine=torch.tensor([affine]))).real[0].numpy()
+        seen = (moved[:, 2:] - moved[:, :2]).min(1) >= 0.1
+        np.testing.assert_array_equal(kept, ~clicks & seen)
+    turn = scale[0] * np.array([[math.cos(0.3), -math.sin(0.3), 200], [math.sin(0.3), math.cos(0.3), 90]])
+    sides = np.array([[1.0, 1], [0.7, 1], [3, 3]])
+    hulls = moved_boxes(np.concatenate([first[:3], first[:3] + sides], 1), turn) + 20
+    batch = batch_of(torch.zeros(1, 3, 2000, 2000), hulls[None], torch.zeros(1, 3).long())
+    truths = read_truths(replace(batch, affine=torch.tensor(turn[None], dtype=torch.float32)))
+    assert truths.real.tolist() == [[False, False, True]]
+    unknown = replace(batch, affine=torch.full((1, 2, 3), math.nan))
+    assert read_truths(unknown).real.tolist() == [[True] * 3]
+
+
+def moved_boxes(corners, affine):
+    """The hulls of boxes [B, 4] after an affine map [2, 3]: [B, 4]."""
+    points = corners[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] @ affine[:, :2].T + affine[:, 2]
+    return np.concatenate([points.min(1), points.max(1)], 1)
 
 
 def test_a_draw_keeps_to_its_share_and_comes_from_the_global_generator():

@@ -284,3 +284,29 @@ def test_it_is_fitted_killed_resumed_and_evaluated(tmp_path, monkeypatch):
     assert run.calibration["temperature"] > 0
     ap50 = evaluate_run(load_run(run.path), "validation").figures["ap50"]
     assert ap50.value > 0.5
+
+
+def test_whoever_watches_hears_of_each_step(tmp_path):
+    heard, recipe = [], recipe_of("rcnn", detect={"crop": 16, "proposals": 60})
+    train_model(squares_table(tmp_path), recipe, tmp_path / "run", progress=heard.append)
+    told = [message for message in heard if message.phase == "prepare" and " of classes" in message.text]
+    steps = ("linear SVMs of classes", "hard negatives of classes", "box regressions of classes")
+    assert [message.text.partition(",")[0] for message in told] == [step for step in steps for _ in range(3)]
+    assert [(message.step, message.steps) for message in told] == [(0, 2), (1, 2), (2, 2)] * 3
+    for message in told:
+        paced = f": about {message.seconds_left:.0f} s left" if message.step else ""
+        assert message.text.endswith(f", {message.step} of 2{paced}")
+
+
+def test_the_time_left_is_at_the_pace_of_the_steps_behind(monkeypatch):
+    from tenfold.train import passes
+
+    now, heard = [10.0], []
+    monkeypatch.setattr(passes.time, "monotonic", lambda: now[0])
+    watch = passes.tell_steps(heard.append)
+    for done in range(3):
+        watch("linear SVMs of classes", done, 4)
+        now[0] += 5
+    watch("box regressions of classes", 0, 4)
+    assert [message.seconds_left for message in heard] == [0, 15, 10, 0]
+    assert heard[1].text == "linear SVMs of classes, 1 of 4: about 15 s left"

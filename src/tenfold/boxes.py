@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.floating[Any]]
 """[B, 4], finite."""
 
+THIN = 1.0
+"""Pixels up to which a side is none: a click in Pascal VOC, whose corners are both inside, gives a box of one pixel.
+Of such a box nothing can be learned."""
+
 _DUST = 9
 """Decimals of a pixel that are kept when a format is changed: 236.98 + 24.7 - 236.98 is to be 24.7 again."""
 

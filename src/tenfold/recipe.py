@@ -116,10 +116,9 @@ class TransferSettings:
     torchvision:NAME or timm:NAME; of "torchvision" one of its detectors. Several, with commas, or auto: the ladder
     chooses; auto are those whose weights are here, free for every use, not of faces, at most ten times the work."""
     weights: str = ""
-    """A file with its weights; empty: those that are published, which must be on this machine: tenfold weights."""
+    """A file with its weights, by which `tenfold train` finds a backbone that is left open; empty: published ones."""
     init: str = ""
-    """An earlier run's folder, whose network is taken with its weights instead; only the start of the training needs
-    it, for the new run holds all of it."""
+    """An earlier run's folder, whose network is taken with its weights instead; the new run holds all of it."""
     views: Literal["center", "flip", "corners", "crops"] = "flip"
     """How a frozen network looks at an image: at all of it; and mirrored; at four corners; at all of these."""
     crop: int = 0
@@ -154,29 +153,29 @@ class DetectSettings:
     anchors: int = 3
     """Anchor boxes at each place of a map; without a pyramid three times so many."""
     proposals: int = 0
-    """Regions of an image that are looked at; 0: 300 of Faster R-CNN's own, 2,000 of those that Fast R-CNN and R-CNN
-    are given."""
+    """Regions of an image that are looked at; 0: of Faster R-CNN's own 300 or three for each of `detections`, 2,000 of
+    those that Fast R-CNN and R-CNN are given."""
     proposals_from: str = ""
-    """A file of proposals for Fast R-CNN and R-CNN, as `tenfold proposals --save` or another program writes it; empty:
-    Selective Search finds them."""
+    """A file of proposals for Fast R-CNN and R-CNN, as docs/proposals.md has it; empty: Selective Search finds them."""
     regions: int = 128
     """Regions of an image that the loss is of, at most a quarter of them objects."""
     units: int = 256
     """Units of each of the two fully connected layers that look at a region."""
+    rank: int = 0
+    """Singular values that are kept of these layers once they are trained (Girshick 2015, section 3.1); 0: all."""
     pool: Literal["auto", "align", "pool"] = "auto"
     """How a region is cut out of a map: interpolated (He et al. 2017), or the largest value of whole places as in Fast
     R-CNN; auto: as in the model's paper, for Faster R-CNN interpolated."""
     score: float = 0.02
     """Detections with a lower score are left out."""
     overlap: float = 0.0
-    """Of two detections of a class that overlap by more (IoU) the one with the lower score goes; 0: 0.5, of R-CNN 0.3
-    as in its paper."""
-    detections: int = 100
-    """Detections of an image, at most."""
+    """Of two detections of a class that overlap by more (IoU) the lower goes; 0: 0.5, of R-CNN 0.3 as in its paper."""
+    detections: int = 0
+    """Detections of an image, at most; 0: twice the boxes of the training image that has most, at least 100."""
     crop: int = 0
     """Pixels of a side of the squares that R-CNN warps its regions to; 0: 64."""
     finetune: bool = False
-    """Fine-tune R-CNN's network on regions first, in a run of its own beside it: OUT-regions."""
+    """Fine-tune R-CNN's network on regions first, as its paper does, in a run of its own beside it: OUT-regions."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +186,9 @@ class TrainSettings:
     """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts. A
     pretrained network is trained for no more epochs than without it."""
     batch_size: int = 0
-    """Images a step; 0: chosen from the number of training images, at most 64."""
+    """Images a step; 0: chosen from the number of training images, at most 64; of few images with boxes 2 to 4."""
     lr: float = 0.0
-    """Peak learning rate; 0: the optimizer's default here, 0.04 for Muon, 0.005 for AdamW and 0.1 for SGD, about a
-    tenth of that for a pretrained network."""
+    """Peak learning rate; 0: 0.04 for Muon, 0.005 for AdamW, 0.1 for SGD, about a tenth for a pretrained network."""
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
     optimizer: Literal["auto", "muon", "adamw", "sgd"] = "auto"
@@ -206,8 +204,9 @@ class TrainSettings:
     """Share of the steps over which the learning rate rises."""
     label_smoothing: float = 0.1
     """Share of each label that is spread evenly over all classes (Szegedy et al. 2016)."""
-    balance: Literal["auto", "none", "weights", "sampling"] = "auto"
-    """Against imbalance: class weights in the loss, or drawing all classes equally; auto: weights from 3 to 1 on."""
+    balance: Literal["auto", "none", "weights", "sampling", "background"] = "auto"
+    """Against imbalance: class weights in the loss, or drawing all classes equally; auto: weights from 3 to 1 on.
+    background: three quarters of each batch are of the class (background), as R-CNN's fine-tuning has it."""
     clip: float = 1.0
     """Largest norm of the gradient; 0: no clipping."""
     ema: float = 0.04
@@ -263,9 +262,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "detect.proposals": (0, 100_000),
     "detect.regions": (1, 10_000),
     "detect.units": (1, 65_536),
+    "detect.rank": (0, 65_536),
     "detect.score": (0, 1),
     "detect.overlap": (0, 1),
-    "detect.detections": (1, 100_000),
+    "detect.detections": (0, 100_000),
     "detect.crop": (0, 1024),
     "train.epochs": (0, 1_000_000),
     "train.minutes": (0, 1_000_000),

@@ -35,7 +35,8 @@ from tenfold.files import write_file
 from tenfold.images.content import content_hash, read_bytes
 from tenfold.images.prepared import read_sample
 from tenfold.images.preprocess import Preprocessing
-from tenfold.images.readers.listing import COPY_OF, CORNERS
+from tenfold.images.readers.columns import CORNERS
+from tenfold.images.readers.listing import COPY_OF
 from tenfold.images.writers.placed import plain
 from tenfold.recipe import check_range
 

@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import box_iou, sound_boxes
+from tenfold.boxes import THIN, box_iou, sound_boxes
 from tenfold.check.findings import Evidence, Finding, Marked, are, count, marked_boxes, share, singles
 from tenfold.check.sets import Surveyed
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
-
-THIN = 1.0
-"""Pixels up to which a side is none: a click in Pascal VOC, whose corners are both inside, gives a box of one pixel."""
 
 MARGIN = 1.0
 """Pixels by which a box may reach over the edge: programs count from 0 or from 1, and round."""

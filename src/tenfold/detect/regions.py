@@ -13,6 +13,7 @@ Shapes: N images, P proposals of an image, Q true boxes of it, R regions.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import box_iou, sound_boxes
+from tenfold.boxes import THIN, box_iou
 from tenfold.draws import draw_keys, hash_numbers, uniforms
 from tenfold.errors import UsageError
 from tenfold.images.content import hashed
 from tenfold.images.table import Table, make_samples
 from tenfold.models.detection.rcnn import square_side
+from tenfold.models.detection.sampling import BACKGROUND_CLASS
 from tenfold.proposals import Proposed, make_proposer, propose_table, read_proposals
 from tenfold.recipe import Recipe, TransferSettings
 from tenfold.run import Run
@@ -42,7 +44,7 @@ from tenfold.train import (
 if TYPE_CHECKING:
     import pandas as pd
 
-BACKGROUND = "(background)"
+BACKGROUND = BACKGROUND_CLASS
 """The class of a region in which no object is."""
 
 POSITIVE_FROM = 0.5
@@ -81,12 +83,16 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
     """Fine-tune the recipe's backbone on regions of the table's training part, and leave a run in the folder `out`.
 
     The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Images
-    are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. Raises what
-    `propose_table` and `train_model` raise.
+    are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. A batch has 32
+    regions of objects and 96 of background, unless the recipe says otherwise. Raises what `propose_table` and
+    `train_model` raise.
     """
+    began = time.monotonic()
 
     def watch(done: int, of: int) -> None:
-        progress(Progress("prepare", f"proposals of images, {done} of {of}", step=done, steps=of))
+        left = (time.monotonic() - began) / max(done, 1) * (of - done)
+        text = f"proposals of images, {done} of {of}: about {left:.0f} s left"
+        progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
 
     table = hashed(table.without("test"), unreadable=recipe.data.unreadable)
     seen = prepare_images(table, choose_settings(recipe, table), progress).table
@@ -97,7 +103,8 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
         proposed = propose_table(seen, make_proposer(), allow_truncated=truncated, watch=watch)
     regions = region_table(proposed, recipe.train.seed)
     squares = {"size": square_side(recipe.detect.crop), "fit": "squash", "margin": 1.0}
-    own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""})
+    train = {"balance": "background"} if recipe.train.balance == "auto" else {}
+    own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train)
     return train_model(regions, own, out, task="classification", progress=progress)
 
 
@@ -128,14 +135,15 @@ def named_regions(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """An image's proposals [P, 4] and true boxes, [R, 4], and what they are: int64 [R].
 
-    A place in the classes; their number for the background; -1 for what overlaps a box to be ignored and no other.
+    A place in the classes; their number for the background; -1 for what overlaps a box to be ignored and no other. True
+    boxes of which nothing can be learned, at most THIN wide or high, are not among them.
     """
     assert table.boxes is not None
     frame = table.boxes[table.boxes["sample"] == row]
     true = frame[_CORNERS].to_numpy(np.float64)
-    sound = sound_boxes(true)
-    true, ignore = true[sound], frame["ignore"].to_numpy(np.bool_)[sound]
-    kinds = np.array([table.classes.index(name) for name in frame["label"].to_numpy(object)[sound]], np.int64)
+    kept = (true[:, 2:] - true[:, :2] > THIN).all(1)
+    true, ignore = true[kept], frame["ignore"].to_numpy(np.bool_)[kept]
+    kinds = np.array([table.classes.index(name) for name in frame["label"].to_numpy(object)[kept]], np.int64)
     every = np.concatenate([proposals.astype(np.float64), true[~ignore]])
     found = np.full(len(every), len(table.classes), np.int64)
     if ignore.any():

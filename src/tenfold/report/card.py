@@ -134,7 +134,7 @@ def weakest_classes(context: Context) -> list[tuple[str, Estimate]]:
 def _unreadable(run: Run) -> int:
     """Images that could not be decoded: by the check before training, or where there was none by the training."""
     found = run.findings.get("findings", [])
-    checked = sum(one["images"] for one in found if one["kind"] == "unreadable")
+    checked = sum(int(one["images"]) for one in found if one["kind"] == "unreadable")
     return max(len(run.environment.get("unreadable", {})), checked)
 
 

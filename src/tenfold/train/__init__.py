@@ -6,6 +6,9 @@ folds.py       a run for each fold of a cross-validation
 subsets.py     runs on growing shares of the training images
 data.py        prepared images and the loaders that training reads
 choose.py      what a recipe leaves open, chosen from the images
+amounts.py     images a step, epochs, room for detections, by what there is to learn from
+background.py  batches of a quarter objects: R-CNN's fine-tuning
+passes.py      what is fitted at once, and what is told meanwhile
 measure.py     precision, speed and learning rate, measured on this machine
 loop.py        the one training loop
 schedule.py    learning rate and image size over the training

@@ -25,6 +25,8 @@ from tenfold.models.contract import Model, Pretrained
 from tenfold.models.weights.places import file_hash
 from tenfold.recipe import ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
+from tenfold.train.amounts import choose_amounts, with_room
+from tenfold.train.background import background_rows
 from tenfold.train.optimizer import LEARNING_RATES
 from tenfold.train.progress import several
 
@@ -53,6 +55,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
             f"{able}."
         )
     recipe = _with_proposals(_at_fixed_size(_as_trained_elsewhere(recipe, own), own) if own else recipe)
+    recipe = with_room(recipe, training)
     sides, grey = _look(training)
     usual_size = usual.size if own else _default_size(statistics.median(sides), usual.size)
     if own and issubclass(kind, Classifier):  # it sees the whole image at the scale that its weights know
@@ -66,12 +69,9 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
     if policy == "auto":
         wanted = named_policy(usual.policy)
         policy = (wanted.without("flip") if _is_digits(training) else wanted).to_dict()
-    batch = recipe.train.batch_size or int(min(64, max(8, 2 ** int(np.log2(max(count / 20, 1))))))
-    batch = min(batch, count)
-    tiny = smallest_batch(batch, count, processes) < TINY_BATCH
+    batch, usual_epochs = choose_amounts(recipe, training, usual, processes)
+    tiny = smallest_batch(batch, count, processes) < TINY_BATCH and training.boxes is None
     norm = recipe.model.norm if recipe.model.norm != "auto" else "group" if tiny else "batch"
-    fewest, most = usual.epochs
-    usual_epochs = int(min(most, max(fewest, usual.images // count)))
     # A pretrained network soon knows few images by heart: Faster R-CNN on BCCD had AP50 0.91 after 21 epochs and 0.89
     # after 64, its least validation loss half way. From scratch there is no such end in sight.
     epochs = recipe.train.epochs or (0 if recipe.train.minutes and not own else usual_epochs)
@@ -339,12 +339,14 @@ def _default_size(side: float, most: int) -> int:
 
 def _balance(recipe: Recipe, training: Table) -> str:
     if training.boxes is not None:
-        if recipe.train.balance in ("weights", "sampling"):
+        if recipe.train.balance not in ("auto", "none"):
             raise UsageError(
                 f"train.balance balances classes of images, and these have boxes; leave it open, not "
                 f"{recipe.train.balance}."
             )
         return "none"
+    if recipe.train.balance == "background":
+        background_rows(training)  # refused before any work
     if recipe.train.balance != "auto":
         return recipe.train.balance
     _, counts = np.unique(training.labels(), return_counts=True)

@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from torch import Tensor
 from tenfold.environment import choose_device, describe_environment, torch_threads
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
-from tenfold.images.batch import Batch
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table, load_table
@@ -34,6 +33,8 @@ from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run, read_card, resume_command, write_json, write_weights
 from tenfold.split.ties import grouped
 from tenfold.tasks import TASKS, Task
+from tenfold.train.amounts import notes_on_room
+from tenfold.train.background import in_quarters
 from tenfold.train.begin import begin_run, refuse_taken
 from tenfold.train.calibrate import calibrate
 from tenfold.train.checkpoint import Row, State, checkpoint_file, clear_checkpoint, load_checkpoint
@@ -51,6 +52,7 @@ from tenfold.train.diagnosis import compared, diagnose
 from tenfold.train.events import event_writer, refuse_missing
 from tenfold.train.evidence import Examiner, Facts, Measured, Outcome
 from tenfold.train.loop import Loop
+from tenfold.train.passes import fit_model, plain_pass
 from tenfold.train.plan import Plan
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.ranks import Ranks, join_ranks
@@ -116,7 +118,7 @@ def train_model(
     training = table.part("train")
     given, recipe = recipe, choose_settings(recipe, training, ranks.count)
     taught, notes = learn_from(table, recipe.transfer.init)
-    notes = (*notes, *notes_on_norm(given, recipe, len(training), ranks.count))
+    notes = (*notes, *notes_on_norm(given, recipe, len(training), ranks.count), *notes_on_room(given, recipe, training))
     for note in notes:
         progress(Progress("note", note))
     table = replace(table, notes=(*table.notes, *notes))
@@ -229,7 +231,7 @@ def _run_loop(
     model = model.to(device).to(memory_format=torch.channels_last)
     if not checkpoint_file(folder).exists():
         began = time.monotonic()
-        model.eval().begin(_as_they_are(recipe, prepared, task, device))
+        model.eval().begin(plain_pass(recipe, prepared, task, device))
         state.seconds = state.began = state.seconds + time.monotonic() - began
         if said := model.describe():
             progress(Progress("note", said))
@@ -237,7 +239,7 @@ def _run_loop(
         model=model,
         recipe=recipe,
         schedule=schedule,
-        train=training_loader(recipe, prepared, task, schedule.size),
+        train=in_quarters(training_loader(recipe, prepared, task, schedule.size), recipe, prepared),
         validation=plain_loader(recipe, prepared, task, "validation"),
         device=device,
         folder=folder,
@@ -284,7 +286,7 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
         model.load_state_dict(_load_weights(folder / _BEST, loop.device))
     began, before = time.monotonic(), dict(model.settings)
     with torch_threads(threads):
-        model.eval().fit(_as_they_are(recipe, prepared, task, loop.device, loop.report))
+        fit_model(model, plain_pass(recipe, prepared, task, loop.device, loop.report), loop.report)
     loop.state.seconds += time.monotonic() - began
     if not loop.ranks.is_first:
         return
@@ -326,22 +328,6 @@ def _note_chosen(folder: Path, recipe: Recipe, model: Model, before: dict[str, A
         write_recipe(recipe, folder / "recipe.toml")  # first: after a kill the model chooses again, and the same
         write_json(folder / "model.json", (card := read_card(folder)) | {"settings": card["settings"] | chosen})
     return recipe
-
-
-def _as_they_are(
-    recipe: Recipe, prepared: PreparedTable, task: Task, device: torch.device, progress: Report = no_report
-) -> Iterator[Batch]:
-    """One pass over the training part without augmentation; `progress` hears how far whoever takes the batches is."""
-    loader, done, last = plain_loader(recipe, prepared, task, "train"), 0, (time.monotonic(), 1)
-    of = len(loader.canvases) if loader else 0
-    for batch in loader.batches() if loader else ():
-        if done:  # at the pace of the batch before: the first ones may have been in the cache
-            left = (time.monotonic() - last[0]) / last[1] * (of - done)
-            text = f"images of the training part, {done} of {of}: about {left:.0f} s left"
-            progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
-        last = (time.monotonic(), len(batch))
-        yield batch.to(device)
-        done += len(batch)
 
 
 def _look_back(loop: Loop, examiner: Examiner) -> tuple[Measured | None, tuple[int, Outcome] | None]:

@@ -10,6 +10,7 @@ rpn.py          the region proposal network
 roi.py          heads on regions, and what they find; truncated SVD of their layers
 detector.py     what the detectors have in common
 outside.py      proposals that no network makes
+watched.py      telling how far a fit is that goes on for a while
 region_fits.py  what is fitted to features of regions at once: linear SVMs, box regression
 faster_rcnn.py  Faster R-CNN
 fast_rcnn.py    Fast R-CNN

@@ -15,20 +15,21 @@ training, all after the share `thawed`; and slower the deeper, at `rate_decay` t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from tenfold.errors import UsageError
+from tenfold.images.batch import Batch
 from tenfold.images.pixels import CHANNELS
 from tenfold.models.backbones import Backbone, bare_backbone
 from tenfold.models.backbones.backbone import map_stride
 from tenfold.models.contract import Model, Prediction, Step, Usual
 from tenfold.models.detection.kernels import Pool
 from tenfold.models.detection.pyramid import Pyramid
-from tenfold.models.detection.roi import Limits, RegionHeads
+from tenfold.models.detection.roi import DETECTIONS, Limits, RegionHeads, narrow_heads, truncate_heads
 from tenfold.models.frozen import OnBackbone
 
 _PROBE = 128
@@ -45,7 +46,8 @@ class Detector(OnBackbone, Model):
     """A backbone, a pyramid on it, and heads on regions.
 
     Settings: "backbone", "weights", "init", "frozen", "thawed", "rate_decay" of [transfer]; "pyramid", "pyramid_width",
-    "stride", "fixed_stride", "proposals", "regions", "units", "pool", "score", "overlap", "detections" of [detect].
+    "stride", "fixed_stride", "proposals", "regions", "units", "rank", "pool", "score", "overlap", "detections" of
+    [detect].
     """
 
     task: ClassVar[str] = "detection"
@@ -73,7 +75,8 @@ class Detector(OnBackbone, Model):
         self.pyramid = Pyramid(inputs, self.width) if settings["pyramid"] else None
         pool: Pool = self.usual_pool if settings["pool"] == "auto" else settings["pool"]
         self.heads = RegionHeads(self.width, self.strides, len(classes), settings["units"], pool)
-        self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"])
+        self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"] or DETECTIONS)
+        self.rank: int = settings.get("rank", 0)  # runs of before have none
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """What the heads see: [N, W0, H / s, W / s] of each level, fine to coarse."""
@@ -121,6 +124,22 @@ class Detector(OnBackbone, Model):
         for depth, (stage, _) in enumerate(reversed(self.learning)):
             due = frozen + (thawed - frozen) * depth / max(len(self.learning) - 1, 1)
             stage.requires_grad_(done >= due)
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Make the heads quicker, once they are trained, where "rank" says so."""
+        if self.rank:
+            truncate_heads(self.heads, self.rank)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Those of a run that has ended are of truncated heads, where "rank" says so; all others of whole ones."""
+        if self.rank and _hidden(state_dict) != _hidden(self.state_dict()):
+            narrow_heads(self.heads, self.rank)
+        return super().load_state_dict(state_dict, strict, assign)
+
+
+def _hidden(state: Mapping[str, Any]) -> set[str]:
+    """The names of tensors of the heads' hidden layers."""
+    return {name for name in state if name.startswith("heads.hidden.")}
 
 
 @torch.no_grad()

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tenfold.boxes import THIN
 from tenfold.images.batch import Batch
 from tenfold.models.detection.coding import clip_boxes
 
 _THINNEST = 0.1
 """Pixels of the input; a true box with a side below it, clipped to the image, has no area that could be learnt."""
+_ROUNDING = 0.01  # of a click's side, which float32 may lengthen where it lies far from the corner
 
 POSITIVE, BACKGROUND, NEITHER = 1, 0, -1
 """The states of a box."""
@@ -68,7 +70,7 @@ FAST_RULE = Rule(0.5, (0.1, 0.5))
 def read_truths(batch: Batch) -> Truths:
     """The true boxes among a batch's targets "boxes" [N, M, 4] (NaN or no label: padding), "label" and "ignore".
 
-    Boxes without area in the image are taken for padding.
+    Boxes without area in the image are taken for padding, and so are clicks: those with a side of THIN at most.
     """
     size = batch.images.shape[2], batch.images.shape[3]
     given, label, ignore = batch.targets["boxes"], batch.targets["label"], batch.targets["ignore"]
@@ -76,9 +78,18 @@ def read_truths(batch: Batch) -> Truths:
         given, label, ignore = F.pad(given, (0, 0, 0, 1)), F.pad(label, (0, 1), value=-1), F.pad(ignore, (0, 1))
     boxes = clip_boxes(given, size)
     sides = boxes[..., 2:] - boxes[..., :2]
-    there = (label >= 0) & (sides >= _THINNEST).all(-1)  # a comparison with NaN is false
+    least = click_sides(batch.affine)[:, None].to(sides) * (1 + _ROUNDING)
+    there = (label >= 0) & (sides >= _THINNEST).all(-1) & (sides > least).all(-1)  # a comparison with NaN is false
     boxes = torch.where(there[..., None], boxes, 0.0)
     return Truths(boxes, label.clamp(min=0), there & ~ignore, there & ignore)
+
+
+def click_sides(affine: Tensor) -> Tensor:
+    """Width and height in the input of a box of THIN by THIN in the original images, or of the hull of a turned one.
+
+    float32 [N, 2, 3], as Batch.affine -> [N, 2]; 0 where no affine map is known.
+    """
+    return (affine[:, :, :2].abs().sum(2) * THIN).nan_to_num(nan=0.0)
 
 
 def match_boxes(boxes_xyxy: Tensor, truths: Truths, rule: Rule) -> Matched:

@@ -40,7 +40,8 @@ from tenfold.models.detection.kernels import cut_squares
 from tenfold.models.detection.matching import read_truths
 from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
-from tenfold.models.detection.roi import Limits, best_boxes, list_regions
+from tenfold.models.detection.roi import DETECTIONS, Limits, best_boxes, list_regions
+from tenfold.models.detection.watched import Watched
 from tenfold.models.frozen import OnBackbone
 
 VERSION = 1
@@ -52,7 +53,8 @@ _SIDE, _OVERLAP = 64, 0.3
 _PLACES = 4
 """Side of the grid of features with their place."""
 _AT_ONCE = {"cpu": 64, "cuda": 1024}
-"""Squares that the backbone sees at once: on a CPU with 256 it is a third slower, as its maps no longer fit near it."""
+"""Squares that the backbone sees at once: on a CPU with 256 it is a third slower, as its maps no longer fit near it.
+ONNX Runtime is a tenth quicker there, which is not worth another engine's last bits: benchmarks/crops.py."""
 _BLOCK = 8
 """Images after which features are stored."""
 _NO_MAP = np.eye(2, 3, dtype=np.float32)
@@ -67,7 +69,7 @@ class Seen(NamedTuple):
     """float32 [R, E], the last map but one, on a grid of _PLACES x _PLACES."""
 
 
-class RCNN(OnBackbone, Model):
+class RCNN(Watched, OnBackbone, Model):
     """Settings: "backbone", "weights", "init" of [transfer]; "proposals", "proposals_from", "regions", "crop",
     "finetune", "score", "overlap", "detections" of [detect]; "proposals_sha256" of the file of proposals.
 
@@ -94,7 +96,7 @@ class RCNN(OnBackbone, Model):
         grids = self.backbone.channels[-2:][0] * _PLACES**2
         self.svms = nn.Linear(self.backbone.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
-        self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"])
+        self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"] or DETECTIONS)
 
     def describe(self) -> str:
         """Where its proposals come from, if that is a file."""
@@ -168,10 +170,13 @@ class RCNN(OnBackbone, Model):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Batch]) -> None:
-        """See all regions of all images, from the cache where it holds them; then fit SVMs and box regression."""
+        """See all regions of all images, from the cache where it holds them; then fit SVMs and box regression.
+
+        `watch` hears of each class in each of the three steps after the images.
+        """
         images = [image for batch in batches for image in self._regions(batch, self.proposals, stored=True)]
-        _take(self.svms, fit_svms(images, len(self.classes)))
-        _take(self.moves, fit_moves(images, len(self.classes)))
+        _take(self.svms, fit_svms(images, len(self.classes), self.watch))
+        _take(self.moves, fit_moves(images, len(self.classes), self.watch))
 
     def _of_batch(self, batch: Batch) -> Tensor:
         known = batch.targets.get(KNOWN)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tenfold.boxes import box_iou
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, encode_boxes
+from tenfold.models.detection.watched import Watch, unwatched, watched
 
 NEGATIVE_BELOW = 0.3
 """A proposal is a negative of a class whose true boxes it all overlaps by less (IoU): section 2.3."""
@@ -96,21 +97,23 @@ class Linear:
     bias: NDArray[np.float32]
 
 
-def fit_svms(images: Sequence[Regions], classes: int) -> Linear:
+def fit_svms(images: Sequence[Regions], classes: int, watch: Watch = unwatched) -> Linear:
     """A linear SVM for each class: on a few negatives of each image, then once more with the hard ones of all."""
     scale = length_scale([image.whole for image in images])
-    fitted = [_fit_class(images, kind, scale) for kind in range(classes)]
+    first = [_fit_class(images, kind, scale) for kind in watched(watch, "linear SVMs of classes", classes)]
+    kinds = watched(watch, "hard negatives of classes", classes)
+    fitted = [_fit_hard(images, kind, scale, *first[kind]) for kind in kinds]
     weights, biases = zip(*fitted, strict=True)
     return Linear((np.stack(weights) * scale).astype(np.float32), np.array(biases, np.float32))
 
 
-def fit_moves(images: Sequence[Regions], classes: int) -> Linear:
+def fit_moves(images: Sequence[Regions], classes: int, watch: Watch = unwatched) -> Linear:
     """The ridge regression of `encode_boxes` for each class; nothing moves a class without a proposal nearby."""
     from sklearn.linear_model import Ridge
 
     scale, size = length_scale([image.places for image in images]), images[0].places.shape[1]
     weight, bias = np.zeros((classes, 4, size), np.float32), np.zeros((classes, 4), np.float32)
-    for kind in range(classes):
+    for kind in watched(watch, "box regressions of classes", classes):
         rows, targets = near_pairs(images, kind)
         if len(rows):
             ridge = Ridge(alpha=PENALTY).fit(rows * scale, targets)
@@ -156,18 +159,31 @@ def length_scale(features: Sequence[NDArray[np.float16]]) -> float:
 
 
 def _fit_class(images: Sequence[Regions], kind: int, scale: float) -> tuple[NDArray[np.float64], float]:
-    """Weights [D] of features times `scale`, and bias."""
-    positive = np.concatenate([image.whole[image.positives(kind)] for image in images]).astype(np.float32)
-    negative = np.concatenate([image.whole[_spread(image.negatives(kind))] for image in images]).astype(np.float32)
+    """Weights [D] of features times `scale`, and bias, by a few negatives of each image."""
+    positive, negative = _some(images, kind)
     if not len(positive):
         return np.zeros(positive.shape[1]), _NEVER
     if not len(negative):
         return np.zeros(positive.shape[1]), 1.0
-    weight, bias = fit_svm(positive * scale, negative * scale)
-    hard = hard_negatives(images, kind, weight * scale, bias)
-    if not len(hard):
+    return fit_svm(positive * scale, negative * scale)
+
+
+def _fit_hard(
+    images: Sequence[Regions], kind: int, scale: float, weight: NDArray[np.float64], bias: float
+) -> tuple[NDArray[np.float64], float]:
+    """The same with the hard negatives too, if there are any; `weight` and `bias` are those of `_fit_class`."""
+    positive, negative = _some(images, kind)
+    if not len(positive) or not len(negative):
         return weight, bias
-    return fit_svm(positive * scale, np.concatenate([negative, hard]) * scale)
+    hard = hard_negatives(images, kind, weight * scale, bias)
+    return fit_svm(positive * scale, np.concatenate([negative, hard]) * scale) if len(hard) else (weight, bias)
+
+
+def _some(images: Sequence[Regions], kind: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features of a class's true boxes [P, D], and of a few negatives of each image [M, D]."""
+    positive = np.concatenate([image.whole[image.positives(kind)] for image in images]).astype(np.float32)
+    negative = np.concatenate([image.whole[_spread(image.negatives(kind))] for image in images]).astype(np.float32)
+    return positive, negative
 
 
 def fit_svm(

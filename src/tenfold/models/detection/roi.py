@@ -14,7 +14,7 @@ pyramid networks for object detection", 2017, equation 1, https://arxiv.org/abs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +30,8 @@ _SIDE = 7
 _CANONICAL_SIZE, _CANONICAL_STRIDE = 224, 16  # a region of 224 px is cut out of the level of stride 16
 _AT_ONCE = 4096
 """Regions that the layers see at once in evaluation; a pooled one of 96 channels takes 18 KiB."""
+DETECTIONS = 100
+"""Detections of an image at most, where the settings leave it open: COCO judges no more of a class."""
 NOTHING = -1
 """Score and label of what pads an image's detections."""
 
@@ -177,9 +179,18 @@ def truncate_heads(heads: RegionHeads, rank: int) -> None:
 
     A layer whose two smaller ones would not be smaller stays as it is.
     """
+    _replace_linear(heads, lambda layer: truncate_layer(layer, rank))
+
+
+def narrow_heads(heads: RegionHeads, rank: int) -> None:
+    """Give the hidden layers the shapes that `truncate_heads` gives them, for weights that are still to come."""
+    _replace_linear(heads, lambda layer: _narrow_layer(layer, rank))
+
+
+def _replace_linear(heads: RegionHeads, replace: Callable[[nn.Linear], list[nn.Module]]) -> None:
     layers: list[nn.Module] = []
     for layer in heads.hidden.children():
-        layers += truncate_layer(layer, rank) if isinstance(layer, nn.Linear) else [layer]
+        layers += replace(layer) if isinstance(layer, nn.Linear) else [layer]
     heads.hidden = nn.Sequential(*layers)
 
 
@@ -189,14 +200,22 @@ def truncate_layer(layer: nn.Linear, rank: int) -> list[nn.Module]:
 
     The second has the bias; no activation stands between them.
     """
+    layers = _narrow_layer(layer, rank)
+    if len(layers) == 1:
+        return layers
+    left, values, right = torch.linalg.svd(layer.weight.double(), full_matrices=False)
+    weights = {"0.weight": values[:rank, None] * right[:rank], "1.weight": left[:, :rank]}
+    nn.Sequential(*layers).load_state_dict(weights | ({} if layer.bias is None else {"1.bias": layer.bias}))
+    return layers
+
+
+def _narrow_layer(layer: nn.Linear, rank: int) -> list[nn.Module]:
+    """Two layers of these shapes, or the layer itself, as `truncate_layer` says; their weights are any."""
     outputs, inputs = layer.weight.shape
     if rank * (outputs + inputs) >= outputs * inputs:
         return [layer]
-    left, values, right = torch.linalg.svd(layer.weight.double(), full_matrices=False)
-    first = nn.Linear(inputs, rank, bias=False, device=layer.weight.device)
-    second = nn.Linear(rank, outputs, bias=layer.bias is not None, device=layer.weight.device)
-    first.weight.copy_(values[:rank, None] * right[:rank])
-    second.weight.copy_(left[:, :rank])
-    if layer.bias is not None:
-        second.bias.copy_(layer.bias)
-    return [first, second]
+    device = layer.weight.device
+    return [
+        nn.Linear(inputs, rank, bias=False, device=device),
+        nn.Linear(rank, outputs, bias=layer.bias is not None, device=device),
+    ]

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tenfold.models.detection.matching import BACKGROUND, POSITIVE
 
+BACKGROUND_CLASS = "(background)"
+"""The class of a region in which no object is, where regions are images to be classified."""
+
 
 class Drawn(NamedTuple):
     """The boxes drawn of N images."""

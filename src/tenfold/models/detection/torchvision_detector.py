@@ -31,7 +31,7 @@ from tenfold.models.backbones.backbone import map_stride, of_imagenet
 from tenfold.models.contract import Losses, Model, Prediction, Pretrained, Step, Usual
 from tenfold.models.detection.detector import decode_detections, image_size
 from tenfold.models.detection.matching import read_truths
-from tenfold.models.detection.roi import NOTHING
+from tenfold.models.detection.roi import DETECTIONS, NOTHING
 from tenfold.models.weights.places import file_hash, find_published
 from tenfold.models.weights.published import DETECTORS, Origin, published_files
 from tenfold.models.weights.read import Tensors, read_tensors
@@ -90,7 +90,7 @@ class TorchvisionDetector(Model):
         limits = getattr(self.network, "roi_heads", self.network)
         limits.score_thresh = settings["score"]
         limits.nms_thresh = settings["overlap"] or limits.nms_thresh
-        limits.detections_per_img = settings["detections"]
+        limits.detections_per_img = self.detections = settings["detections"] or DETECTIONS
 
     @classmethod
     def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
@@ -117,7 +117,7 @@ class TorchvisionDetector(Model):
         """As `detections` has them: "boxes" [N, D, 4] xyxy in input pixels, "score" [N, D], "label" [N, D]."""
         starts = range(0, len(images), _AT_ONCE)
         every = [found for start in starts for found in self._run(images[start : start + _AT_ONCE])]
-        padded = [pad_detections(found, self.settings["detections"]) for found in every]
+        padded = [pad_detections(found, self.detections) for found in every]
         return {name: torch.stack([found[name] for found in padded]) for name in ("boxes", "score", "label")}
 
     def decode(self, outputs: dict[str, Tensor], affine: Tensor) -> list[Prediction]:

@@ -1,0 +1,83 @@
+"""How much a training is given, by what there is to learn from: images a step, epochs; what a detector may find."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tenfold.images.table import Table
+from tenfold.models.contract import Usual
+from tenfold.models.detection.faster_rcnn import PROPOSALS
+from tenfold.models.detection.roi import DETECTIONS
+from tenfold.recipe import Recipe
+
+STEPS = 500
+"""A detector takes at least about so many steps where the recipe leaves that open."""
+_LEAST, _USUAL, _MOST = 2, 8, 64
+"""Images of a batch: of a detector, a process's at least; of a classifier at least; and at most."""
+_OF_REGIONS = 128
+"""Regions of a batch where a quarter of them are objects: Girshick et al. 2014, section 2.3."""
+_ROOM, _CHOICE = 2, 3
+"""Detections for each box of the fullest training image, and proposals of a network's own for each detection."""
+
+
+def choose_amounts(recipe: Recipe, training: Table, usual: Usual, processes: int) -> tuple[int, int]:
+    """Images of a batch, and epochs: what the recipe says of a batch, else by the number of training images.
+
+    A batch is a power of 2: a 20th of the images, from 8 to 64. Those of a detector, whose batch normalization keeps
+    its statistics, may be smaller: they are halved, down to 2 images for each of the `processes`, while the model's
+    usual epochs have fewer than STEPS of them. What is still lacking more epochs make up for, until the images that
+    are looked at are `usual.images` in all. A recipe's own epochs change none of this.
+    """
+    count, (fewest, most) = len(training), usual.epochs
+    epochs = int(min(most, max(fewest, usual.images // count)))
+    of_regions = _OF_REGIONS if recipe.train.balance == "background" else 0
+    by_count = int(min(_MOST, max(_USUAL, 2 ** int(np.log2(max(count / 20, 1))))))
+    batch = recipe.train.batch_size or of_regions or by_count
+    if training.boxes is None or most == 1:  # of one epoch is what takes no step at all
+        return min(batch, count), epochs
+    while not recipe.train.batch_size and batch >= 2 * _LEAST * processes and epochs * _batches(count, batch) < STEPS:
+        batch //= 2
+    batch = min(batch, count)
+    return batch, max(epochs, min(math.ceil(STEPS / _batches(count, batch)), usual.images // count))
+
+
+def with_room(recipe: Recipe, training: Table) -> Recipe:
+    """The recipe with as many detections of an image as its objects need, and proposals to find them among.
+
+    Where it leaves them open: twice the boxes of the fullest training image, at least 100; of Faster R-CNN three
+    proposals for each, at least 300.
+    """
+    if training.boxes is None:
+        return recipe
+    detections = recipe.detect.detections or max(DETECTIONS, _ROOM * most_boxes(training))
+    own = max(PROPOSALS, _CHOICE * detections) if recipe.model.name == "faster-rcnn" else 0
+    return recipe.change(detect={"detections": detections, "proposals": recipe.detect.proposals or own})
+
+
+def notes_on_room(given: Recipe, chosen: Recipe, training: Table) -> tuple[str, ...]:
+    """What to say of detections: that they are more than usual, or that the recipe allows fewer than there are objects.
+
+    In `chosen` nothing is open.
+    """
+    if training.boxes is None:
+        return ()
+    most, detections = most_boxes(training), chosen.detect.detections
+    if detections < most:
+        return (
+            f"detect.detections allows {detections} detections of an image, and a training image has {most} boxes: "
+            f"what is more can never be found; leave it open, or set --detect.detections {_ROOM * most}.",
+        )
+    if given.detect.detections or detections == DETECTIONS:
+        return ()
+    return (f"Up to {detections} detections of an image, as a training image has {most} boxes.",)
+
+
+def most_boxes(table: Table) -> int:
+    """The number of boxes of the image that has most; 0 where none has any."""
+    return 0 if table.boxes is None else int(table.boxes["sample"].value_counts().max() if len(table.boxes) else 0)
+
+
+def _batches(count: int, batch: int) -> int:
+    return math.ceil(count / min(batch, count))
