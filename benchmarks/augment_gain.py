@@ -168,22 +168,22 @@ def screen(bench: Benchmark) -> bool:
 
 def confirm(bench: Benchmark) -> bool:
     """The chosen policies, seed by seed, so that what is there after any of them is whole for the seeds before."""
-    policies = chosen(bench.done("screen"), bench.options.best)
+    policies = chosen(bench.done("screen"), bench.options)
     return all(
         bench.run("confirm", per_class, seed, policy)
         for seed, per_class, policy in product(CONFIRM_SEEDS[: bench.options.seeds], bench.options.per_class, policies)
     )
 
 
-def chosen(screened: list[Line], best: int) -> list[str]:
-    """No policy, train's default, and the `best` others on the validation part; all, which needs no screen."""
-    if best >= len(NAMED) - 2:
-        return list(NAMED)
+def chosen(screened: list[Line], options: argparse.Namespace) -> list[str]:
+    """No policy, train's default, and the best others on the validation part; all that are named need no screen."""
+    if options.best >= len(NAMED) - 2:
+        return list(options.policies)
     if PLAIN not in {line["policy"] for line in screened}:
         raise SystemExit("Nothing is screened; run the stage screen first.")
     gains = {policy: float(np.mean(list(differences(screened, policy).values()))) for policy in others(screened)}
     ranked = sorted((policy for policy in gains if policy != DEFAULT), key=lambda policy: -gains[policy])
-    return [PLAIN, DEFAULT, *ranked[:best]]
+    return [PLAIN, DEFAULT, *ranked[: options.best]]
 
 
 def others(lines: list[Line]) -> Iterator[str]:
@@ -262,7 +262,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="the folder of results.jsonl")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument(
-        "--policies", nargs="+", choices=NAMED, default=list(NAMED), help="of the screen; none among them"
+        "--policies",
+        nargs="+",
+        choices=NAMED,
+        default=list(NAMED),
+        help="of the screen, with none among them; of confirm with --best 7",
     )
     parser.add_argument("--best", type=int, default=2, help="how many are confirmed beside none and the default")
     parser.add_argument("--screened", type=int, default=SCREENED, help="images a class in the screen")

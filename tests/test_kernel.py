@@ -1,6 +1,9 @@
 """The fused pass against a slow oracle in float64, one pixel after the other, and against scipy.ndimage."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -224,6 +227,32 @@ def test_no_matrix_reaches_outside_of_memory(interpolation, fill):
     matrices[5, :2] = [[-1e300, 1e300, 0], [1e300, -1e300, 1e300]]
     result = warp(images, matrices, (7, 7), interpolation=interpolation, fill=fill, value=200)
     assert (result == 200).all()
+
+
+PLAIN = """
+import numpy as np
+from tenfold.augment.kernel import recolor, warp, warp_normalized
+
+general = [[0.9, 0.2, -1], [-0.1, 0.8, 2], [0, 0, 1]]
+aligned = [[-0.8, 0, 9.5], [0, 1.3, -1], [0, 0, 1]]
+matrices = np.array([general, aligned], np.float64)
+for channels in (1, 2, 3, 4):
+    images = np.arange(2 * 9 * 10 * channels).reshape(2, 9, 10, channels).astype(np.uint8)
+    for interpolation in ("nearest", "bilinear", "bicubic"):
+        warp(images.astype(np.float32), matrices, (3, 100), interpolation=interpolation, fill="constant")
+        for outputs in (1, 5):
+            color = np.ones((2, outputs, channels + 1), np.float32)
+            warp_normalized(images, matrices, (3, 100), color, interpolation=interpolation, fill="wrap")
+    recolor(np.resize(images, (1, 3, 100, channels)), color[:1], layout="NCHW")
+print("within")
+"""
+"""More pixels than a block, twice: compiled code looks at no bounds, so it is run as Python, where NumPy does."""
+
+
+def test_no_index_leaves_its_array():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", PLAIN], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("within\n", "")
 
 
 def test_errors_say_what_is_allowed():
