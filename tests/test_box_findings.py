@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ from tenfold.check.box_findings import doubles, excess, swapped, thin
 from tenfold.check.classes import class_findings, is_slip, near_names
 from tenfold.images.readers import read_table
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tenfold.report.check_page import check_page
 from tests.test_box_readers import boxes as read_boxes
 from tests.toys import save, scene
 
@@ -191,7 +193,7 @@ def test_a_slip_in_a_label_is_a_note(tmp_path: Path, has_boxes: bool) -> None:
         table = table_of(tmp_path, [], count=len(labels))
         table = replace(table.assign(label=labels), classes=tuple(sorted(set(labels))), boxes=None)
     findings = class_findings(table, np.arange(len(table)))
-    names = next(finding for finding in findings if finding is not None and finding.kind == "names")
+    names = next(finding for finding in findings if finding is not None and finding.kind == "slips")
     assert not names.needs_decision
     assert names.images == 3
     assert [item.words for item in names.sets] == [
@@ -205,6 +207,18 @@ def test_a_slip_in_a_label_is_a_note(tmp_path: Path, has_boxes: bool) -> None:
         "platelest",
     ] or has_boxes
     assert "over 20 times as large" in names.evidence
+
+
+def test_slips_and_names_that_are_alike_are_two_findings(tmp_path: Path) -> None:
+    """So each has its own place on the page, and neither hides the other."""
+    labels = ["platelets"] * 24 + ["Leukocyte"] * 2 + ["leukocyte", "platelest"]
+    table = table_of(tmp_path, [(place % 8, 9 + place, 9, 60 + place, 50, one) for place, one in enumerate(labels)])
+    findings = check_table(table)
+    assert findings.find("names").sets[0].words == "'Leukocyte' (2) and 'leukocyte' (1)"
+    assert findings.find("slips").sets[0].words == "'platelest' (1) and 'platelets' (24)"
+    ids = re.findall(r'\bid="([^"]+)"', check_page("cells", findings, table))
+    assert len(ids) == len(set(ids))
+    assert {"names", "slips"} <= set(ids)
 
 
 def test_a_repaired_listing_keeps_the_boxes(tmp_path: Path) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tenfold.augment.save import COLUMNS
 from tenfold.check import check_table, write_repaired
 from tenfold.check.repair import HEADER
 from tenfold.errors import DataError
-from tenfold.images.readers import read_table
+from tenfold.images.readers import box_listing, read_table
 from tests.test_box_readers import boxes, image, parts, sheet, thing, voc, write
 
 REGIONS = "Rows of {} are regions, each a sample to classify; with the reader boxes they would be boxes to detect."
 BOXES = "Rows of {} are boxes on images; with the reader listing each would be a region to classify."
+BASE64 = b64encode(np.random.default_rng(0).bytes(2900)).decode()
 TENSORFLOW = "filename,width,height,class,xmin,ymin,xmax,ymax"
 
 
@@ -133,7 +138,18 @@ def test_corners_from_zero_are_edges(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.csv", f"{TENSORFLOW}\na.jpg,100,80,x,0,5,100,80\na.jpg,100,80,x,10,20,30,60\n")
     table = read_table(path)
     assert boxes(table) == {"a.jpg": [(0, 5, 100, 80, "x", False), (10, 20, 30, 60, "x", False)]}
-    assert any("as edges in pixels from 0, as some lie below 1" in note for note in table.notes)
+    note = f"as 1 of 2 boxes begin below 1, where Pascal VOC has none: row 2 of {path} has 0,5,100,80."
+    assert any(note in one for one in table.notes), "which row decided"
+
+
+@pytest.mark.parametrize("corners", ["-inf,5,30,60", "nan,0,30,60", "0,5,30,", "-1,-1,-1,-1", "0,0,0,0", "40,0,9,9"])
+def test_a_row_that_is_no_box_does_not_move_the_others(tmp_path: Path, corners: str) -> None:
+    for name in "ab":
+        image(tmp_path / f"{name}.jpg")
+    path = write(tmp_path / "labels.csv", f"{TENSORFLOW}\na.jpg,100,80,x,11,21,30,60\nb.jpg,100,80,x,{corners}\n")
+    table = read_table(path)
+    assert boxes(table)["a.jpg"] == [(10, 20, 30, 60, "x", False)]
+    assert any("pixels counted from 1" in note for note in table.notes)
 
 
 def test_shares_are_no_pixels(tmp_path: Path) -> None:
@@ -164,6 +180,63 @@ def test_what_is_missing_or_cut_costs_its_image(tmp_path: Path) -> None:
     assert any(re.match(wanted, note) for note in table.notes)
     with pytest.raises(DataError, match=r"None of the 1 images of .*labels\.csv is in .*; the first is gone\.jpg"):
         read_table(write(path, "\n".join([lines[0], lines[3]])))
+
+
+def test_a_row_with_too_many_cells_costs_its_image(tmp_path: Path) -> None:
+    """Which of its cells are cut cannot be known, so it counts for nothing: neither as a box nor as a reason."""
+    for name in "abc":
+        image(tmp_path / f"{name}.jpg")
+    header, sound = "path,x1,y1,x2,y2,label,reason", [f"{name}.jpg,10,20,30,60,x" for name in "abc"]
+    text = "\n".join([header, *sound, "c.jpg,1,2,3,4,y, z,why"])
+    table = read_table(write(tmp_path / "list.csv", text))
+    assert boxes(table) == {name: [(10, 20, 30, 60, "x", False)] for name in ("a.jpg", "b.jpg")}
+    wanted = (
+        r"Left out: c\.jpg, as its annotation is damaged: Row 5 of .*list\.csv has 8 cells, the header 7; put quotes"
+    )
+    assert any(re.match(wanted, note) for note in table.notes)
+    for header, row in (("path,x1,y1,x2,y2,label", "c, d.jpg,1,2,3,4,y"), (TENSORFLOW, "c, d.jpg,100,80,x,1,2,3,4")):
+        with pytest.raises(DataError, match=r"Row 2 of .* cells, the header .; put quotes"):  # of which image?
+            read_table(write(tmp_path / "list.csv", f"{header}\n{row}\n"))
+
+
+@pytest.mark.parametrize("name", [".", "images", "images/"])
+def test_a_folder_is_no_image(tmp_path: Path, name: str) -> None:
+    image(tmp_path / "images" / "a.jpg")
+    rows = ["images/a.jpg,100,80,x,11,21,30,60", f"{name},100,80,x,11,21,30,60"]
+    path = write(tmp_path / "labels.csv", "\n".join([TENSORFLOW, *rows]))
+    table = read_table(path)
+    assert list(boxes(table)) == ["a.jpg"]
+    assert f"Left out of {path}: images that are not in {tmp_path} (1): {name}." in table.notes
+    with pytest.raises(DataError, match=f"Row 3 of .* names {re.escape(name)}, but there is no file"):
+        read_table(path, "listing")
+
+
+@pytest.mark.parametrize("cell", ["A" * 3000, "/".join(["A" * 300] * 9), "A/" * 5000, BASE64])
+def test_a_cell_that_holds_an_image_is_no_path(tmp_path: Path, cell: str) -> None:
+    image(tmp_path / "a.jpg")
+    text = "{}\na.jpg,x,11,21,30,60\n{},x,11,21,30,60\n"
+    with pytest.raises(DataError, match=r"Row 3 of .* names .*, but there is no file") as raised:
+        read_table(write(tmp_path / "own.csv", text.format("path,label,x1,y1,x2,y2", cell)))
+    assert len(str(raised.value)) < 1000
+    table = read_table(write(tmp_path / "labels.csv", text.format("filename,class,xmin,ymin,xmax,ymax", cell)))
+    assert list(boxes(table)) == ["a.jpg"]
+    assert max(map(len, table.notes)) < 1000
+
+
+@pytest.mark.parametrize("corners", [{}, {key: [1, 2] for key in ("xmin", "ymin", "xmax", "ymax")}])
+def test_the_paths_of_a_parquet_file_are_text(tmp_path: Path, corners: dict[str, list[int]]) -> None:
+    for name in "ab":
+        image(tmp_path / f"{name}.jpg")
+    path, labels = tmp_path / "list.parquet", {"label": ["x", "y"]} | corners
+    bytes_ = [(tmp_path / f"{name}.jpg").read_bytes() for name in "ab"]
+    pq.write_table(pa.table({"image": pa.array(bytes_, pa.binary()), **labels}), path)
+    message = r"The column image of .*list\.parquet must hold the paths of images as text, but holds binary; write the"
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+    names = pa.array(["a.jpg", "b.jpg"])
+    for column in (names, names.cast(pa.large_string()), names.dictionary_encode()):
+        pq.write_table(pa.table({"image": column, **labels}), path)
+        assert len(read_table(path)) == 2
 
 
 # Folders
@@ -197,6 +270,37 @@ def test_a_folder_as_tensorflows_examples_have_it(tmp_path: Path) -> None:
     assert parts(table) == {"test.jpg": "test", "train.jpg": "train"}
 
 
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [
+        ("train_test_labels.csv", {"a.jpg": "train", "b.jpg": "test", "c.jpg": None}),
+        ("labels.csv", {"a.jpg": "train", "b.jpg": "test", "c.jpg": None}),
+        ("train_val_labels.csv", {"a.jpg": "train", "b.jpg": "test", "c.jpg": None}),
+        ("train/labels.csv", {"a.jpg": "train", "b.jpg": "test", "c.jpg": "train"}),
+    ],
+)
+def test_a_part_is_told_by_the_folder_of_the_image(tmp_path: Path, file: str, wanted: dict[str, str | None]) -> None:
+    """A listing's name that tells of two parts tells of none, and so no test image becomes one of training."""
+    up, paths = "../" * file.count("/"), ("train/a.jpg", "test/b.jpg", "images/c.jpg")
+    for path in paths:
+        image(tmp_path / path)
+    rows = [f"{up}{path},10,20,30,60,x" for path in paths]
+    write(tmp_path / file, "\n".join(["path,x1,y1,x2,y2,label", *rows]))
+    assert parts(read_table(tmp_path)) == wanted
+
+
+def test_a_listing_of_one_part_and_an_image_in_the_folder_of_another_are_refused(tmp_path: Path) -> None:
+    image(tmp_path / "test" / "a.jpg")
+    path = write(tmp_path / "train_boxes.csv", "path,x1,y1,x2,y2,label\ntest/a.jpg,10,20,30,60,x\n")
+    message = (
+        r"Row 2 of .*train_boxes\.csv names .*a\.jpg, which by its folder is in the part test, by the listing's name in"
+    )
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)
+    write(path, "path,x1,y1,x2,y2,label,part\ntest/a.jpg,10,20,30,60,x,val\n")
+    assert parts(read_table(tmp_path)) == {"a.jpg": "validation"}
+
+
 def test_a_folder_of_images_with_a_listing_of_ours(tmp_path: Path) -> None:
     image(tmp_path / "a.jpg")
     path = write(tmp_path / "boxes.csv", "path,x1,y1,x2,y2,label,part\na.jpg,10,20,30,60,x,val\n")
@@ -214,3 +318,23 @@ def test_other_listings_do_not_make_a_folder_one_of_boxes(tmp_path: Path) -> Non
     write(tmp_path / "regions.csv", "path,label,x1,y1,x2,y2\np/1.jpg,p,1,2,3,4\n")
     table = read_table(tmp_path)
     assert (table.boxes, table.classes) == (None, ("p", "q"))
+
+
+@pytest.mark.parametrize("has_classes", [True, False])
+def test_regions_beside_images_do_not_make_a_folder_one_of_boxes(tmp_path: Path, has_classes: bool) -> None:
+    """Several regions an image look as boxes do; the file alone is taken for boxes, and the folder if that is said."""
+    names = ["p/1.jpg", "q/2.jpg"] if has_classes else ["1.jpg", "2.jpg"]
+    for name in names:
+        image(tmp_path / name)
+    rows = [f"{name},x,{x},2,{x + 40},60" for name in names for x in (1, 50)]
+    path = write(tmp_path / "regions.csv", "\n".join(["path,label,x1,y1,x2,y2", *rows]))
+    assert box_listing.recognizes(path)
+    assert not box_listing.recognizes(tmp_path)
+    assert boxes(read_table(path)) == boxes(read_table(tmp_path, "boxes"))
+    if has_classes:
+        table = read_table(tmp_path)
+        assert (table.boxes, table.classes) == (None, ("p", "q"))
+        return
+    message = r"regions\.csv may hold boxes, or regions of images; for boxes give its path, or name the reader boxes\."
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)

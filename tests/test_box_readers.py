@@ -304,6 +304,13 @@ def test_coco_of_several_parts(tmp_path: Path) -> None:
     assert parts(alone) == {"1.jpg": "validation"}
 
 
+def test_an_image_of_a_coco_json_without_a_part_has_that_of_its_folder(tmp_path: Path) -> None:
+    for name in ("train/1.jpg", "test/2.jpg"):
+        image(tmp_path / name)
+    coco(tmp_path / "all.json", [(1, "train/1.jpg"), (2, "test/2.jpg")], [(1, 3, BOX, 0), (2, 3, BOX, 0)], ((3, "a"),))
+    assert parts(read_table(tmp_path)) == {"1.jpg": "train", "2.jpg": "test"}
+
+
 def test_objects_that_are_of_another_size_by_their_mask_are_counted(tmp_path: Path) -> None:
     """Against pycocotools' own ranges of area, each end inside: 32 x 32 pixels are small and medium."""
     image(tmp_path / "a.jpg")

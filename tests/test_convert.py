@@ -175,6 +175,33 @@ def test_classes_beyond_those_declared_go_by_their_order(tmp_path: Path) -> None
     assert table.numbered == table.classes == ("zebra", "dog", "person")
 
 
+def test_an_order_that_is_asked_for_is_the_one_that_is_written(tmp_path: Path) -> None:
+    order = ("dog", "car", "person")
+    table = read_table(yolo_of(tmp_path / "in", "names: [person, car, dog]\n"), classes=order)
+    assert table.numbered == table.classes == order
+    write_boxes(table, tmp_path / "out", "yolo")
+    assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["names"] == dict(enumerate(order))
+    lines = (tmp_path / "out" / "labels" / "a.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["2", "0"]
+
+
+def test_categories_of_coco_keep_their_order_over_all_files_and_not_their_ids(tmp_path: Path) -> None:
+    categories = {"train": {1: "person", 90: "brush"}, "val": {1: "person", 18: "dog", 90: "brush"}}
+    for part, own in categories.items():
+        image(tmp_path / "images" / f"{part}.jpg")
+        content = {
+            "images": [{"id": 1, "file_name": f"{part}.jpg"}],
+            "annotations": [{"id": key, "image_id": 1, "category_id": key, "bbox": [1, 2, 30, 40]} for key in own],
+            "categories": [{"id": key, "name": name} for key, name in own.items()],
+        }
+        (tmp_path / f"{part}.json").write_text(json.dumps(content))
+    table = read_table(tmp_path)
+    assert table.numbered == table.classes == ("person", "dog", "brush")
+    write_boxes(table, tmp_path / "out", "coco")
+    written = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())["categories"]
+    assert written == [{"id": place, "name": name} for place, name in enumerate(table.classes, 1)]
+
+
 # What others find in the files
 
 

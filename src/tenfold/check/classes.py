@@ -190,7 +190,7 @@ def _slips(table: Table) -> Finding | None:
     words = [f"{few!r} ({counts[few]:,}) and {many!r} ({counts[many]:,})" for few, many in meant.items()]
     rows = [np.unique(owners[(labels == few).to_numpy(bool, na_value=False)]) for few in meant]
     return Finding(
-        kind="names",
+        kind="slips",
         needs_decision=False,
         images=len(np.unique(np.concatenate(rows))),
         evidence=f"Classes a letter away from the name of one that is over {1 / RARE:.0f} times as large: "

@@ -35,6 +35,7 @@ TITLES = {
     "box_copies": "Copies without the boxes of the other",
     "one_class": "Fewer than two classes",
     "names": "Classes of nearly one name",
+    "slips": "Rare classes a slip from another's name",
     "small_class": "Classes too small for the split",
     "dark": "Dark images",
     "blank": "Images with next to nothing in them",

@@ -26,7 +26,9 @@ def convert(
 
     Parts are kept: those of the written split where there is one, else those that
     the data give. Boxes are written as they are, degenerate ones too; tenfold
-    check names these. What a layout cannot hold is said.
+    check names these. Classes keep their order, those without a box too: YOLO numbers
+    them from 0, and COCO from 1, whatever ids they had. What a layout cannot hold is
+    said.
 
     For example:
 

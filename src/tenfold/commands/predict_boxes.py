@@ -201,7 +201,10 @@ class _Names(NamedTuple):
 
 
 def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
-    """COCO's results (https://cocodataset.org/#format-results), with the file's name besides; classes by number."""
+    """COCO's results (https://cocodataset.org/#format-results), with the file's name besides.
+
+    Categories count from 1 in the order of the classes, as `convert` writes them, but for the ids of `names`.
+    """
     categories = names.categories if names else {name: place for place, name in enumerate(classes, 1)}
     stems = [Path(one.path).stem for one in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)

@@ -67,8 +67,8 @@ class Table:
     said_sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Source -> the image's height and width as its annotations of boxes give them, where they do."""
     declared: tuple[str, ...] = ()
-    """The classes in the order of their numbers in the annotations of boxes, those without a box too; empty where these
-    give no numbers."""
+    """The classes in the order that was asked for, or of their numbers in the annotations of boxes, those without a box
+    too; empty where there is neither."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -77,7 +77,8 @@ class Table:
     def numbered(self) -> tuple[str, ...]:
         """The classes in the order in which files for other programs number them.
 
-        So a class keeps its number where others have no box: of the `declared`, if these hold all, else `classes`.
+        So a class keeps its place where others have no box: of the `declared`, if these hold all, else `classes`. Where
+        files number from 0 without gaps, as YOLO's do, it keeps its number; the ids of COCO are not kept.
         """
         return self.declared if set(self.classes) <= set(self.declared) else self.classes
 

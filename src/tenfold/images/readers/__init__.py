@@ -162,6 +162,8 @@ def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
     file = next((file for file in files if file.parent not in but), None)
     if file is None:
         return ""
+    if box_listing.recognizes(file):
+        return f"{file} may hold boxes, or regions of images; for boxes give its path, or name the reader boxes."
     return (
         f"If {file} holds boxes, it is in no form that is read: Pascal VOC (an XML file an image, its root "
         f"<annotation>), COCO json ({', '.join(coco.KEYS)}), YOLO (text files in a folder labels, or beside images "
@@ -188,4 +190,4 @@ def _with_classes(table: Table, classes: Sequence[str]) -> Table:
     strange = natural_order(set(table.classes) - set(order))
     if strange:
         raise UsageError(f"classes must hold every label of the images; it lacks {', '.join(strange[:8])}.")
-    return replace(table, classes=order)
+    return replace(table, classes=order, declared=order)

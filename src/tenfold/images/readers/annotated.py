@@ -173,8 +173,10 @@ def is_image_folder(name: str) -> bool:
 
 
 def named_part(name: str) -> str | None:
-    """The part in the words of a file's name: instances_train2017; None where there is none."""
-    return next((PART_NAMES[word] for word in re.findall("[a-z]+", name.casefold()) if word in PART_NAMES), None)
+    """The part in the words of a file's name: instances_train2017; None where there is none, or several are named."""
+    words = re.findall("[a-z]+", name.casefold())
+    named = {PART_NAMES[word] for word in words if word in PART_NAMES}
+    return named.pop() if len(named) == 1 else None
 
 
 def one_part(lists: dict[str, set[str]]) -> tuple[dict[str, str], list[str]]:

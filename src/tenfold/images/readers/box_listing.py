@@ -7,8 +7,10 @@ counted as false. A row with something in the column `reason` is left out, and s
 The same columns with `label` before `x1` and no `ignore` may be regions that are samples themselves, as listing.py
 reads them: so does Tenfold write them, after path,label,group. Of other programs they are boxes where an image has
 several. Files in the names of others (see columns.py) always hold boxes; their images are looked for by name, and those
-that are not there are left out. A folder is read by all such CSV and TSV files in it, each of a part where its name or
-its folder's says so, as Roboflow and TensorFlow's examples have it.
+that are not there are left out. A folder is read by all such CSV and TSV files in it. An image is then of the part that
+its folder is called, or else the listing, or else the listing's folder, as Roboflow and TensorFlow's examples have it.
+What may be regions, by its columns, makes no folder one of boxes: it is read with the reader named, if there is no
+other listing.
 """
 
 from __future__ import annotations
@@ -31,10 +33,19 @@ from tenfold.images.readers.annotated import (
     noted,
     number,
 )
-from tenfold.images.readers.columns import CORNERS, SIDES, counted_note, first_pixel, has_other_corners, taken_note
+from tenfold.images.readers.columns import CORNERS, SIDES, Counting, count_corners, has_other_corners, taken_note
 from tenfold.images.readers.folder import ENDINGS, Found, walk
 from tenfold.images.readers.labels import composed, natural_order, part_name
-from tenfold.images.readers.listing import COPY_OF, Disk, Listed, copied_from, find_sources, read_header, read_rows
+from tenfold.images.readers.listing import (
+    COPY_OF,
+    Disk,
+    Listed,
+    copied_from,
+    find_sources,
+    read_header,
+    read_rows,
+    shortened,
+)
 from tenfold.images.readers.listing import recognizes as is_listing
 from tenfold.images.readers.places import files_near, folders_in
 from tenfold.images.readers.reading import Reading, check_damage, table_of
@@ -47,8 +58,8 @@ _OF_REGIONS = (["path", "label", "group", "reason"], ["path", "label", "group", 
 
 
 def recognizes(path: Path) -> bool:
-    """True for a listing of boxes, and for a folder with a CSV or TSV of that kind where annotations may lie."""
-    return _holds_boxes(path) if is_listing(path) else not path.is_file() and bool(_files(path))
+    """True for a listing of boxes, and for a folder with a CSV or TSV of nothing else where annotations may lie."""
+    return _holds_boxes(path, alone=True) if is_listing(path) else not path.is_file() and bool(_files(path))
 
 
 def read(path: Path) -> Table:
@@ -57,37 +68,44 @@ def read(path: Path) -> Table:
     An image with a damaged row is left out, and named. Raises DataError, with the number of the row, where most images
     have one, for a file that is not there, and for a part, group or copy of two minds.
     """
-    return table_of(_gather(path, _files(path) if path.is_dir() else [path]))
+    return table_of(_gather(path, (_files(path) or _files(path, alone=True)) if path.is_dir() else [path]))
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, *, alone: bool = False) -> list[Path]:
     """The listings of boxes in a folder."""
     files = {str(file): file for file in files_near(folder, (".csv", ".tsv"))}
-    return [files[name] for name in natural_order(files) if is_listing(files[name]) and _holds_boxes(files[name])]
+    ordered = (files[name] for name in natural_order(files))
+    return [file for file in ordered if is_listing(file) and _holds_boxes(file, alone=alone)]
 
 
-def _holds_boxes(path: Path) -> bool:
-    """Whether a listing's rows are boxes rather than regions, by its columns, or else by its rows."""
+def _holds_boxes(path: Path, *, alone: bool) -> bool:
+    """Whether a listing's rows are boxes rather than regions, by its columns, or else by its rows if it is `alone`."""
     header, taken = read_header(path)
     if not {"path", "label", *CORNERS} <= set(header):
         return False
     if taken or "ignore" in header or header.index(CORNERS[0]) < header.index("label"):
         return True
-    return header[:4] not in _OF_REGIONS and _has_several(path)
+    return alone and header[:4] not in _OF_REGIONS and _has_several(path)
 
 
 def _has_several(path: Path) -> bool:
     """Whether some image has several rows, and each row has a label and corners, or neither, and one part an image."""
     try:
-        rows = read_rows(path).rows
+        listed = read_rows(path)
     except DataError:
         return False
+    rows = _sound_rows(listed)
     parts = dict[str, str]()
     for _, cells in rows:
         part, is_marked = cells.get("part", ""), any(cells[name] for name in CORNERS)
         if is_marked != bool(cells["label"]) or parts.setdefault(cells["path"], part) != part:
             return False
     return len(parts) < len(rows)
+
+
+def _sound_rows(listed: Listed) -> list[tuple[int, dict[str, str]]]:
+    """The rows whose cells can be trusted."""
+    return [(place, cells) for place, cells in listed.rows if place not in listed.damaged]
 
 
 def _gather(path: Path, files: list[Path]) -> Reading:
@@ -99,30 +117,31 @@ def _gather(path: Path, files: list[Path]) -> Reading:
         if CORNERS[0] not in listed.header:
             has = ", ".join(listed.header)
             raise DataError(f"The listing {file} lacks the columns x1,y1,x2,y2 of boxes; it has {has}.")
-    first = _first_pixel(listings)
+    counting = _counting(path, listings)
     places, images, lost, damaged = _Places(path), list[Annotated](), list[str](), dict[str, str]()
     for file, listed in listings.items():
-        own, gone, wrong = _read_file(file, listed, first if has_other_corners(listed.taken) else 0, places)
+        first = counting.first if counting and has_other_corners(listed.taken) else 0
+        own, gone, wrong = _read_file(file, listed, first, places)
         images += own
-        lost += gone
+        lost += map(shortened, gone)
         damaged |= wrong
+    shown = {image.source for image in images}
+    check_damage(path, damaged, len(shown.union(damaged)))
     if not images:
         raise DataError(f"None of the {len(lost)} images of {path} is in {places.base}; the first is {lost[0]}.")
-    check_damage(path, damaged, len(images))
-    shown = {image.source for image in images}
     bare = [name for name in map(str, places.walked()) if name not in shown] if path.is_dir() else []
     notes = [
         *noted(f"Left out of {path}: images that are not in {places.base}", lost),
-        *_notes(path, listings, first),
+        *_notes(path, listings, counting),
         *(note for listed in listings.values() for note in listed.notes),
     ]
     return Reading(path, places.base, places.found, images, set(map(str, files)), bare, damaged, notes, [])
 
 
-def _first_pixel(listings: Mapping[Path, Listed]) -> int:
-    """The number of the first pixel in the listings of others, which are taken to be of one mind."""
-    others = {file: listed for file, listed in listings.items() if has_other_corners(listed.taken)}
-    return min((first_pixel(file, (cells for _, cells in listed.rows)) for file, listed in others.items()), default=0)
+def _counting(path: Path, listings: Mapping[Path, Listed]) -> Counting | None:
+    """From which number pixels count in the listings of others; None where there are none."""
+    others = {file: _sound_rows(listed) for file, listed in listings.items() if has_other_corners(listed.taken)}
+    return count_corners(path, others) if others else None
 
 
 def _read_file(
@@ -133,10 +152,15 @@ def _read_file(
     boxes: dict[str, list[Box]] = {}
     for (place, cells), source in zip(listed.rows, places.sources(file, listed), strict=True):
         if source is None:
+            if place in listed.damaged:  # of which image, cannot be known
+                raise DataError(listed.damaged[place])
             lost[cells["path"]] = None
             continue
+        if place in listed.damaged:
+            damaged.setdefault(source, listed.damaged[place])
+            continue
         where = f"Row {place} of {file}"
-        part = part_name(cells["part"], where) if cells.get("part") else places.part(file, source)
+        part = part_name(cells["part"], where) if cells.get("part") else places.part(file, source, where)
         about = part, composed(cells.get("group", "")) or None, copied_from(cells, where)
         new = Annotated(source, boxes.setdefault(source, []), *about[:2], _size(cells, listed), about[2])
         image = images.setdefault(source, new)
@@ -150,7 +174,7 @@ def _read_file(
     return list(images.values()), list(lost), damaged
 
 
-def _notes(path: Path, listings: Mapping[Path, Listed], first: int) -> list[str]:
+def _notes(path: Path, listings: Mapping[Path, Listed], counting: Counting | None) -> list[str]:
     """What the rows were taken for, and the columns and corners of others."""
     taken = {tuple(listed.taken.items()): listed.taken for listed in listings.values()}
     below = [file.relative_to(path).as_posix() for file in listings if file != path]
@@ -159,7 +183,7 @@ def _notes(path: Path, listings: Mapping[Path, Listed], first: int) -> list[str]
     return [
         *(names or [rows]),
         *(note for each in taken.values() for note in taken_note(path, each)),
-        *([counted_note(path, first)] if any(map(has_other_corners, taken.values())) else []),
+        *([counting.note] if counting else []),
     ]
 
 
@@ -180,7 +204,7 @@ class _Places:
     def sources(self, file: Path, listed: Listed) -> list[str | None]:
         """Each row's image; None where there is none. Raises DataError for one of our own listings then."""
         if "path" not in listed.taken.values():
-            return list[str | None](find_sources(file, listed.rows))
+            return list[str | None](find_sources(file, listed.rows, listed.damaged))
         names = dict.fromkeys(cells["path"] for _, cells in listed.rows)
         found = {name: self._find(file, name) if name else None for name in names}
         return [found[cells["path"]] for _, cells in listed.rows]
@@ -204,13 +228,24 @@ class _Places:
             self.base = self.base.parent if names else self.base
         return ImageFiles(self.base, names)
 
-    def part(self, file: Path, source: str = "") -> str | None:
-        """The part that a listing's name, its folders or those of the image name, below a folder that is read."""
+    def part(self, file: Path, source: str = "", where: str = "") -> str | None:
+        """The part that the image's folders or the listing's name, or else its folders, tell, below what is read.
+
+        Raises DataError, which begins with `where`, for an image in a folder of another part than the listing's name.
+        """
         if not self.whole:
             return None
-        below = (Path(one) for one in (file, source) if Path(one).is_relative_to(self.base))
-        folders = (folder_part(one.relative_to(self.base).as_posix()) for one in below)
-        return named_part(file.name) or next(filter(None, folders), None)
+        named, (own, around) = named_part(file.name), (self._folder_part(one) for one in (Path(source), file))
+        if named and own and named != own:
+            raise DataError(
+                f"{where} names {source}, which by its folder is in the part {own}, by the listing's name in {named}; "
+                "say which in a column part, or rename one."
+            )
+        return own or named or around
+
+    def _folder_part(self, path: Path) -> str | None:
+        """The part that the folders of a path below the base name."""
+        return folder_part(path.relative_to(self.base).as_posix()) if path.is_relative_to(self.base) else None
 
 
 def _size(cells: Mapping[str, str], listed: Listed) -> tuple[int, int] | None:

@@ -2,8 +2,9 @@
 
 The part is in the file's name (instances_train2017.json) or its folder's (train/_annotations.coco.json). Of the files
 of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore; an image without a box has nothing in
-it. Classes stand in the order of their ids, which may have gaps; those that no box has are declared and no more. An
-image with a damaged annotation is left out, and named.
+it. Classes stand in the order of their ids, which may have gaps and are not kept, over all files (a name that has
+several ids, by that in the first); those that no box has are declared and no more. An image with a damaged annotation
+is left out, and named.
 https://cocodataset.org/#format-data
 """
 
@@ -58,8 +59,8 @@ class _Sheet(NamedTuple):
     images: list[dict[str, Any]]
     boxes: dict[Any, list[Box]]
     """Image id -> its boxes."""
-    classes: list[str]
-    """By id."""
+    classes: dict[str, Any]
+    """Name -> id."""
     damaged: dict[Any, str]
     """Image id -> what is wrong with its annotations."""
     marked: int
@@ -94,11 +95,11 @@ def gather(path: Path) -> Reading:
     if not names:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
     files = ImageFiles(root, found.names)
-    images, lost, declared, damaged, count = list[Annotated](), list[str](), list[str](), dict[str, str](), 0
+    images, lost, declared, damaged, count = list[Annotated](), list[str](), dict[str, Any](), dict[str, str](), 0
     objects = resized = 0
     for name in names:
         sheet, part = _read_sheet(root / name), _part(name)
-        declared += sheet.classes
+        declared = sheet.classes | declared
         count, objects, resized = count + sheet.marked, objects + sheet.objects, resized + sheet.resized
         wrong = dict(sheet.damaged)
         for image in sheet.images:
@@ -109,7 +110,8 @@ def gather(path: Path) -> Reading:
             elif why:
                 damaged[str(root / file)] = why
             else:
-                images.append(Annotated(str(root / file), sheet.boxes[image["id"]], part, size=_size(image)))
+                own_part = part or folder_part(file)  # where the json tells of none, or of several
+                images.append(Annotated(str(root / file), sheet.boxes[image["id"]], own_part, size=_size(image)))
         damaged |= {f"{name}, image {key!r}": why for key, why in wrong.items()}
     check_damage(path, damaged, count)
     if lost and not images:
@@ -121,7 +123,8 @@ def gather(path: Path) -> Reading:
     ]
     bare = [str(root / name) for name in found.names if name not in used]
     own = {str(root / name) for name in names}
-    return Reading(path, root, found, images, own, bare, damaged, notes, list(dict.fromkeys(declared)))
+    classes = sorted(declared, key=lambda name: _id_key(declared[name]))
+    return Reading(path, root, found, images, own, bare, damaged, notes, classes)
 
 
 def _folder_of(path: Path) -> Path:
@@ -175,10 +178,10 @@ def _read_sheet(path: Path) -> _Sheet:
     ignored = [bool(annotation.get("iscrowd") or annotation.get("ignore")) for annotation in sound]
     for annotation, (x1, y1, x2, y2), ignore in zip(sound, found_boxes.tolist(), ignored, strict=True):
         boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, classes[annotation["category_id"]], ignore))
-    ordered = [classes[place] for place in sorted(classes, key=lambda place: (isinstance(place, str), place))]
+    ids = {classes[place]: place for place in sorted(classes, key=_id_key, reverse=True)}  # of several the first
     marked = len({_owner(annotation) for annotation in annotations})
     resized = _resized(sound, box_areas(found_boxes)) & ~np.array(ignored, bool)
-    return _Sheet(images, boxes, ordered, damaged, marked, ignored.count(False), int(resized.sum()))
+    return _Sheet(images, boxes, ids, damaged, marked, ignored.count(False), int(resized.sum()))
 
 
 def _resized(annotations: Sequence[dict[str, Any]], areas: Boxes) -> NDArray[np.bool_]:
@@ -226,6 +229,11 @@ def _check_ids(path: Path, images: Sequence[dict[str, Any]], categories: Sequenc
         twice = [key for key, times in Counter(item["id"] for item in items).items() if times > 1]
         if twice:
             raise DataError(f"{path} has the {kind} id {twice[0]!r} more than once; give each its own.")
+
+
+def _id_key(key: Any) -> tuple[bool, Any]:
+    """What ids sort by: numbers, then text."""
+    return isinstance(key, str), key
 
 
 def _is_id(value: object) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tenfold.errors import DataError
 
@@ -52,36 +53,54 @@ def taken_note(path: Path, taken: Mapping[str, str]) -> list[str]:
     return [f"Columns of {path} that are taken by our names: {words}."] if taken else []
 
 
-def first_pixel(path: Path, rows: Iterable[Mapping[str, str]]) -> int:
-    """The number that the first pixel has in a file with corners of others: 1 or 0.
+class Counting(NamedTuple):
+    """From where the corners of others count."""
 
-    Such files are mostly made of Pascal VOC's XML, number by number, and so count from 1, both ends inside. That some
-    corner is below 1 tells that this one counts from 0. Raises DataError where all corners are shares of the image.
+    first: int
+    """The number of the first pixel, 1 or 0."""
+    note: str
+
+
+def count_corners(path: Path, files: Mapping[Path, Iterable[tuple[int, Mapping[str, str]]]]) -> Counting:
+    """From which number pixels count in files with corners of others, which are taken to be of one mind.
+
+    files: file -> its rows, each with its number and its cells; `path` is what they are read for.
+
+    Such files are mostly made of Pascal VOC's XML, number by number, and so count from 1, both ends inside. That a box
+    begins below 1 tells that they count from 0; a row whose corners are damaged, or no box from 0, tells nothing.
+    Raises DataError where all corners of a file are shares of the image.
     """
-    low, high = math.inf, -math.inf
-    for cells in rows:
-        values = [_value(cells.get(name, "")) for name in CORNERS]
-        low, high = min(low, *values[:2]), max(high, *values)  # which take no NaN but as the first
-    if 0 < high <= 1 and low < 1:  # a click into the first pixel is 1, 1, 1, 1
-        raise DataError(
-            f"No corner in {path} is above 1, so they look like shares of the image's sides; give them in pixels."
-        )
-    return 0 if low < 1 else 1
-
-
-def counted_note(path: Path, first: int) -> str:
-    """How the corners of others are taken."""
-    if first:
-        return (
+    below = list[str]()
+    number = 0
+    for file, rows in files.items():
+        sound = {place: box for place, cells in rows if (box := _sound_box(cells))}
+        if sound and 0 < max(max(box) for box in sound.values()) <= 1:
+            raise DataError(
+                f"No corner in {file} is above 1, so they look like shares of the image's sides; give them in pixels."
+            )
+        number += len(sound)
+        below += [
+            f"row {place} of {file} has {','.join(f'{value:g}' for value in box)}"
+            for place, box in sound.items()
+            if min(box[:2]) < 1
+        ]
+    if not below:
+        return Counting(
+            1,
             f"Corners in {path} are taken as Pascal VOC has them, from which such files come: pixels counted from 1, "
-            "both ends inside."
+            "both ends inside.",
         )
-    return f"Corners in {path} are taken as edges in pixels from 0, as some lie below 1, where Pascal VOC has none."
+    return Counting(
+        0,
+        f"Corners in {path} are taken as edges in pixels from 0, as {len(below):,} of {number:,} boxes begin below 1, "
+        f"where Pascal VOC has none: {below[0]}.",
+    )
 
 
-def _value(text: str) -> float:
-    """A number; NaN where there is none."""
+def _sound_box(cells: Mapping[str, str]) -> tuple[float, ...] | None:
+    """The corners of a row, counted from 0; None where they are damaged or no box."""
     try:
-        return float(text)
+        x1, y1, x2, y2 = box = tuple(float(cells.get(name, "")) for name in CORNERS)
     except ValueError:
-        return math.nan
+        return None
+    return box if x1 < x2 and y1 < y2 and all(map(math.isfinite, box)) else None

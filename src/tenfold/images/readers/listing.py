@@ -14,6 +14,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +22,7 @@ from tenfold.errors import DataError
 from tenfold.images.readers.columns import (
     CORNERS,
     SIDES,
-    counted_note,
-    first_pixel,
+    count_corners,
     has_other_corners,
     renamed,
     taken_note,
@@ -30,6 +30,8 @@ from tenfold.images.readers.columns import (
 from tenfold.images.readers.labels import class_order, composed, part_name
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tenfold.images.table import Table
 
 NEEDED = ("path", "label")
@@ -37,6 +39,9 @@ COPY_OF = "copy_of"
 KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS, COPY_OF)
 
 _LISTED = 8  # names that a note lists
+_TOLD = 200  # characters of a path that a message has, as a cell may hold a whole image
+_LONGEST = 4096  # characters of a path; no longer one is looked for
+_REGIONS = "Rows of {} are regions, each a sample to classify; with the reader boxes they would be boxes to detect."
 _LINE = 2**16  # characters of a header that are looked at, as a file without lines may hold gigabytes
 
 Rows = list[tuple[int, dict[str, str]]]
@@ -52,6 +57,8 @@ class Listed(NamedTuple):
     notes: list[str]
     taken: dict[str, str]
     """The columns that the file calls otherwise -> our names."""
+    damaged: dict[int, str]
+    """Number of a row with more cells than columns, of which none can be trusted -> the sentence that says so."""
 
 
 def recognizes(path: Path) -> bool:
@@ -63,7 +70,9 @@ def read(path: Path) -> Table:
     """A table of a listing. Raises DataError, with the number of the row, for the first thing that is wrong."""
     from tenfold.images.table import Table, make_samples
 
-    header, rows, notes, taken = read_rows(path)
+    header, rows, notes, taken, damaged = read_rows(path)
+    if damaged:
+        raise DataError(next(iter(damaged.values())))
     labels = [composed(cells["label"]) or None for _, cells in rows]
     origins = [copied_from(cells, f"Row {n} of {path}") for n, cells in rows]
     columns: dict[str, object] = {
@@ -75,25 +84,20 @@ def read(path: Path) -> Table:
         "copy": [origin is not None for origin in origins],
     }
     if CORNERS[0] in header:
-        first = first_pixel(path, (cells for _, cells in rows)) if has_other_corners(taken) else 0
+        counting = count_corners(path, {path: rows}) if has_other_corners(taken) else None
+        first = counting.first if counting else 0
         regions = [_region(cells, f"Row {number} of {path}", first) for number, cells in rows]
         columns.update({name: list(values) for name, values in zip(CORNERS, zip(*regions, strict=True), strict=True)})
-        notes = [*_region_notes(path, first, taken), *notes] if any(x1 is not None for x1, *_ in regions) else notes
+        if any(x1 is not None for x1, *_ in regions):
+            notes = [_REGIONS.format(path), *([counting.note] if counting else []), *notes]
     notes = [*taken_note(path, taken), *notes]
     return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
 
 
-def _region_notes(path: Path, first: int, taken: Mapping[str, str]) -> list[str]:
-    """That rows are regions, and how their corners are taken where others wrote them."""
-    note = (
-        f"Rows of {path} are regions, each a sample to classify; with the reader boxes they would be boxes to detect."
-    )
-    return [note, *([counted_note(path, first)] if has_other_corners(taken) else [])]
-
-
 def read_rows(path: Path) -> Listed:
     """A listing as it stands in its file. Raises DataError as `read`."""
-    header, rows = _read_parquet(path) if path.suffix.casefold() == ".parquet" else _read_text(path)
+    is_parquet, damaged = path.suffix.casefold() == ".parquet", dict[int, str]()
+    header, rows = _read_parquet(path) if is_parquet else _read_text(path, damaged)
     taken = renamed(header)
     if taken:
         header = [taken.get(name, name) for name in header]
@@ -101,8 +105,8 @@ def read_rows(path: Path) -> Listed:
     _check_header(path, header)
     if not rows:
         raise DataError(f"The listing {path} has no rows.")
-    left = [cells["path"] for _, cells in rows if cells.get("reason")]
-    rows = [(number, cells) for number, cells in rows if not cells.get("reason")]
+    left = [shortened(cells["path"]) for number, cells in rows if cells.get("reason") and number not in damaged]
+    rows = [(number, cells) for number, cells in rows if not cells.get("reason") or number in damaged]
     if not rows:
         raise DataError(
             f"The listing {path} gives a reason to leave out every row; empty the reason where there is none."
@@ -113,7 +117,7 @@ def read_rows(path: Path) -> Listed:
     if left:
         more = f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
         notes.append(f"Left out, as {path} gives a reason ({len(left)}): {', '.join(left[:_LISTED])}{more}.")
-    return Listed(header, rows, notes, taken)
+    return Listed(header, rows, notes, taken, damaged)
 
 
 def read_header(path: Path) -> tuple[list[str], dict[str, str]]:
@@ -140,8 +144,8 @@ def _first_cells(line: str) -> tuple[str, list[str]]:
     return separator, headers[separator]
 
 
-def _read_text(path: Path) -> tuple[list[str], Rows]:
-    """Header and rows of a CSV."""
+def _read_text(path: Path, damaged: dict[int, str]) -> tuple[list[str], Rows]:
+    """Header and rows of a CSV; what is wrong with a row goes into `damaged`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             separator, _ = _first_cells(file.readline())
@@ -151,7 +155,7 @@ def _read_text(path: Path) -> tuple[list[str], Rows]:
             rows: Rows = []
             for cells in reader:
                 if any(cells[len(header) :]):
-                    raise DataError(
+                    damaged[reader.line_num] = (
                         f"Row {reader.line_num} of {path} has {len(cells)} cells, the header {len(header)}; put quotes "
                         "around a name that holds the separator."
                     )
@@ -172,7 +176,9 @@ def _read_parquet(path: Path) -> tuple[list[str], Rows]:
     import pyarrow.parquet as pq
 
     try:
-        header = _header(pq.read_schema(path).names)
+        schema = pq.read_schema(path)
+        header = _header(schema.names)
+        _check_paths(path, dict(zip(header, schema.types, strict=True)))
         table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
@@ -180,6 +186,21 @@ def _read_parquet(path: Path) -> tuple[list[str], Rows]:
     columns = {name: table.column(index).to_pylist() for index, name in enumerate(header) if name in wanted}
     texts = {name: [_text(value) for value in values] for name, values in columns.items()}
     return header, [(number + 1, {name: texts[name][number] for name in texts}) for number in range(table.num_rows)]
+
+
+def _check_paths(path: Path, types: Mapping[str, pa.DataType]) -> None:
+    """Raise DataError where the column of paths holds anything but text, as that of whole images does."""
+    import pyarrow as pa
+
+    taken = renamed(list(types))
+    for name, kind in types.items():
+        stored = kind.value_type if pa.types.is_dictionary(kind) else kind
+        is_text = pa.types.is_string(stored) or pa.types.is_large_string(stored) or pa.types.is_string_view(stored)
+        if taken.get(name, name) == "path" and not is_text:
+            raise DataError(
+                f"The column {name} of {path} must hold the paths of images as text, but holds {shortened(str(kind))}; "
+                "write the images into files and give their paths."
+            )
 
 
 def _text(value: object) -> str:
@@ -230,8 +251,11 @@ def _region(cells: dict[str, str], where: str, first: int) -> tuple[float | None
     return x1, y1, x2, y2
 
 
-def find_sources(path: Path, rows: Rows) -> list[str]:
-    """Each row's file as an absolute path. Each folder is listed once: far faster than asking for each file."""
+def find_sources(path: Path, rows: Rows, damaged: Mapping[int, str] | None = None) -> list[str]:
+    """Each row's file as an absolute path. Each folder is listed once: far faster than asking for each file.
+
+    Raises DataError for a path that is no file: what is wrong with its row, where that is known.
+    """
     disk = Disk()
     sources = []
     for number, cells in rows:
@@ -240,9 +264,15 @@ def find_sources(path: Path, rows: Rows) -> list[str]:
         wanted = os.path.normpath(path.parent / cells["path"])
         source = disk.find(wanted)
         if source is None:
-            raise DataError(f"Row {number} of {path} names {cells['path']}, but there is no file {wanted}.")
+            lacking = f"names {shortened(cells['path'])}, but there is no file {shortened(wanted)}."
+            raise DataError((damaged or {}).get(number, f"Row {number} of {path} {lacking}"))
         sources.append(source)
     return sources
+
+
+def shortened(text: str) -> str:
+    """A path as a message has it."""
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}..."
 
 
 class Disk:
@@ -250,9 +280,16 @@ class Disk:
 
     def __init__(self) -> None:
         self.folders: dict[str, tuple[str, dict[str, str]]] = {}
+        self.seen = set[str]()
+        """The folders in these."""
 
     def find(self, wanted: str) -> str | None:
-        """The path that exists, or None."""
+        """The path of the file that exists, or None, as for a folder."""
+        found = self._locate(wanted) if len(wanted) <= _LONGEST else None
+        return None if found in self.seen else found
+
+    def _locate(self, wanted: str) -> str | None:
+        """The path of a file or folder that exists, or None."""
         folder, name = os.path.split(wanted)
         if not name:
             return None
@@ -260,15 +297,19 @@ class Disk:
         found = names.get(name) or names.get(composed(name))
         if found is not None:
             return str(Path(located, found))
-        return wanted if Path(wanted).exists() else None  # a disk that ignores case
+        try:
+            return wanted if Path(wanted).is_file() else None  # a disk that ignores case
+        except OSError:  # a name longer than any
+            return None
 
     def _entries(self, folder: str) -> tuple[str, dict[str, str]]:
         """The folder as the disk spells it, and its entries: their names and the composed forms of those -> names."""
         if folder not in self.folders:
-            located = folder if Path(folder).is_dir() else self.find(folder)
-            try:
-                names = [entry.name for entry in Path(located).iterdir()] if located else []
-            except OSError:
-                names = []
+            located, entries = None, list[os.DirEntry[str]]()
+            with suppress(OSError):  # a name longer than any, or a folder that cannot be listed
+                located = folder if Path(folder).is_dir() else self._locate(folder)
+                entries = list(os.scandir(located)) if located else []
+                self.seen |= {entry.path for entry in entries if entry.is_dir(follow_symlinks=False)}
+            names = [entry.name for entry in entries]
             self.folders[folder] = (located or folder, {composed(name): name for name in names} | {n: n for n in names})
         return self.folders[folder]

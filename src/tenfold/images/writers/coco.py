@@ -1,8 +1,8 @@
 """COCO json: `images/` and `annotations/instances_<part>.json`; see readers/coco.py.
 
-Ids count from 1, those of categories in the order of the classes. A box to ignore is `iscrowd`, the one mark of COCO by
-which a box is neither to be found nor counted as false. Images without a part are in instances.json, or, beside others
-that have one, in instances_rest.json.
+Ids count from 1, those of categories in the order of the classes: other ids that the data had are not kept. A box to
+ignore is `iscrowd`, the one mark of COCO by which a box is neither to be found nor counted as false. Images without a
+part are in instances.json, or, beside others that have one, in instances_rest.json.
 """
 
 from __future__ import annotations
