@@ -91,6 +91,10 @@ class FakeRun:
     )
 
     @property
+    def teller(self) -> FakeRun:
+        return self
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.table.classes
 

@@ -545,13 +545,18 @@ def test_what_is_left_of_the_minutes(grey, monkeypatch):
         clock.now += 30
 
     monkeypatch.setattr(kernel_module, "compile_passes", compile_passes)
-    monkeypatch.setattr(time_left_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    for module in (time_left_module, start_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
     heard = []
     assert in_time_left(grey, plain, 940.0, heard.append) == plain.change(train={"minutes": 3.5})
     assert [message.text for message in heard] == ["compiled the kernel of augmentation, once for this machine: 30 s"]
     bare = plain.change(augment={"policy": "none"})
     assert in_time_left(grey, bare, 1030.0 - 60) == bare.change(train={"minutes": 4.0})
     assert len(compiled) == 1
+    brief = bare.change(train={"minutes": 0.01})
+    assert in_time_left(grey, brief, 1030.0 - 0.3).train.minutes == pytest.approx(0.005)
+    with pytest.raises(UsageError, match=r"^The time limit of 0\.6 s was over"):
+        in_time_left(grey, brief, 1030.0 - 0.7)
     for same in (plain.change(train={"minutes": 0.0}), plain.change(model={"name": "frozen"})):
         assert in_time_left(grey, same, 0.0) == same
     monkeypatch.setenv("WORLD_SIZE", "2")  # ranks that stop at different steps would wait for each other

@@ -93,6 +93,36 @@ def test_a_copy_that_is_broken_too_is_counted(tmp_path: Path) -> None:
     assert without_unreadable(fine, look_at_table(fine), refuse=True) is fine
 
 
+def test_of_many_broken_images_the_first_few_are_told_at_length(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "data", each=2)
+    for number in range(11):
+        (tmp_path / "data" / "cat" / f"b{number}.png").write_bytes(f"broken {number}".encode())
+    table = hashed(read_table("data"))
+    *told, rest = without_unreadable(table, look_at_table(table)).notes
+    assert [f"b{number}.png" in note for number, note in zip((0, 1, 2, 3, 4, 5, 6, 7), told, strict=True)] == [True] * 8
+    assert rest == "Left out likewise (3): cat/b8.png, cat/b9.png, cat/b10.png."
+
+
+def test_a_class_of_broken_images_alone_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_broken(tmp_path / "data")
+    (tmp_path / "data" / "owl").mkdir()
+    (tmp_path / "data" / "owl" / "0.png").write_bytes(b"no owl")
+    said = "Left out of the classes, as no image of them can be read: owl."
+    assert main(["train", "data", "--out", "run", *QUICK]) == 0
+    assert said in capsys.readouterr().err
+    assert load_run("run").classes == ("cat", "dog")
+    write_scenes(tmp_path / "more", ("cat", "cow"), each=30)
+    (tmp_path / "more" / "owl").mkdir()
+    (tmp_path / "more" / "owl" / "0.png").write_bytes(b"no owl")
+    assert main(["extend", "run", "more", "--out", "extended", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert said in err
+    assert json.loads(out)["added"]["classes"] == ["cow"]
+    assert load_run("extended").classes == ("cat", "dog", "cow")
+    assert main(["extend", "run", "more/owl", "--as", "owl"]) == 3
+    assert "None of the new images can be read. Left out: Cannot decode " in capsys.readouterr().err
+
+
 def test_the_run_has_what_could_be_read_and_its_page_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -291,3 +291,25 @@ def test_a_group_of_two_classes_is_in_one_fold():
     expected = best_answers(held_out_answers("mean", features, labels, (groups == 8).astype(np.int64)[None], 2))
     assert found.loss.tolist() == expected.loss.tolist()
     assert len(choose_strength("mean", features, labels, 2, groups=np.zeros(6, np.int64)).loss) == 0
+
+
+@pytest.mark.parametrize(
+    ("inside", "folds"),
+    [
+        (["A", "AB", "AC"], {"A": 0, "B": 1, "C": 1}),
+        (["A", "B", "AB"], {"A": 0, "B": 1}),  # those that are in one group each must not settle it
+        (
+            ["AB", "CBD", "EFGHIJ"],
+            dict(zip("ABCDEFGHIJ", (0, 1, 0, 2, 0, 1, 2, 3, 4, 0), strict=True)),
+        ),
+    ],
+)
+def test_a_class_of_several_groups_is_in_several_folds_whatever_they_share(inside, folds):
+    labels = np.array([label for label, names in enumerate(inside) for _ in names for _ in range(2)])
+    groups = [name for names in inside for name in names for _ in range(2)]
+    features = np.random.default_rng(0).normal(0, 1, (len(labels), 1, 4)).astype(np.float32)
+    found = choose_strength("mean", features, labels, 3, groups=np.array([ord(name) for name in groups]))
+    dealt = np.array([folds[name] for name in groups])
+    expected = best_answers(held_out_answers("mean", features, labels, dealt[None], 3))
+    assert found.loss.tolist() == expected.loss.tolist()
+    assert len(found.loss) == len(labels)

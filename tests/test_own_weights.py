@@ -101,6 +101,15 @@ def test_weights_of_nobody_are_refused_with_what_to_type(tmp_path):
         chosen_recipe(None, {"transfer__weights": str(tmp_path / "none.h5")})
 
 
+def test_right_weights_with_a_number_that_is_none_are_refused_for_that(tmp_path):
+    file = own_file("mobilenetv2", tmp_path / "file.safetensors")
+    tensors = read_tensors(file)
+    tensors["stem.0.weight"][0, 0, 0, 0] = torch.nan
+    save_file(tensors, file)
+    with pytest.raises(DataError, match=r"of mobilenetv2 cannot be used: stem\.0\.weight holds numbers that are not"):
+        network_of_file(file)
+
+
 def test_a_network_that_is_named_stays(tmp_path, capsys):
     file = own_file("mobilenetv2", tmp_path / "file.safetensors")
     kept = "efficientnet-lite0"
@@ -226,7 +235,7 @@ def test_a_graph_with_one_side_in_numbers_has_that_size(tmp_path):
         make_backbone("onnx", write_graph(tmp_path / "oblong.onnx", ["N", 3, 24, 32]))
 
 
-@pytest.mark.parametrize("count", [1, 4, 6])
+@pytest.mark.parametrize("count", [0, 1, 4, 6])
 def test_a_graph_for_four_images_is_shown_four_at_a_time(count, tmp_path):
     backbone, _ = make_backbone("onnx", write_graph(tmp_path / "four.onnx", [4, 3, 24, 24]))
     found = backbone.features(images(count, 24, 24))

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tenfold.__main__ import main
 from tenfold.errors import DataError
+from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
 from tenfold.metrics.open_set import sure_rate, sure_threshold
 from tenfold.metrics.unknown import HeldOut, known_score
@@ -23,6 +24,7 @@ from tenfold.models import frozen as frozen_module
 from tenfold.models.heads import HEADS, fit_head
 from tenfold.recipe import Recipe
 from tenfold.report import write_report
+from tenfold.report.unknown import unknown as unknown_section
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
 from tenfold.train import train_model
@@ -30,7 +32,7 @@ from tenfold.transfer import unknown as unknown_module
 from tenfold.transfer.unknown import Fit, fit_unknown, hold_out
 from tests.frozen import TinyBackbone
 from tests.test_heads import clouds
-from tests.toys import quick_recipe, save, shapes_table
+from tests.toys import quick_recipe, save, shapes_table, write_shapes
 
 ORIGIN = SimpleNamespace(name="tiny", source="made by hand", licence="CC0-1.0", sha256="0" * 64, note="")
 COLORS = {
@@ -294,6 +296,13 @@ def test_of_images_that_all_belong_together_none_is_held_out(run: Run, tmp_path:
     assert fit_unknown(train_model(together, run.recipe, tmp_path / "together")) is None
 
 
+def test_of_two_groups_one_image_each_counts(run: Run, tmp_path: Path) -> None:
+    cameras = [f"{part} {row % 2}" for row, part in enumerate(run.table.samples["part"])]
+    found = fit_unknown(train_model(run.table.assign(group=cameras), run.recipe, tmp_path / "cameras"))
+    assert found is not None
+    assert np.bincount(found.label[~found.known]).tolist() == [2] * 5
+
+
 def test_a_network_of_an_earlier_run_must_be_as_it_was_published(run: Run, tmp_path: Path) -> None:
     def with_init(folder: Path, init: object) -> Run:
         """A copy of the run that says that its network is of another."""
@@ -399,6 +408,38 @@ def test_a_fine_tuned_run_asks_the_frozen_network_that_it_keeps(
     (tmp_path / "data" / "broken.png").write_bytes(b"no image")
     assert main([*own, "--false-accept", "30%"]) == 1
     assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 1
+
+
+def test_a_fine_tuned_run_is_judged_as_it_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The score of the frozen network that it keeps, and its own names, also in the report."""
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    tuned = train_model(run.table, quick_recipe(train={"epochs": 1}), tmp_path / "tuned")
+    fit_unknown(run)
+    shutil.copytree(run.path, tuned.path / "frozen")
+    (tuned.path / "ladder.json").write_text(json.dumps({"finetuning": {"decided": True, "kept": "frozen"}}), "utf-8")
+    tuned, others = load_run(tuned.path), write_shapes(tmp_path / "others", 4)
+    part = tuned.table.part("validation").samples
+    known, strange = [Path(source) for source in part["source"]], sorted(others.rglob("*.png"))
+
+    def logits(of: Run, paths: list[Path]) -> np.ndarray:
+        found = [answer for _, answer in of.predict_files(paths)]
+        return np.array([answer["logits"] for answer in found if not isinstance(answer, DataError)])
+
+    score, theirs = (known_score(logits(run, paths)) for paths in (known, strange))
+    right = np.array(tuned.classes)[logits(tuned, known).argmax(1)] == part["label"].to_numpy(str)
+    found = evaluate_run(tuned, "validation", unknown=read_table(others)).details["open_set"]
+    assert {row["of"] for row in found["rows"]} == {"held_out", "strangers"}
+    for row in found["rows"]:
+        assert row["far"].value == np.mean(theirs >= row["threshold"])
+        assert row["dir"].value == np.mean(right & (score >= row["threshold"]))
+    section = unknown_section(tuned)
+    assert section is not None
+    page = " ".join(section.html.split())
+    assert "60 images of 5 unknown classes" in page
+    assert "All of that is of the frozen network in <code>frozen</code>, which gives the score, while the fine-" in page
+    Path(known[0]).unlink()
+    shutil.rmtree(tmp_path / "cache")
+    assert len(evaluate_run(tuned, "validation", unknown=read_table(others)).unreadable) == 1
 
 
 def test_with_both_options_an_unknown_image_is_none_of_these(

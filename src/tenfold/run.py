@@ -23,7 +23,7 @@ import html
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from tenfold.errors import DataError, TenfoldError, unknown
 from tenfold.estimate import Estimate, from_json
 from tenfold.files import write_file
 from tenfold.images.preprocess import Preprocessing
+from tenfold.images.table import PARTS
 from tenfold.looks import say_now
 from tenfold.metrics.unknown import HeldOut
 from tenfold.models import find_model
@@ -82,20 +83,13 @@ class Run:
             "folder": lambda: str(self.path),
             "network": lambda: str(self.card["architecture"]),
             "classes": lambda: ", ".join(self.classes),
-            "images": self._count_images,
-            **{f"{part} part": partial(self._say_headline, part) for part in ("validation", "test")},
+            "images": lambda: ", ".join(f"{len(self.table.part(part))} {part}" for part in PARTS),
+            "validation part": lambda: say_now(self.evaluations.get("validation", {}), self.path),
+            "test part": lambda: say_now(self.evaluations.get("test", {}), self.path),
         }
         rows = ((name, _try_words(words)) for name, words in facts.items())
         cells = (f"<tr><th>{name}</th><td>{html.escape(text)}</td></tr>" for name, text in rows if text)
         return f"<table>{''.join(cells)}</table>"
-
-    def _count_images(self) -> str:
-        counts = self.table.samples["part"].value_counts()
-        return ", ".join(f"{counts.get(part, 0)} {part}" for part in ("train", "validation", "test"))
-
-    def _say_headline(self, part: str) -> str:
-        """The first figure of a part's evaluation, in words; nothing where there is none."""
-        return say_now(self.evaluations.get(part, {}), self.path)
 
     @cached_property
     def card(self) -> dict[str, Any]:
@@ -221,6 +215,12 @@ class Run:
             return HeldOut.from_arrays({name: value.numpy() for name, value in load_file(path).items()}, self.classes)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise _damaged(path, error) from error
+
+    @property
+    def teller(self) -> Run:
+        """Whose network tells which images are of no class: its own, or the frozen run that a fine-tuned one keeps."""
+        kept = self.ladder.get("finetuning", {}).get("kept", "")
+        return Run(self.path / Path(kept).name, self._table, self._device) if kept else self
 
     @property
     def evaluations(self) -> dict[str, Any]:

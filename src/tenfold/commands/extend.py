@@ -100,6 +100,7 @@ def extend(
     if check:
         looked, table = look_over(table, data, allow_truncated=old.recipe.data.allow_truncated)
         table = _readable(old, table, looked)
+        added = added._replace(classes=tuple(name for name in added.classes if name in table.classes))
     split = find_split(Path(data))
     with waiting("Placing the new images"):
         table = place_images(old, table, [split] if split else [])
@@ -140,12 +141,12 @@ def _read(data: str, name: str, reader: str, pattern: str) -> Table:
 
 
 def _readable(old: Run, table: Table, looked: Looked) -> Table:
-    """The table without new images that the check could not decode, named in its notes."""
+    """The table without new images that the check could not decode, of which its notes tell."""
     kept = without_unreadable(
         table, looked, refuse=old.recipe.data.unreadable == "refuse", known=set(old.table.samples["hash"])
     )
     if len(kept) == len(old.table):
-        raise DataError(f"None of the new images can be read. {kept.notes[-1]}")
+        raise DataError(f"None of the new images can be read. {kept.notes[len(table.notes)]}")
     return kept
 
 

@@ -14,7 +14,6 @@ from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tenfold.estimate import Estimate
-    from tenfold.images.table import Table
     from tenfold.metrics.unknown import HeldOut
     from tenfold.models.contract import Prediction
     from tenfold.run import Run
@@ -53,7 +52,7 @@ class Wanted(NamedTuple):
 def show_classes(run: Run, paths: list[str], wanted: Wanted, failed: dict[str, str]) -> None:
     """Print an answer for each image; those that cannot be read go into `failed`."""
     max_error, false_accept = wanted.max_error, wanted.false_accept
-    teller = run if false_accept is None else telling_run(run)
+    teller = run if false_accept is None else run.teller
     least = Limits(
         0.0 if max_error is None else _least_confidence(run, max_error),
         None if false_accept is None else _least_score(run, teller, false_accept),
@@ -105,20 +104,6 @@ def _least_confidence(run: Run, max_error: float) -> float:
         f"--max-error {limit} is more than {images} of {run.path} support: too many of the surest answers are wrong; "
         f"{advice}."
     )
-
-
-def telling_run(run: Run, table: Table | None = None) -> Run:
-    """The run whose network tells which images are of no class: itself, or the frozen one kept in a fine-tuned one.
-
-    That is the one it was compared with, and was not trained on the classes. `table`, that of the run, saves reading it
-    again.
-    """
-    kept = run.ladder.get("finetuning", {}).get("kept", "")
-    if not kept:
-        return run
-    from tenfold.run import Run
-
-    return Run(run.path / Path(kept).name, table, str(run.device))
 
 
 def least_percent(held: HeldOut) -> float:

@@ -18,7 +18,7 @@ from tenfold.commands.live import Watch
 from tenfold.commands.look import findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
-from tenfold.commands.predict_classes import least_percent, telling_run
+from tenfold.commands.predict_classes import least_percent
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts, parted, settled, standing_note
 from tenfold.errors import Interrupted, UsageError
@@ -281,7 +281,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
         return 0
     parts, ladder = counts(run.table)["(all)"], run.ladder
     with waiting("Holding classes out"):
-        teller = telling_run(run, run.table)
+        teller = run.teller
         held = teller.unknown or fit_unknown(teller, seconds=deadline - time.monotonic())
     with waiting("Evaluating on the validation part"):
         evaluation = _evaluation(run, evaluated) if parts["validation"] else None

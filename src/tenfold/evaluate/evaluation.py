@@ -119,11 +119,12 @@ def evaluate_run(
 
     With `unknown`, images of none of the run's classes, labelled by what they are or not, the detail "open_set" says
     how many of them are given a class, and how many of the part's are named or refused, at thresholds (see
-    tenfold.metrics.unknown); what of them the run knows is left out and named there. With `pairs` the detail "pairs"
-    says how well features tell whether two images of the part are of one class (tenfold.metrics.pairs). With `speed`
-    the detail "speed" says how long each stage of a prediction takes here (tenfold.evaluate.speed), or where an image
-    cannot be read any more "no_speed" says so. Of a run with proposals from a file the detail "no_boxes" is how many
-    rows of it, of these images, are no box.
+    tenfold.metrics.unknown); what of them the run knows is left out and named there. Of a fine-tuned run that keeps the
+    frozen one the score is the frozen network's, as it is of `tenfold predict --false-accept`. With `pairs` the detail
+    "pairs" says how well features tell whether two images of the part are of one class (tenfold.metrics.pairs). With
+    `speed` the detail "speed" says how long each stage of a prediction takes here (tenfold.evaluate.speed), or where an
+    image cannot be read any more "no_speed" says so. Of a run with proposals from a file the detail "no_boxes" is how
+    many rows of it, of these images, are no box.
 
     `options` go to the task's figures; a classification takes `level` (0.95), `positive` and `threshold` (two classes)
     and `top_k`, a detection `level` and `score`. Writes predictions.parquet and evaluation.json into the run; the look
@@ -220,17 +221,36 @@ def _besides(
     """What is measured besides the task's figures, and is made anew for each number of looks: by name."""
     found: dict[str, Measure] = {}
     if unknown is not None:
-        strangers = find_strangers(run, unknown)
-        others = prepare_table(strangers.table, run.preprocessing, allow_truncated=run.recipe.data.allow_truncated)
-        known = predictions[prepared.table.labels()[predictions["sample"].to_numpy()] >= 0]
-        own = class_answers(known, prepared.table, run.classes)
-        theirs = class_answers(_predict(run, others), others.table, run.classes)
-        lost = {"left_out": [*strangers.left_out], "unreadable": [*strangers.unreadable, *others.unreadable.values()]}
-        measure = partial(open_set_details, own, theirs, run.unknown)
-        found["open_set"] = lambda level, exact: measure(level, exact) | lost
+        found["open_set"] = _open_set(run, prepared, predictions, unknown)
     if pairs:
         found["pairs"] = partial(pair_details, compare_part(run, prepared))
     return found
+
+
+def _open_set(run: Run, prepared: PreparedTable, predictions: pd.DataFrame, unknown: Table) -> Measure:
+    """What becomes of images of other classes and of the part's, as `tenfold predict --false-accept` would answer."""
+    strangers = find_strangers(run, unknown)
+    others = prepare_table(strangers.table, run.preprocessing, allow_truncated=run.recipe.data.allow_truncated)
+    known = prepared.table.labels()[predictions["sample"].to_numpy()] >= 0
+    told, answers = _told(run, prepared.table, predictions), _predict(run, others)
+    own = class_answers(predictions[known], told[known], prepared.table, run.classes)
+    theirs = class_answers(answers, _told(run, others.table, answers), others.table, run.classes)
+    lost = {"left_out": [*strangers.left_out], "unreadable": [*strangers.unreadable, *others.unreadable.values()]}
+    measure = partial(open_set_details, own, theirs, run.teller.unknown)
+    return lambda level, exact: measure(level, exact) | lost
+
+
+def _told(run: Run, table: Table, answers: pd.DataFrame) -> pd.DataFrame:
+    """What the network that tells makes of images that the run gave these answers to, a row each; they must be there
+    still, as it may look at them otherwise.
+    """
+    teller = run.teller
+    if teller is run:
+        return answers
+    prepared = prepare_table(table, teller.preprocessing, allow_truncated=teller.recipe.data.allow_truncated)
+    for reason in prepared.unreadable.values():
+        raise DataError(reason)
+    return _predict(teller, prepared)
 
 
 def _settled(name: str, detail: Any) -> dict[str, Measure]:

@@ -91,17 +91,19 @@ def find_strangers(run: Run, table: Table) -> Strangers:
     return Strangers(kept.take(np.flatnonzero(~seen)), tuple(left_out), notes)
 
 
-def class_answers(predictions: pd.DataFrame, table: Table, classes: tuple[str, ...]) -> Answered:
+def class_answers(predictions: pd.DataFrame, told: pd.DataFrame, table: Table, classes: tuple[str, ...]) -> Answered:
     """What a classifier of these classes answered to images of a table, a row of `predictions` each.
 
-    Intervals are by label, or where there are fewer than COUNTED_BY labels by group.
+    The score is by the logits of `told`, a row for the same image each: of the network that tells which are of no class
+    (`Run.teller`), which may be another. Intervals are by label, or where there are fewer than COUNTED_BY labels by
+    group.
     """
     seen = table.take(predictions["sample"].to_numpy())
     label = np.array(texts(seen, "label"), object)
-    logits = np.array(predictions["logits"].tolist(), np.float64)
-    named = np.array(classes, object)[logits.argmax(1)]
+    own, scored = (np.array(frame["logits"].tolist(), np.float64) for frame in (predictions, told))
+    named = np.array(classes, object)[own.argmax(1)]
     units = label if len(set(label) - {None}) >= COUNTED_BY else np.array(_alike(seen), object)
-    return Answered(known_score(logits), named == label, units)
+    return Answered(known_score(scored), named == label, units)
 
 
 def compare_part(run: Run, prepared: PreparedTable) -> Comparisons:

@@ -140,15 +140,15 @@ class FrozenClassifier(OnBackbone, Classifier):
         strength, sharpness = self.settings["strength"], self.settings["sharpness"]
         if not strength or not (sharpness or find_head(name).is_calibrated):
             given = (strength,) if strength else ()
-            if given and len(np.unique(truth)) == len(truth):
-                raise UsageError(
-                    f"transfer.sharpness must be given for the head {name} where no class has two images, on one of "
-                    "which it could be fitted; give it, such as 1, or more images."
-                )
             images, whole = np.concatenate(judged), np.concatenate(groups)
             found = choose_strength(
                 name, rows, truth, classes, spread=spread, strengths=given, images=images, groups=whole
             )
+            if given and not len(found.loss):
+                raise UsageError(
+                    f"transfer.sharpness must be given for the head {name} where no class has two images that do not "
+                    "belong together, on one of which it could be fitted; give it, such as 1, or more images."
+                )
             strength, sharpness = found.strength, sharpness or found.sharpness
             self.settings |= {"strength": strength, "sharpness": sharpness}
         head = fit_head(name, rows, truth, classes, strength, sharpness=sharpness or 1.0, spread=spread)

@@ -30,6 +30,8 @@ images of known classes are still named rightly.</p>
 {% endcall %}
 <p class="note">Of the training images alone: {{ "{:,}".format(images) }} images of {{ classes }} unknown classes, one \
 of each group, and {{ "{:,}".format(known) }} of known ones, each answered by a head that was fitted without it. \
+{% if kept %}All of that is of the frozen network in <code>{{ kept }}</code>, which gives the score, while the \
+fine-tuned one names the class. {% endif %}\
 Intervals are by class, of the threshold as it stands, which keeps its share on these very images. \
 <code>tenfold predict --false-accept</code> takes one that keeps a share at a level of 95&nbsp;%, by class; the least \
 that these images support is {{ "%.1f" | format(100 * supported) }}&nbsp;%. Classes that were held out are of the same \
@@ -39,9 +41,11 @@ data set as all others: a photo of something quite different may be easier to te
 
 def unknown(run: Run) -> Section | None:
     """The section on unknown classes; None where none were held out."""
-    held = run.unknown
+    teller = run.teller
+    held = teller.unknown
     if held is None:
         return None
     counts = {"images": len(held.strangers), "known": int(held.known.sum()), "classes": held.classes}
-    html = render(UNKNOWN, rates=held.at_rates(), supported=held.supported(), **counts)
+    kept = "" if teller is run else teller.path.name
+    html = render(UNKNOWN, rates=held.at_rates(), supported=held.supported(), kept=kept, **counts)
     return Section("Images of no class", html)

@@ -40,7 +40,7 @@ from tenfold.train.events import refuse_missing
 from tenfold.train.folds import Trainer, folds_ended, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
-from tenfold.train.start import Known, measure_epoch, resume_training, train_model
+from tenfold.train.start import Known, compile_kernel, measure_epoch, resume_training, train_model
 from tenfold.train.subsets import refuse_boxes, train_subsets
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Trainer",
     "choose_mixing",
     "choose_settings",
+    "compile_kernel",
     "convolution_speed",
     "folds_ended",
     "is_small_and_grey",

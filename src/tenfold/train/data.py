@@ -20,13 +20,13 @@ from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.draws import hash_numbers
 from tenfold.environment import choose_device, usable_threads
 from tenfold.errors import DataError
-from tenfold.estimate import units_of
 from tenfold.images.batch import COPIES, GROUPS, Batch
 from tenfold.images.loader import Augment, Loader, balanced, shuffled
 from tenfold.images.prepared import PreparedTable, channel_statistics, prepare_table
 from tenfold.images.table import Table
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
+from tenfold.split.ties import bonds, join
 from tenfold.tasks import Task
 from tenfold.train.choose import start_preprocessing
 from tenfold.train.progress import Progress, Report
@@ -134,7 +134,7 @@ def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArr
     known = {name: values[rows] for name, values in prepared.known.items()}
     known |= {COPIES: copies} if (copies := table.samples["copy"].to_numpy(bool, copy=True)).any() else {}
     if table.samples["group"].notna().any():
-        known[GROUPS] = units_of(table.samples["group"].to_numpy(object), len(table)).index
+        known[GROUPS] = join(bonds(table))  # however few: no image may be answered by what its own group taught
     return Loader(
         prepared.canvases.subset(rows),
         task.targets(table) | known,

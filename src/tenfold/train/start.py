@@ -107,7 +107,7 @@ def train_model(
     task = task or find_model(recipe.model.name).task
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    _compile(recipe, progress)
+    compile_kernel(recipe, progress)
     started = time.monotonic()
     table = table.take(np.flatnonzero(table.samples["part"].notna()))
     table = grouped(hashed(table, unreadable=recipe.data.unreadable))
@@ -164,8 +164,11 @@ def measure_epoch(table: Table, recipe: Recipe) -> tuple[Recipe, float]:
     return recipe.change(train={"precision": plan.recipe.train.precision}), plan.epoch_seconds
 
 
-def _compile(recipe: Recipe, progress: Report) -> None:
-    """Have the kernel of augmentation ready before time counts, and say so where that was work."""
+def compile_kernel(recipe: Recipe, progress: Report = no_report) -> None:
+    """Have the kernel of augmentation ready, as `train_model` does before it begins to count its time.
+
+    `progress` hears of it where that was work, as it is once on a machine.
+    """
     usual = find_model(recipe.model.name).usual.policy
     if (usual if recipe.augment.policy == "auto" else recipe.augment.policy) == "none":
         return

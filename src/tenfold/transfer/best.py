@@ -39,6 +39,7 @@ from tenfold.split.ties import bonds, grouped, join
 from tenfold.train import (
     Progress,
     Report,
+    compile_kernel,
     is_small_and_grey,
     measure_epoch,
     no_report,
@@ -50,7 +51,7 @@ from tenfold.train import (
 from tenfold.transfer.ladder import AloneError
 from tenfold.transfer.rungs import Ladder
 from tenfold.transfer.settle import resume_settled, settle_head
-from tenfold.transfer.time_left import compile_kernel, in_time_left
+from tenfold.transfer.time_left import in_time_left
 from tenfold.transfer.unknown import fit_unknown
 from tenfold.transfer.verdict import FEWEST, PART, judge
 
@@ -268,7 +269,8 @@ def _is_judged(folder: Path) -> bool:
 def _hold_out(frozen: Run, deadline: float, progress: Report) -> None:
     """Have classes held out of the frozen network, which alone was not trained on them, before another needs the time.
 
-    The better network comes first: a small part of the time must do, and what is left at the end may be tried again.
+    The better network comes first: a small part of the time that is left must do, and what is left at the end may be
+    tried again. Each resume gives another such part, and features that are no longer in the cache take what they need.
     """
     if frozen.unknown is None:
         progress(Progress("prepare", "holding classes out"))

@@ -8,11 +8,8 @@ import time
 
 from tenfold.errors import UsageError
 from tenfold.images.table import Table
-from tenfold.models import find_model
 from tenfold.recipe import Recipe
-from tenfold.train import Progress, Report, name_model, no_report
-
-_SOON = 4.0  # seconds that loading a compiled kernel does not take
+from tenfold.train import Report, compile_kernel, name_model, no_report
 
 
 def in_time_left(table: Table, recipe: Recipe, started: float, progress: Report = no_report) -> Recipe:
@@ -27,26 +24,10 @@ def in_time_left(table: Table, recipe: Recipe, started: float, progress: Report 
     if not minutes or name == "frozen" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return recipe
     compile_kernel(recipe.change(model={"name": name}), progress)
-    left = math.floor(100 * minutes - (time.monotonic() - started) / 0.6) / 100  # minutes as people read them
+    left = minutes - (time.monotonic() - started) / 60
     if left <= 0:
         raise UsageError(
             f"The time limit of {60 * minutes:g} s was over before the training began; give more (--minutes), or try "
             "again: what was read is cached."
         )
-    return recipe.change(train={"minutes": left})
-
-
-def compile_kernel(recipe: Recipe, progress: Report = no_report) -> None:
-    """Have the kernel of augmentation ready, which `train_model` else compiles before it begins to count its time.
-
-    `progress` hears of it where that was work, as it does once on a machine.
-    """
-    usual = find_model(recipe.model.name).usual.policy
-    if (usual if recipe.augment.policy == "auto" else recipe.augment.policy) == "none":
-        return
-    from tenfold.augment.kernel import compile_passes
-
-    began = time.monotonic()
-    compile_passes()
-    if (took := time.monotonic() - began) > _SOON:
-        progress(Progress("note", f"compiled the kernel of augmentation, once for this machine: {took:.0f} s"))
+    return recipe.change(train={"minutes": math.floor(100 * left) / 100 or left})  # as people read them; 0: no limit

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.estimate import units_of
 from tenfold.images.content import hashed
 from tenfold.images.prepared import prepare_table
 from tenfold.images.table import Table
@@ -62,8 +61,9 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     The images must lie where they did at the training; their features are taken from the cache, or computed again.
     None, with nothing stored, for a model other than "frozen", a network that an earlier run has trained, a head that
     does not look at the images, fewer than FEWEST_CLASSES classes, images that all belong together, and where it would
-    take more than `seconds`, features included. Raises DataError where no image can be read or the cache cannot be
-    written.
+    take more than `seconds`. Features that the cache lacks are computed to the end before the time is looked at, so
+    that they alone may take longer than that; then they are in the cache. Raises DataError where no image can be read
+    or the cache cannot be written.
     """
     ends = time.monotonic() + seconds
     if seconds <= 0:
@@ -77,7 +77,8 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     images = np.flatnonzero(~table.samples["copy"].to_numpy(bool))
     if len(images):  # a copy tells what its image is
         table, features = table.take(images), features[images]
-    if not join(bonds(table)).any():
+    units = join(bonds(table))
+    if not units.any():
         return None
     labels = table.labels()
     head, strength, spread = (model.settings[name] for name in ("head", "strength", "spread"))
@@ -85,7 +86,6 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
         strength = choose_strength(head, features, labels, len(run.classes), spread=spread).strength
     how = Fit(head, len(run.classes), strength, float(model.head.sharpness), spread)
     folds = fold_numbers(table, _FOLDS_OF_IMAGES, 1, seed=run.recipe.train.seed)[0]
-    units = units_of(table.samples["group"].to_numpy(object), len(table)).index
     found = hold_out(features, labels, folds, units, how, seconds=ends - time.monotonic())
     if found is not None:
         arrays = {name: torch.from_numpy(values) for name, values in found.arrays().items()}

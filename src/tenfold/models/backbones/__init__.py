@@ -20,10 +20,11 @@ weights to PUBLISHED in ../weights/published.py.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tenfold.errors import DataError, UsageError, unknown
@@ -40,7 +41,7 @@ from tenfold.models.backbones.own import OWN, OwnNetwork, own_backbone
 from tenfold.models.backbones.vgg import VGG16
 from tenfold.models.weights.places import file_hash, find_published, known_file, origin_of
 from tenfold.models.weights.published import Origin
-from tenfold.models.weights.read import read_graph, read_tensors
+from tenfold.models.weights.read import Tensors, read_graph, read_tensors
 
 __all__ = [
     "BACKBONES",
@@ -93,23 +94,34 @@ def network_of_file(file: Path) -> str:
     """Whose weights a file holds: a key of BACKBONES that needs no more said, found by trying each in turn.
 
     A file that is published is known by its hash; any other .onnx is a graph to be run. Raises UsageError where the
-    weights fit none of these networks, and what `read_tensors` raises.
+    weights fit none of these networks, DataError where they fit one but hold numbers that are not finite, and what
+    `read_tensors` raises.
     """
     if published := known_file(file, file_hash(file)):
         return published.backbone
     if file.suffix.lower() == ".onnx":
         return "onnx"
     tensors, named = read_tensors(file), [name for name in BACKBONES if name not in _MORE_SAID]
+    if name := _fitting(named, tensors, file):
+        return name
+    finite = {key: torch.nan_to_num(value) for key, value in tensors.items()}
+    if name := _fitting(named, finite, file):
+        bare_backbone(name).take_tensors(tensors, file)  # raises, and says which numbers are not
+    raise UsageError(
+        f"The weights {file} fit none of {', '.join(named)}; say whose they are, --backbone torchvision:NAME or "
+        "--backbone timm:NAME, and where they are an earlier run's, name its folder instead: --init RUN"
+    )
+
+
+def _fitting(named: Sequence[str], tensors: Tensors, file: Path) -> str:
+    """The first of these networks that tensors of a file fit; empty where none is."""
     for name in named:
         try:
             bare_backbone(name).take_tensors(tensors, file)
         except DataError:
             continue
         return name
-    raise UsageError(
-        f"The weights {file} fit none of {', '.join(named)}; say whose they are, --backbone torchvision:NAME or "
-        "--backbone timm:NAME, and where they are an earlier run's, name its folder instead: --init RUN"
-    )
+    return ""
 
 
 def _digest(file: Path) -> str:

@@ -69,6 +69,8 @@ class OnnxNetwork(Backbone):
         """float32 [N, 3, S, S] -> [N, D], on the images' device; without gradients."""
         if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise NotImplementedError("An ONNX graph is run as it is and cannot be exported again.")
+        if not len(images):
+            return images.new_zeros(0, self.width, dtype=torch.float32)
         arrays = images.detach().float().cpu().contiguous().numpy()
         found = self._run(arrays, "if it takes images of one size only, set that: --size")
         return torch.from_numpy(found.reshape(len(arrays), -1)).to(images.device)

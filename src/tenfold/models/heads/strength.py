@@ -9,6 +9,7 @@ Shapes: N images, V views, D features, K classes, R repeats of the folds, S stre
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -118,14 +119,18 @@ def choose_strength(
 
 
 def _dealt(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each image, int64 [N]: of each class the groups in turn; one of several classes goes with its first.
+    """The fold of each image, int64 [N]: each group of a class goes where the fewest groups of that class are so far.
 
-    All are in fold 0 where no class has two groups.
+    The class with the most groups comes first, so that all are in fold 0 only where no class has two groups. One of
+    several classes is dealt with the first of them.
     """
     fold_of: dict[int, int] = {}
-    for label in np.unique(labels):
-        own = dict.fromkeys(groups[labels == label].tolist())
-        fold_of |= {group: turn % _FOLDS for turn, group in enumerate(group for group in own if group not in fold_of)}
+    inside = [list(dict.fromkeys(groups[labels == label].tolist())) for label in np.unique(labels)]
+    for own in sorted(inside, key=len, reverse=True):
+        taken = Counter(fold_of[group] for group in own if group in fold_of)
+        for group in (group for group in own if group not in fold_of):
+            fold_of[group] = min(range(_FOLDS), key=lambda fold: taken[fold])
+            taken[fold_of[group]] += 1
     return np.array([fold_of[group] for group in groups.tolist()], np.int64)
 
 
