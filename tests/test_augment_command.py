@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -253,7 +255,7 @@ def test_the_sheet_is_written_as_asked(flowers: Path, tmp_path: Path, monkeypatc
     out = capsys.readouterr().out
     assert "Policy light" in out
     assert "Sheet: augment.html" in out
-    assert "Next: tenfold train flowers --policy light" in out
+    assert "Next: tenfold train flowers --model residual --policy light\n" in out
     assert len(Page(Path("augment.html").read_text("utf-8")).all("img")) == 6
     asked = ["augment", "flowers", "--policy", "light", "--images", "2", "--out", "s.png", "--size", "20", "--json"]
     assert main(asked) == 0
@@ -262,6 +264,29 @@ def test_the_sheet_is_written_as_asked(flowers: Path, tmp_path: Path, monkeypatc
     assert found["policy"] == named_policy("light").to_dict()
     assert len(found["images"]) == 2
     assert Path("s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sheet_names_the_training_that_it_shows_and_the_command_that_does_it(
+    flowers: Path, monkeypatch: Any, capsys: Capture
+) -> None:
+    """`tenfold train` alone may choose a pretrained network, at another size and without a policy."""
+    monkeypatch.chdir(flowers.parent)
+    few = ["--images", "1", "--draws", "1"]
+    assert main(["augment", "flowers", "--size", "20", "--reader", "folder", *few]) == 0
+    out = capsys.readouterr().out
+    assert "prepared as training with --model residual prepares them, at 20 x 20 pixels." in out
+    assert "Without --model, tenfold train may take a pretrained network, with another size and policy." in out
+    typed = "--model residual --size 20 --data.reader folder"
+    assert out.endswith(f"Next: tenfold train flowers {typed}\n")
+    assert "--model residual" in Path("augment.html").read_text("utf-8")
+    assert main(["train", "flowers", *typed.split(), "--epochs", "1", "--out", "flowers"]) == 2  # each option is known
+    assert "flowers" in capsys.readouterr().err
+    Path("mine.toml").write_text('[data]\npath = "flowers"\n[model]\nname = "plain"\n', "utf-8")
+    assert main(["augment", "mine.toml", *few]) == 0
+    out = capsys.readouterr().out
+    assert "as training with --model plain prepares them" in out
+    assert "pretrained" not in out
+    assert out.endswith("Next: tenfold train mine.toml\n")
 
 
 def test_copies_read_back_as_a_table_that_training_takes(flowers: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -393,6 +418,18 @@ def test_a_copy_of_what_is_no_hash_is_refused(flowers: Path, tmp_path: Path) -> 
         ("flowers --save flowers", 2, "is not empty; name another."),
         ("nothing", 3, "There is no file or folder nothing"),
         ("--safety flowers", 3, "flowers is not a run"),
+        ("flowers --save q --out q.png", 2, "--out is for the sheet, not for --save; leave it out."),
+        ("flowers --save q --images 3", 2, "--images is for the sheet, not for --save; leave it out."),
+        ("flowers --save q --draws 6", 2, "--draws is for the sheet, not for --save; leave it out."),
+        ("flowers --count 3", 2, "--count is for --save, not for the sheet; leave it out."),
+        ("flowers --no-originals", 2, "--no-originals is for --save, not for the sheet; leave it out."),
+        ("flowers --include-originals", 2, "--include-originals is for --save, not for the sheet; leave it out."),
+        ("flowers --safety r --out q.png", 2, "--out is for the sheet, not for --safety; leave it out."),
+        ("flowers --safety r --count 1", 2, "--count is for --save, not for --safety; leave it out."),
+        ("--safety r --size 9", 2, "--size is for the sheet and --save, not for --safety; leave it out."),
+        ("--safety r --no-originals", 2, "--no-originals is for --save, not for --safety; leave it out."),
+        ("--safety r --reader folder", 2, "--reader says how to read the data; give the data too, or leave it out."),
+        ("flowers --policy all", 2, "--policy all is for --safety; name one policy or a TOML file."),
     ],
 )
 def test_a_wrong_wish_is_a_sentence(
@@ -403,6 +440,20 @@ def test_a_wrong_wish_is_a_sentence(
     out, err = capsys.readouterr()
     assert sentence in err
     assert out == ""
+    assert {path.name for path in Path().iterdir()} <= {"flowers", "cache"}
+
+
+def test_a_wrong_policy_is_told_before_anything_large_is_loaded(flowers: Path) -> None:
+    typed = ["flowers --policy strnog", "flowers --policy none.toml", "--safety run --policy strnog"]
+    code = (
+        "import sys; from tenfold.__main__ import main;"
+        f"print(*[main(['augment', *typed.split()]) for typed in {typed}]);"
+        "print(*sorted({'torch', 'pandas'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=flowers.parent)
+    assert ran.stdout == "2 3 2\n\n"
+    assert ran.stderr.count("did you mean 'strong'?") == 2
+    assert ran.stderr.count("none.toml cannot be read") == 1
 
 
 # The report

@@ -13,16 +13,11 @@ from tenfold.__main__ import main
 from tenfold.augment.policy import Policy
 from tenfold.augment.published import NAMED, named_policy
 from tenfold.augment.tree import op
+from tenfold.commands.safety import show_safety
 from tenfold.errors import UsageError
-from tenfold.estimate import clopper_pearson, level_of_each, units_of, wilson
-from tenfold.evaluate.safety import (
-    FROM_ONE,
-    LEAST,
-    compare_answers,
-    measure_safety,
-    policy_trials,
-    standard_trials,
-)
+from tenfold.estimate import Estimate, clopper_pearson, level_of_each, units_of, wilson
+from tenfold.evaluate.safety import FROM_ONE, LEAST, Flow, OpSafety, Safety, compare_answers, measure_safety
+from tenfold.evaluate.trials import Trial, policy_trials, standard_trials
 from tenfold.recipe import Recipe
 from tenfold.run import Run
 
@@ -121,6 +116,30 @@ def test_magnitudes_are_graded_from_end_to_end() -> None:
     shares = [trial.op.ranges[0].low for trial in signed]
     assert shares == pytest.approx([-0.3, -0.2, -0.1, 0.1, 0.2, 0.3])
     assert all(trial.op.probability == 1 for trial in turned)
+
+
+def test_each_parameter_with_a_range_is_tried_in_turn() -> None:
+    policy = Policy(
+        "many", (op("shift", {"x": [-0.1, 0.1], "y": [-0.2, 0.2]}), op("channel_shift", 20), op("crop", 0.5))
+    )
+    trials = policy_trials(policy)
+    ends = ["shift x -0.1", "shift y 0.2", "channel shift green -20", "channel shift blue 20", "crop scale 0.5"]
+    assert {*ends, "channel shift red 20", "crop aspect 1.33"} <= {trial.words for trial in trials}
+    drawn = {node.name: node.ranges for node in policy.ops}
+    for trial in trials:
+        changed = [own != given for own, given in zip(trial.op.ranges, drawn[trial.op.name], strict=True)]
+        assert sum(changed) == 1
+        assert trial.op.ranges[changed.index(True)].is_fixed
+    assert len(trials) == 5 * (2 + 3 + 2)
+
+
+def test_what_is_fixed_is_named_by_what_it_does_and_nothing_is_left_out() -> None:
+    fixed = policy_trials(
+        Policy("fixed", (op("shear", {"y": [10, 10]}), op("shift", {"x": [0.1, 0.1], "y": [0.2, 0.2]})))
+    )
+    assert [trial.words for trial in fixed] == ["shear y 10°", "shift x 0.1, y 0.2"]
+    twice = Policy("twice", tuple(op("shift", {"x": [0, 0.1], "y": [y, y]}) for y in (0, 0.5)))
+    assert len(policy_trials(twice)) == 10
 
 
 def test_the_standard_list_knows_what_a_policy_can_do() -> None:
@@ -239,6 +258,64 @@ def test_the_command_names_it_and_fails_where_the_policy_does_it(
     assert "No op turns one class into another" in out
     assert "rotate 5°" in out
     assert "Next, to see what it was fed: tenfold augment" in out
+
+
+def test_a_run_that_knows_too_few_images_tells_nothing(run: Run) -> None:
+    part = run.table.part("validation")
+    labels, policy = part.labels(), Policy("half", (op("rotate", [180, 180]),))
+    trials = policy_trials(policy)
+    one_each = [int(np.flatnonzero(labels == place)[0]) for place in range(10)]
+    with pytest.raises(UsageError, match=r"answers \d+ of its 10 validation images rightly, of no class enough"):
+        measure_safety(run, trials, policy, part.take(one_each))
+    sixes = np.flatnonzero(labels == 6).tolist()
+    found = measure_safety(run, trials, policy, part.take(sorted({*one_each, *sixes})))
+    [note] = [note for note in found.notes if "too few images" in note]
+    assert note.startswith("Of 0, 1, 2, 3, 4, 5, 7, 8, 9 too few images are answered rightly for any op to be named")
+    assert not any("commonest" in note for note in found.notes)
+    # As many ones again, taken for sevens: half of the answers are right, as where all were answered the same.
+    ones = np.flatnonzero(labels == 1)[: len(sixes)].tolist()
+    wrong = part.take([*sixes, *ones])
+    wrong = wrong.assign(label=["6"] * len(sixes) + ["7"] * len(ones))
+    found = measure_safety(run, trials, policy, wrong)
+    assert any("not surely more than are of the commonest class" in note for note in found.notes)
+
+
+def test_a_run_is_tried_with_the_threads_that_it_was_trained_with(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More threads than its training found quick wait for each other; others' settings are left as they were."""
+    import torch
+
+    seen, predict, before = set(), run.model.predict, torch.get_num_threads()
+
+    def watched(*given):
+        seen.add(torch.get_num_threads())
+        return predict(*given)
+
+    monkeypatch.setattr(run.model, "predict", watched)
+    policy = Policy("mild", (op("rotate", [5, 5]),))
+    torch.set_num_threads(2)
+    try:
+        measure_safety(run, policy_trials(policy), policy, run.table.part("validation").take(range(64)))
+        assert (seen, torch.get_num_threads()) == ({run.recipe.train.threads}, 2)
+        assert seen == {1}
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_table_fits_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tenfold.commands.output.WIDE", 80)
+    words = ("saturation -0.97", "channel shift red -20", "crop aspect 0.75")
+    flow = Flow("dandelion", "sunflower", *[Estimate(0.0, 0.0, 0.658, 0.95, 40, "Wilson over images")] * 2, 0.5, 1.0)
+    many = Estimate(0.82, 0.68, 0.913, 0.95, 40, "Wilson over images")
+    ops = [OpSafety(Trial(op("grey"), name, name == words[0]), many, (flow,)) for name in words]
+    show_safety(Safety("validation", 50, 40, tuple(ops)), named_policy("standard"))
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if any(name in line for name in words)]
+    assert len(table) == len(words)
+    assert all(len(line) <= 80 and "dandelion → sunflower" in line for line in table)
+    assert all("82 (68 to 91)" in line and "0 (0 to 66)" in line and line.rstrip().endswith("?") for line in table)
+    assert ["*" in line for line in table] == [True, False, False]
+    assert "* The policy standard can do it." in lines
+    assert any(line.startswith("? many answers change") for line in lines)
 
 
 def test_what_cannot_be_measured_is_a_sentence(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

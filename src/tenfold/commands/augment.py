@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,14 +23,14 @@ def augment(
     /,
     *,
     policy: str = "",
-    images: Whole = 6,
-    draws: Whole = 6,
-    out: Path = Path("augment.html"),
+    images: Whole | None = None,
+    draws: Whole | None = None,
+    out: Path | None = None,
     save: Path | None = None,
-    count: Whole = 1,
-    include_originals: Annotated[bool, Parameter(negative="--no-originals")] = True,
+    count: Whole | None = None,
+    include_originals: Annotated[bool | None, Parameter(negative="--no-originals")] = None,
     safety: Path | None = None,
-    size: Whole = 0,
+    size: Whole | None = None,
     seed: Whole = 0,
     reader: str = "auto",
     json: bool = False,
@@ -37,9 +38,10 @@ def augment(
     """Show or save what a policy makes of images, or find ops that break the label.
 
     A sheet has a row for each image: as it is, and draws with the op and its
-    magnitude under each, prepared as training prepares them. With --save, copies
-    are written as files, as large as their source (with --size squares, as
-    training sees them), with a listing augmented.csv that `tenfold train` reads;
+    magnitude under each, prepared as a run's training prepared them, or as training
+    from scratch would. With --save, copies are written as files, as large as their
+    source (with --size squares, as that training sees them), with a listing
+    augmented.csv that `tenfold train` reads;
     where the data have parts, of training images only, and copies stay in
     training however the listing is split. With --safety, each op is done alone to
     the validation images of a run, and those that turn one class into another are
@@ -59,24 +61,26 @@ def augment(
         The images, as for tenfold train; or a run's folder or a recipe, whose policy and preprocessing count. With
         --safety it may be left out: it says where the run's validation images lie now.
     policy
-        The name of a policy or a TOML file; by default what training would choose, or did. With --safety, all: ops
-        that people take for harmless.
+        The name of a policy or a TOML file; by default that of the run or recipe, else what training from scratch
+        would choose. With --safety, all: ops that people take for harmless.
     images
-        Rows of the sheet, from all classes in turns.
+        Rows of the sheet, from all classes in turns; by default 6.
     draws
-        Draws of each image.
+        Draws of each image on the sheet; by default 6.
     out
-        The sheet, .html or .png.
+        The sheet, .html or .png; by default augment.html.
     save
         Write augmented images and their listing into this folder, a new or empty one.
     count
-        Copies of each image to save.
+        Copies of each image to save; by default 1.
     include_originals
-        List the images themselves too, those of the validation and test parts among them (those are never changed).
+        List the images themselves too, those of the validation and test parts among them (those are never changed);
+        the default with --save.
     safety
         A run whose answers to its validation images tell which ops break the label.
     size
-        Height and width that the network sees; by default what training would choose, or did.
+        Height and width that the network sees; by default those of the run or recipe, else what training from
+        scratch would choose.
     seed
         Another seed chooses other images and draws.
     reader
@@ -84,24 +88,61 @@ def augment(
     json
         Print one JSON object.
     """
-    least_of = (("images", images, 1), ("draws", draws, 1), ("count", count, 1), ("size", size, 0), ("seed", seed, 0))
-    for name, value, least in least_of:
-        if value < least:
+    least_of = {"images": images, "draws": draws, "count": count, "size": size, "seed": seed}
+    for name, value in least_of.items():
+        least = int(name in ("images", "draws", "count"))
+        if value is not None and value < least:
             raise UsageError(f"--{name} must be at least {least}, not {value}.")
+    if safety is not None and save is not None:
+        raise UsageError("Give either --save or --safety, not both.")
+    originals = "--no-originals" if include_originals is False else "--include-originals"
+    given = {"--images": images, "--draws": draws, "--out": out, "--size": size}
+    given |= {"--count": count, originals: include_originals}
+    _refuse_ignored("--safety" if safety is not None else "--save" if save is not None else "the sheet", given)
+    _refuse_policy(policy, safety)
     if safety is not None:
-        if save is not None:
-            raise UsageError("Give either --save or --safety, not both.")
+        if not data and reader != "auto":
+            raise UsageError("--reader says how to read the data; give the data too, or leave it out.")
         return try_ops(safety, data, policy, reader, seed, json)
     if not data:
         raise UsageError("Say what to augment: a folder of images, a listing, a run, a recipe, or digits (built in).")
-    source = read_source(data, policy, size, reader)
+    sheet = Path("augment.html") if out is None else out
+    if sheet.suffix.casefold() not in (".html", ".htm", ".png"):
+        raise UsageError(f"--out must end in .html or .png, not {out}.")
+    source = read_source(data, policy, size or 0, reader)
     for note in source.notes:
         say(note)
     if save is not None:
-        return _save(source, save, count, include_originals, bool(size), seed, json)
-    if out.suffix.casefold() not in (".html", ".htm", ".png"):
-        raise UsageError(f"--out must end in .html or .png, not {out}.")
-    return _show_sheet(source, out, images, draws, seed, json)
+        return _save(source, save, count or 1, include_originals is not False, bool(size), seed, json)
+    return _show_sheet(source, sheet, images or 6, draws or 6, seed, json)
+
+
+_USED_BY = {
+    "--images": ("the sheet",),
+    "--draws": ("the sheet",),
+    "--out": ("the sheet",),
+    "--size": ("the sheet", "--save"),
+}
+"""What an option is for; those that are not here are for --save alone."""
+
+
+def _refuse_ignored(wanted: str, given: Mapping[str, object]) -> None:
+    """Raise UsageError for an option that was given, as its value is not None, and says nothing of what is wanted."""
+    for name, value in given.items():
+        used_by = _USED_BY.get(name, ("--save",))
+        if value is not None and wanted not in used_by:
+            raise UsageError(f"{name} is for {' and '.join(used_by)}, not for {wanted}; leave it out.")
+
+
+def _refuse_policy(policy: str, safety: Path | None) -> None:
+    """Raise what is wrong with a policy's name or file, before what takes seconds to load is loaded."""
+    if policy == "all":
+        if safety is None:
+            raise UsageError("--policy all is for --safety; name one policy or a TOML file.")
+    elif policy:
+        from tenfold.augment.chosen import read_policy
+
+        read_policy(policy)
 
 
 def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, json: bool) -> int:
@@ -109,7 +150,9 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
 
     part = "the training part" if source.has_parts else "all images, as they have no split yet"
     size = source.preprocessing.size
-    about = [f"Images are drawn from {part}, and prepared as training prepares them, at {size} x {size} pixels."]
+    about = [f"Images are drawn from {part}, and prepared as {source.training} them, at {size} x {size} pixels."]
+    if source.stands_for_any:
+        about.append("Without --model, tenfold train may take a pretrained network, with another size and policy.")
     with waiting("Drawing"):
         strips = draw_sheet(
             source.shown,
@@ -126,15 +169,17 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
             for strip in strips
         ]
         policy = _policy_json(source.policy, source.shown_policy)
-        show_json({"data": source.name, **policy, "sheet": out, "size": size, "images": rows})
+        content = {"data": source.name, **policy, "model": source.model, "sheet": out, "size": size, "images": rows}
+        show_json(content)
         return 0
     print(source.shown_policy)
     print(*about)
     print(f"Sheet: {out}")
     if source.run is not None:
-        next_command("tenfold", "augment", "--safety", source.name, *_policy_option(source), when="to try each op")
+        policy_option = ["--policy", source.asked] if source.asked else []
+        next_command("tenfold", "augment", "--safety", source.name, *policy_option, when="to try each op")
     else:
-        next_command("tenfold", "train", source.name, *_policy_option(source))
+        next_command("tenfold", "train", source.name, *source.typed)
     return 0
 
 
@@ -170,10 +215,6 @@ def _save(
         return 0
     next_command("tenfold", "train", saved.listing, "--policy", "none", when="for these images as they are")
     return 0
-
-
-def _policy_option(source: Source) -> list[str]:
-    return ["--policy", source.asked] if source.asked else []
 
 
 def _policy_json(policy: Policy, done: Policy) -> dict[str, Any]:

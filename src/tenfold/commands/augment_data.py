@@ -29,10 +29,24 @@ class Source:
     policy: Policy
     asked: str
     """The policy as it was asked for; empty where it was not."""
+    model: str
+    """The network whose training it is."""
+    typed: tuple[str, ...]
+    """The options of `tenfold train` that make it this training; none of a run."""
     preprocessing: Preprocessing
     allow_truncated: bool
     run: Run | None
     notes: tuple[str, ...]
+
+    @property
+    def training(self) -> str:
+        """Which training prepares images so, in words, with its verb."""
+        return "the run's training prepared" if self.run else f"training with --model {self.model} prepares"
+
+    @property
+    def stands_for_any(self) -> bool:
+        """Whether the network was left open, and `tenfold train` chooses among several by what it measures."""
+        return "--model" in self.typed and self.table.boxes is None
 
     @property
     def shown(self) -> Table:
@@ -67,7 +81,9 @@ def unmixed(policy: Policy) -> Policy:
 
 
 def read_source(data: str, policy: str, size: int, reader: str) -> Source:
-    """A run, a recipe, or images.
+    """A run, a recipe, or images. Where no network is named, it is the one that is trained from scratch.
+
+    `policy`, `size` and `reader` are what was typed, or empty, 0 and "auto".
 
     Raises UsageError for an unknown policy or a recipe without data, DataError where there is nothing to change.
     """
@@ -83,7 +99,10 @@ def read_source(data: str, policy: str, size: int, reader: str) -> Source:
         recipe = run.recipe.change(augment=asked)
         made = _resized(run.preprocessing, size) if size else run.preprocessing
         truncated = recipe.data.allow_truncated
-        return Source(data, run.table, chosen_policy(recipe.augment), policy, made, truncated, run, ())
+        if reader != "auto":
+            raise UsageError(f"--reader says how to read images, and {data} is a run; leave it out.")
+        chosen, model = chosen_policy(recipe.augment), recipe.model.name
+        return Source(data, run.table, chosen, policy, model, (), made, truncated, run, ())
     recipe = read_recipe(Path(data)) if data.lower().endswith(".toml") else Recipe().change(data={"path": data})
     if reader != "auto":
         recipe = recipe.change(data={"reader": reader})
@@ -92,10 +111,14 @@ def read_source(data: str, policy: str, size: int, reader: str) -> Source:
     training = table.part("train") if table.samples["part"].notna().any() else table
     if not len(training):
         raise DataError(f"{data} has no training images to augment: its training part is empty.")
+    left_open = recipe.model.name == "auto"
     with waiting(f"Looking at {data}"):
         recipe = choose_mixing(choose_settings(recipe, training))
-    truncated, made = recipe.data.allow_truncated, start_preprocessing(recipe)
-    return Source(data, table, chosen_policy(recipe.augment), policy, made, truncated, None, notes)
+    truncated, made, model = recipe.data.allow_truncated, start_preprocessing(recipe), recipe.model.name
+    options = {"--model": model if left_open else "", "--policy": policy, "--size": str(size or "")}
+    options["--data.reader"] = "" if reader == "auto" else reader
+    typed = tuple(word for name, value in options.items() if value for word in (name, value))
+    return Source(data, table, chosen_policy(recipe.augment), policy, model, typed, made, truncated, None, notes)
 
 
 def _resized(preprocessing: Preprocessing, size: int) -> Preprocessing:

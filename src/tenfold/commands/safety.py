@@ -11,7 +11,8 @@ from tenfold.errors import UsageError
 
 if TYPE_CHECKING:
     from tenfold.augment.policy import Policy
-    from tenfold.evaluate.safety import Safety
+    from tenfold.estimate import Estimate
+    from tenfold.evaluate.safety import OpSafety, Safety
     from tenfold.images.table import Table
     from tenfold.run import Run
 
@@ -22,7 +23,8 @@ def try_ops(path: Path, data: str, policy: str, reader: str, seed: int, json: bo
     `policy` is a name, a file, "all", or empty for the run's own; `data` says where its images lie now, or is empty.
     """
     from tenfold.augment.chosen import chosen_policy, read_policy
-    from tenfold.evaluate.safety import measure_safety, policy_trials, standard_trials
+    from tenfold.evaluate.safety import measure_safety
+    from tenfold.evaluate.trials import policy_trials, standard_trials
     from tenfold.run import load_run
 
     run = load_run(path)
@@ -35,7 +37,7 @@ def try_ops(path: Path, data: str, policy: str, reader: str, seed: int, json: bo
     if json:
         show_json({"run": path, "policy": asked.to_dict(), "words": str(asked), **found.to_json()})
     else:
-        _show_safety(found, asked)
+        show_safety(found, asked)
         next_command("tenfold", "augment", path, "--out", "sheet.html", when="to see what it was fed")
     return 1 if any(tried.trial.in_policy for tried in found.breaking) else 0
 
@@ -60,28 +62,40 @@ def _validation_of(run: Run, data: str, reader: str) -> Table | None:
     return replace(here.assign(source=lying["source"], row=lying["row"]), arrays=table.arrays)
 
 
-def _show_safety(found: Safety, policy: Policy) -> None:
+def show_safety(found: Safety, policy: Policy) -> None:
+    """Print the notes, a row for each op, which columns of 80 hold, and what the rows mean."""
     for note in found.notes:
         say(note)
     rows = [
         (
-            tried.trial.words,
-            "yes" if tried.trial.in_policy else "no",
-            str(tried.changed),
+            tried.trial.words + (" *" if tried.trial.in_policy else ""),
+            _percent(tried.changed),
             f"{flow.start} → {flow.end}" if (flow := next(iter(tried.flows), None)) else "",
-            str(flow.answered) if flow else "",
-            str(flow.passing) if flow else "",
-            tried.verdict,
+            _percent(flow.passing) if flow else "",
+            _mark(tried),
         )
         for tried in found.ops
     ]
-    header = ("Op", f"In {policy.name}", "Answers changed", "Largest flow", "Of that class", "Pass for it", "")
-    show_table(header, rows, f"{found.n:,} validation images, of which {found.right:,} are answered rightly unchanged")
+    title = f"{found.n:,} validation images, of which {found.right:,} are answered rightly unchanged"
+    show_table(("Op", "Changed, %", "Largest flow", "Pass, %", ""), rows, title)
+    if any(tried.trial.in_policy for tried in found.ops):
+        print(f"* The policy {policy.name} can do it.")
+    if "?" in {row[-1] for row in rows}:
+        print("? many answers change, but no class becomes another: the model does not know such images.")
     for sentence in found.sentences:
-        print(sentence)
+        print(f"! {sentence}")
     if not found.breaking:
         print("No op turns one class into another, as far as these images can tell.")
     print(
         "Answers that change without one class becoming another show what the model does not know, not a broken label; "
         "an op that it was trained with may break a label unseen."
     )
+
+
+def _mark(tried: OpSafety) -> str:
+    return "!" if tried.breaks else "?" if tried.verdict else ""
+
+
+def _percent(found: Estimate) -> str:
+    """A share with its interval, in percent and without the sign: "12 (3 to 25)"."""
+    return f"{100 * found.value:.0f} ({100 * found.low:.0f} to {100 * found.high:.0f})"

@@ -8,6 +8,7 @@ compare_boxes.py    two detectors on the same images
 folds.py            the runs of a cross-validation -> figures of their common procedure
 learning_curve.py   errors at growing numbers of training images -> what more would bring
 safety.py           which ops turn one class into another
+trials.py           the ops and magnitudes that are tried
 speed.py            how long each stage of a prediction takes
 ledger.py           every look at a test part, counted
 """

@@ -33,9 +33,8 @@ from numpy.typing import NDArray
 
 from tenfold.augment.feed import PlainInput, PolicyInput
 from tenfold.augment.policy import Policy
-from tenfold.augment.tree import Blend, Node, Op, op
 from tenfold.draws import draw_keys, epoch_order, hash_numbers
-from tenfold.environment import usable_threads
+from tenfold.environment import torch_threads, usable_threads
 from tenfold.errors import UsageError
 from tenfold.estimate import FEWEST_GROUPS, Estimate, Units, level_of_each, to_json, units_of
 from tenfold.images.loader import Augment, Drawn
@@ -44,52 +43,15 @@ from tenfold.metrics.intervals import share
 from tenfold.run import Run
 
 if TYPE_CHECKING:
-    from tenfold.augment.ops import Range
+    from tenfold.evaluate.trials import Trial
     from tenfold.images.table import Table
 
 LEAST = 0.1
 """Of a class, more images than this must pass for another one, by the interval's lower end."""
 FROM_ONE = 0.8
 """Of the images that wrongly pass for a class, at least this share must be of one other class."""
-GRADES = (0.0, 0.25, 0.5 - 1e-9, 0.5, 0.75, 1 - 1e-9)
-"""Where in the range of its magnitude an op of a policy is tried: both ends, the middle, and between. From the middle
-on, a magnitude that has either sign is positive."""
 MOST_IMAGES = 2000
 _BATCH = 64
-
-STANDARD: tuple[tuple[str, str, tuple[Any, ...]], ...] = (
-    ("rotate", "degrees", (-45, -15, 15, 45, 180)),
-    ("flip", "direction", ("horizontal", "vertical")),
-    ("turn", "quarters", (1, 3)),
-    ("shift", "x", (-0.2, 0.2)),
-    ("shift", "y", (-0.2, 0.2)),
-    ("shear", "x", (-30, -15, 15, 30)),
-    ("zoom", "both", (-0.3, 0.3)),
-    ("zoom", "x", (-0.3, 0.3)),
-    ("crop", "scale", (0.1, 0.3, 0.5)),
-    ("perspective", "distortion", (0.5,)),
-    ("hue", "turn", (-0.25, -0.1, 0.1, 0.25, 0.5)),
-    ("saturation", "change", (-1, 1)),
-    ("brightness", "change", (-0.5, 0.5)),
-    ("contrast", "change", (-0.5, 0.5)),
-    ("invert", "", (True,)),
-    ("solarize", "threshold", (128,)),
-    ("posterize", "bits", (2,)),
-    ("equalize", "", (True,)),
-    ("cutout", "size", (0.5,)),
-)
-"""What people do to images in the belief that it keeps the label: op, parameter, magnitudes."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One op at one magnitude."""
-
-    op: Op
-    words: str
-    """ "rotate 90°"."""
-    in_policy: bool = True
-    """Whether the policy can do it."""
 
 
 @dataclass(frozen=True)
@@ -183,27 +145,6 @@ class Safety:
         return {name: getattr(self, name) for name in names} | {"ops": [found.to_json() for found in self.ops]}
 
 
-def policy_trials(policy: Policy) -> list[Trial]:
-    """Every op of a policy, those within choices, chains and blends too, at graded magnitudes."""
-    trials: dict[str, Trial] = {}
-    for node in _ops(policy.ops):
-        for trial in _graded(node):
-            trials.setdefault(trial.words, trial)
-    return list(trials.values())
-
-
-def standard_trials(policy: Policy) -> list[Trial]:
-    """The ops of STANDARD, and which of them the policy can do."""
-    trials = []
-    for name, parameter, values in STANDARD:
-        for value in values:
-            tried = op(name, _magnitude(name, parameter, value))
-            place = [spec.name for spec in tried.kind.parameters].index(parameter) if parameter else -1
-            known = any(_reaches(node, tried, place) for node in _ops(policy.ops))
-            trials.append(Trial(tried, _words(tried, place), known))
-    return trials
-
-
 def measure_safety(
     run: Run,
     trials: Sequence[Trial],
@@ -216,8 +157,9 @@ def measure_safety(
     """Do each op alone to the run's validation images and compare the answers with those to the images as they are.
 
     `policy` says how pixels are sampled and filled; `table`, by default the run's own validation part, where these
-    images are. At most MOST_IMAGES are looked at, drawn by `seed`. The test part is never looked at. Raises
-    UsageError for a run that is no classification, one without validation images, and where no answer is right.
+    images are. At most MOST_IMAGES are looked at, drawn by `seed`, with the threads that the run was trained with. The
+    test part is never looked at. Raises UsageError for a run that is no classification, one without validation images,
+    and where so few answers are right that no op could be named.
     """
     if run.task.name != "classification":
         raise UsageError(f"Only a classification's answers can be compared so, and {run.path} is a {run.task.name}.")
@@ -225,25 +167,26 @@ def measure_safety(
         raise UsageError(f"The policy {policy.name} has no op to try; name another, or all.")
     prepared, notes = _prepare(run, run.table.part("validation") if table is None else table, seed)
     truth = prepared.table.labels()
-    before = _answer(run, prepared, PlainInput(run.preprocessing), seed)
     groups = units_of(prepared.table.samples["group"].to_numpy(object), len(truth))
     if groups.count < FEWEST_GROUPS:  # so few would name nothing, and to stay silent is what would cost here
         few = f"The images are of {groups.count} groups only and counted singly: the signs hold for images like these."
         notes.append(few)
         groups = units_of(None, len(truth))
-    known = np.flatnonzero(before.argmax(1) == truth)
-    if not len(known):
-        raise UsageError(f"{run.path} answers none of its validation images rightly, so nothing can change for worse.")
-    least = _genuine(truth[known], before[known], len(run.classes))
-    found = []
-    for trial in trials:
-        alone = replace(policy, ops=(trial.op,))
-        feed = PolicyInput(alone, run.preprocessing, lambda _: run.preprocessing.size, (), usable_threads())
-        after = _answer(run, prepared, feed, seed)[known]
-        changed, flows = compare_answers(
-            truth[known], after, least, run.classes, groups.take(known), level, looks=len(trials)
-        )
-        found.append(OpSafety(trial, changed, flows))
+    threads = min(run.recipe.train.threads or usable_threads(), usable_threads())
+    with torch_threads(threads):
+        before = _answer(run, prepared, PlainInput(run.preprocessing), seed)
+        known = np.flatnonzero(before.argmax(1) == truth)
+        notes += _limits(run, truth, known, groups, level, len(trials))
+        least = _genuine(truth[known], before[known], len(run.classes))
+        found = []
+        for trial in trials:
+            alone = replace(policy, ops=(trial.op,))
+            feed = PolicyInput(alone, run.preprocessing, lambda _: run.preprocessing.size, (), threads)
+            after = _answer(run, prepared, feed, seed)[known]
+            changed, flows = compare_answers(
+                truth[known], after, least, run.classes, groups.take(known), level, looks=len(trials)
+            )
+            found.append(OpSafety(trial, changed, flows))
     return Safety("validation", len(truth), len(known), tuple(found), notes)
 
 
@@ -288,6 +231,41 @@ def compare_answers(
     return share((answer != truth).astype(np.float64), units, level), tuple(flows)
 
 
+def _limits(
+    run: Run, truth: NDArray[np.int64], known: NDArray[np.int64], groups: Units, level: float, looks: int
+) -> list[str]:
+    """What answers to images as they are leave unknown, whatever an op does to them, a sentence each.
+
+    `truth` int64 [N]; `known` int64: the rows that are answered rightly. Raises UsageError where no op could be named.
+    """
+    each = level_of_each(level, looks * len(run.classes))
+    able = []
+    for place in np.unique(truth[known]):
+        rows = known[truth[known] == place]
+        became = np.ones(len(rows))  # if the op made another class of all of them
+        if share(became, replace(groups.take(rows), exact=True), each).low > LEAST:
+            able.append(place)
+    count, all_of_them = len(known), len(truth)
+    if not able:
+        raise UsageError(
+            f"{run.path} answers {count} of its {all_of_them} validation images rightly, of no class enough for an op "
+            "to be named whatever it did, so it can tell nothing about ops; take a better run, or more validation "
+            "images."
+        )
+    notes = []
+    if unable := [run.classes[place] for place in np.unique(truth) if place not in able]:
+        notes.append(
+            f"Of {', '.join(unable)} too few images are answered rightly for any op to be named, whatever it does."
+        )
+    right = np.isin(np.arange(all_of_them), known).astype(np.float64)
+    if share(right, groups, level).low <= np.bincount(truth).max() / all_of_them:
+        notes.append(
+            f"The run answers {count} of {all_of_them} images rightly, "
+            "not surely more than are of the commonest class: what it does not name says little."
+        )
+    return notes
+
+
 def _genuine(truth: NDArray[np.int64], before: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """From which probability on an image passes for each class: the lower quartile of its own, rightly answered ones.
 
@@ -324,64 +302,6 @@ def _answer(run: Run, prepared: PreparedTable, feed: Augment, seed: int) -> NDAr
         images, _, moved = feed(Drawn(canvases, {}, keys[rows], affine), 0)
         answers += [prediction["probability"] for prediction in run.model.predict(images.to(run.device), moved)]
     return np.stack(answers).astype(np.float64)
-
-
-def _ops(nodes: Sequence[Node]) -> list[Op]:
-    """The ops of a policy, wherever they stand in it."""
-    found: list[Op] = []
-    for node in nodes:
-        if isinstance(node, Op):
-            found.append(node)
-        else:
-            found += _ops(node.change.of if isinstance(node, Blend) else node.of)
-    return found
-
-
-def _graded(node: Op) -> list[Trial]:
-    """An op at graded magnitudes: of the first parameter that a caption names and that has a range."""
-    sure = replace(node, probability=1.0)
-    spoken = [place for place, parameter in enumerate(node.kind.parameters) if parameter.spoken]
-    place = next((place for place in spoken if not node.ranges[place].is_fixed), spoken[0] if spoken else -1)
-    if place < 0:
-        return [Trial(sure, _words(sure, place))]
-    values = node.kind.parameters[place].values(node.ranges[place], np.array(GRADES)).round(4) + 0.0  # no -0
-    return [Trial(tried, _words(tried, place)) for value in np.unique(values) for tried in [_fixed(sure, place, value)]]
-
-
-def _fixed(node: Op, place: int, value: float) -> Op:
-    from tenfold.augment.ops import Range
-
-    ranges = list(node.ranges)
-    ranges[place] = Range(float(value), float(value))
-    return replace(node, ranges=tuple(ranges))
-
-
-def _magnitude(name: str, parameter: str, value: Any) -> Any:
-    """What `op` takes for one value of one parameter, no more and no less."""
-    if not parameter or isinstance(value, str):
-        return value
-    content: dict[str, Any] = {parameter: [value, value]}
-    return content | ({"aspect": [1, 1]} if name == "crop" else {})
-
-
-def _reaches(node: Op, tried: Op, place: int) -> bool:
-    """Whether an op of a policy can be what was tried, but for parameters that are not the one that matters."""
-    if node.name != tried.name:
-        return False
-    return place < 0 or _holds(node.ranges[place], tried.ranges[place].low)
-
-
-def _holds(given: Range, value: float) -> bool:
-    return given.low <= value <= given.high or (given.signed and given.low <= -value <= given.high)
-
-
-def _words(node: Op, place: int) -> str:
-    name = node.name.replace("_", " ")
-    if place < 0:
-        return name
-    parameter = node.kind.parameters[place]
-    lone = sum(spec.spoken for spec in node.kind.parameters) == 1
-    return f"{name} {'' if lone else parameter.name + ' '}{parameter.words(node.ranges[place].low)}"
 
 
 def _sentence(trial: Trial, flow: Flow) -> str:
