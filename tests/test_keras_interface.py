@@ -197,9 +197,9 @@ def test_what_scipy_knows_besides_works_too(theirs, setting):
 
 
 @pytest.mark.parametrize("setting", [{"fill_mode": "mirrored"}, {"interpolation_order": 6}])
-def test_what_scipy_does_not_know_is_its_error(theirs, setting):
-    for module in (ours, theirs):
-        with pytest.raises(RuntimeError, match="not supported"):
+def test_what_scipy_does_not_know_is_an_error_of_its_type(theirs, setting):
+    for module, text in ((ours, f"`{next(iter(setting))}` must be"), (theirs, "not supported")):
+        with pytest.raises(RuntimeError, match=text):
             module.ImageDataGenerator(**setting).apply_transform(smooth()[0], {"theta": 30})
 
 

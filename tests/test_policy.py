@@ -180,7 +180,7 @@ WRONG = [
     ("[[op]]\nsolarize = { low = 3, high = 9, step = 2 }", "did you mean 'steps'"),
     ("[[op]]\nsolarize = { threshold = { low = 3 } }", "solarize's threshold as a table needs low and high, not low"),
     ("[[op]]\nsolarize = { low = 3, high = 9, steps = 2.5 }", "needs a whole number of steps"),
-    ("[[op]]\nchoose = 2", "needs a list of ops, not None"),
+    ("[[op]]\nchoose = 2", "choose needs a list of ops, as of = .*, and has none"),
     ("[[op]]\nchoose = 2\nof = []", "choose needs a list `of` of at least one op"),
     (
         "[[op]]\nchoose = [3, 2]\nof = [{ equalize = true }]",

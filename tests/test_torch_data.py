@@ -164,6 +164,18 @@ def test_the_changes_follow_from_seed_epoch_content_and_count() -> None:
     assert not torch.equal(PolicyTransform(policy, seed=2)(image), first[0])
 
 
+def test_without_an_epoch_a_transform_goes_on_and_a_worker_begins_anew() -> None:
+    def passes(workers: int) -> list[torch.Tensor]:
+        transform = PolicyTransform(named_policy("standard"), seed=1)
+        loader = DataLoader(Photos(transform), batch_size=8, num_workers=workers)
+        return [next(iter(loader))[0] for _ in range(2)]
+
+    alone, workers = passes(0), passes(1)
+    assert not torch.equal(alone[0], alone[1])
+    assert torch.equal(workers[0], workers[1])
+    assert torch.equal(alone[0], workers[0])
+
+
 def test_hashes_know_the_size_too() -> None:
     image = np.zeros((1, 4, 6, 3), np.uint8)
     found = [int(content_hashes(part)[0]) for part in (image, image.reshape(1, 6, 4, 3), image + np.uint8(1))]

@@ -18,17 +18,17 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeGuard, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tenfold.augment.apply import Sampling, apply, apply_normalized
 from tenfold.augment.boxes import Boxes, Kept, Points, move_boxes, move_points
 from tenfold.augment.draw import Drawn, Fill, Interpolation, Size, draw
 from tenfold.augment.mix_settings import UNMIXED, Mix
 from tenfold.augment.ops import OPS
-from tenfold.augment.tree import Node, Op, describe_node, read_node, tidy, write_node
+from tenfold.augment.tree import Node, Op, describe_node, read_nodes, tidy, write_node
 from tenfold.draws import Keys
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import write_file
@@ -107,20 +107,25 @@ class Policy:
     def __call__(
         self,
         image: NDArray[np.uint8],
-        boxes: Boxes | None = None,
+        boxes: ArrayLike | None = None,
         *,
         key: int,
-        points: Points | None = None,
+        points: ArrayLike | None = None,
         size: Size | None = None,
     ) -> Augmented:
         """One image uint8 [H, W, C] -> the image, and its boxes and points, after the policy.
 
-        `boxes` float32 [B, 4] (xyxy, pixels) and `points` float32 [P, 2] move with the geometry, but for that inside
-        a blend, whose copies have no boxes. `key`: see tenfold.draws.draw_keys. `size`: height and width of the
-        output, those of the image unless given. Raises UsageError for another form of the image or the boxes.
+        `boxes` float32 [B, 4] (xyxy, pixels) and `points` float32 [P, 2], or lists of such rows, move with the
+        geometry, but for that inside a blend, whose copies have no boxes. `key`: see tenfold.draws.draw_keys. `size`:
+        height and width of the output, those of the image unless given. Raises UsageError for another form of them.
         """
-        given = [np.empty((0, 4), np.float32) if boxes is None else boxes]
-        places = [np.empty((0, 2), np.float32) if points is None else points]
+        if not (_is_bytes(image) and image.ndim == 3 and image.shape[2] in (1, 3)):
+            raise UsageError(
+                f"The image must be an array uint8 [H, W, C] with 1 or 3 channels, not {_form(image)}; "
+                "np.asarray makes one of a PIL image, and image[..., None] of one [H, W]."
+            )
+        given: list[ArrayLike] = [np.empty((0, 4), np.float32) if boxes is None else boxes]
+        places: list[ArrayLike] = [np.empty((0, 2), np.float32) if points is None else points]
         if not 0 <= key < 2**64:
             raise UsageError(f"key must be a whole number from 0 to 2**64 - 1, as draw_keys gives, not {key}.")
         made = self.batch(image[None], np.array([key], np.uint64), boxes=given, points=places, size=size)
@@ -132,8 +137,8 @@ class Policy:
         images: NDArray[np.uint8],
         keys: Keys,
         *,
-        boxes: Sequence[Boxes] | None = None,
-        points: Sequence[Points] | None = None,
+        boxes: Sequence[ArrayLike] | None = None,
+        points: Sequence[ArrayLike] | None = None,
         size: Size | None = None,
         threads: int = 1,
     ) -> AugmentedBatch:
@@ -143,6 +148,7 @@ class Policy:
         image is the same alone and in any batch. Mixing needs labels: see `mix_batch`. Raises UsageError for another
         form of the images, keys, boxes or points.
         """
+        _check_images(images)
         for name, given in (("keys", keys), ("lists of boxes", boxes), ("lists of points", points)):
             if given is not None and len(given) != len(images):
                 raise UsageError(f"{len(images)} images need as many {name}, not {len(given)}.")
@@ -179,6 +185,7 @@ class Policy:
         to `out` where given, C-contiguous, of the result's shape: a large new array for each batch can cost more than
         the pass. Raises UsageError for another form of the images, keys or `out`, and a std that is not above 0.
         """
+        _check_images(images)
         if len(keys) != len(images):
             raise UsageError(f"{len(images)} images need as many keys, not {len(keys)}.")
         if layout not in ("NHWC", "NCHW"):
@@ -240,15 +247,25 @@ class Policy:
     def from_toml(cls, source: str | Path) -> Policy:
         """A policy from a file (a Path, or a str without "=") or from a TOML text.
 
-        Raises DataError where it cannot be read, UsageError for an unknown or impossible setting; an unknown name
-        comes with the nearest one.
+        Raises DataError where it cannot be read or is empty, UsageError for an unknown or impossible setting; it names
+        the file and the op's number, from 1 on, and for an unknown name the nearest one.
         """
         is_text = isinstance(source, str) and "=" in source
+        called = "The policy" if is_text else f"The policy {source}"
         try:
             content = tomllib.loads(str(source) if is_text else Path(source).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise DataError(f"The policy {'' if is_text else source} cannot be read: {error}.") from error
-        return cls.from_dict(content, "the policy" if is_text else Path(source).stem)
+        except OSError as error:
+            raise DataError(f"{called} cannot be read: {error.strerror or error}.") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise DataError(f"{called} cannot be read: {error}.") from error
+        if not content:
+            raise DataError(f"{called} is empty; write an [[op]] into it, or a name if it is to change nothing.")
+        if is_text:
+            return cls.from_dict(content, "the policy")
+        try:
+            return cls.from_dict(content, Path(source).stem)
+        except UsageError as error:
+            raise UsageError(f"{called} cannot be used: {error}") from error
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], name: str = "policy") -> Policy:
@@ -272,8 +289,7 @@ class Policy:
             settings["value"] = tuple(_float("A policy's value", level) for level in levels)
         if not isinstance(settings["name"], str):
             raise UsageError(f"A policy's name must be text, not {settings['name']!r}.")
-        nodes = tuple(read_node(table, "the policy") for table in tables)
-        return cls(ops=nodes, mix=Mix(**settings.pop("mixing", {})), **settings)
+        return cls(ops=read_nodes(tables), mix=Mix(**settings.pop("mixing", {})), **settings)
 
     def to_dict(self) -> dict[str, Any]:
         """The tables of its file; settings at their defaults are left out, but for name, fill and interpolation."""
@@ -325,10 +341,26 @@ class Policy:
 
     def _drawn_for(self, images: NDArray[np.uint8], keys: Keys, size: Size | None) -> Drawn:
         """What is to be done to images uint8 [N, H, W, C]."""
-        if images.ndim != 4 or images.shape[3] not in (1, 3):
-            raise UsageError(f"The images must be [N, H, W, C] with 1 or 3 channels, not {list(images.shape)}.")
         height, width, channels = images.shape[1:]
         return self.draw(keys, height, width, size, "grey" if channels == 1 else "rgb")
+
+
+def _check_images(images: object) -> None:
+    """A UsageError unless these are uint8 [N, H, W, C] with 1 or 3 channels."""
+    if not (_is_bytes(images) and images.ndim == 4 and images.shape[3] in (1, 3)):
+        raise UsageError(
+            f"The images must be one array uint8 [N, H, W, C] with 1 or 3 channels, not {_form(images)}; "
+            "np.stack makes one of a list, and a policy comes before pixels become floats."
+        )
+
+
+def _is_bytes(images: object) -> TypeGuard[NDArray[np.uint8]]:
+    return isinstance(images, np.ndarray) and images.dtype == np.uint8
+
+
+def _form(given: object) -> str:
+    """The dtype and the shape of an array, the type of anything else."""
+    return f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else type(given).__name__
 
 
 def _checked_keys(keys: Keys) -> Keys:

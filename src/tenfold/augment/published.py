@@ -224,15 +224,23 @@ NAMED: dict[str, Callable[[], Policy]] = {
 """Every policy that has a name."""
 
 
+_READ = "Policy.from_toml(Path({!r})) reads a file"
+
+
 def named_policy(name: str) -> Policy:
     """The policy of a name, at its paper's settings. Raises UsageError for an unknown one."""
     if name not in NAMED:
+        if name.endswith(".toml"):
+            names = ", ".join(NAMED)
+            raise UsageError(f"A policy's name must be one of {names}, not {name!r}; {_READ.format(name)}.")
         raise unknown("A policy", name, NAMED)
     return NAMED[name]()
 
 
 def find_policy(name_or_file: str) -> Policy:
     """A policy by its name or, where that ends in .toml, from its file."""
+    if name_or_file == "all":
+        raise UsageError("A policy must be a name or a .toml file, not 'all', which is every op and needs --safety.")
     return Policy.from_toml(Path(name_or_file)) if name_or_file.endswith(".toml") else named_policy(name_or_file)
 
 

@@ -7,9 +7,14 @@
         dataset.set_epoch(epoch)  # or transform.set_epoch(epoch)
         for images, targets in loader: ...
 
-What is done to an image depends on (seed, epoch, the image's bytes) alone, for the transform also on how often it has
-had that image in that epoch; so neither workers nor the order of the images change it. The epoch lies in shared memory:
-workers that live for several epochs see it too. Without `set_epoch` each pass over the data repeats the changes.
+What AugmentedDataset does to an image depends on (seed, epoch, the image's bytes) alone, so neither workers nor the
+order of the images change it; without `set_epoch` each pass over the data repeats the changes.
+
+What PolicyTransform does depends also on how often its process has had that image since the epoch was set. With
+`set_epoch` before each pass, and no image twice in a pass, workers and order change nothing here either. Without it the
+next pass in the same process has other changes, but new workers begin where the program stands, and so repeat them.
+
+The epoch lies in shared memory: workers that live for several epochs see it too.
 
 Mixup and CutMix need a batch and its labels, so neither does them; a policy's [mix] is done where batches are made:
 
@@ -66,10 +71,12 @@ class PolicyTransform:
     torchvision's RandomIoUCrop, for v2.SanitizeBoundingBoxes to take out with whatever belongs to it. Boxes in a plain
     tensor are not known as such and stay where they are.
 
+    An image that comes again in one epoch is changed anew; each process counts for itself.
+
     The policy's mixing (mixup, CutMix) is not done here, as it needs a batch and its labels: see MixCollate.
 
     Raises UsageError for images of another form, and for masks, key points, videos and rotated boxes, which it cannot
-    move.
+    move; `Policy` itself moves points.
     """
 
     def __init__(self, policy: Policy, seed: int = 0, *, size: Size | None = None) -> None:
@@ -86,7 +93,7 @@ class PolicyTransform:
         self._epoch.number = epoch
 
     def __call__(self, *inputs: Any) -> Any:
-        sample = inputs if len(inputs) > 1 else inputs[0]
+        sample = inputs[0] if len(inputs) == 1 else inputs
         return _change_sample(sample, self.policy, self._keys, self.size)
 
     def __repr__(self) -> str:

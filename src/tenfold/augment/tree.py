@@ -200,8 +200,8 @@ def read_node(table: object, where: str = "the policy") -> Node:
     if head in OPS:
         return op(head, table[head], probability)
     if head == "chain":
-        return Chain(_read_nodes(table[head], where), probability)
-    nodes = _read_nodes(table.get("of"), where)
+        return Chain(_read_inside(head, head, table[head], where), probability)
+    nodes = _read_inside(head, "of", table.get("of"), where)
     if head == "choose":
         return Choose(*_counts("choose", table[head]), nodes, probability)
     change = Choose(*_counts("blend's depth", table.get("depth", [1, 3])), nodes)
@@ -209,6 +209,17 @@ def read_node(table: object, where: str = "the policy") -> Node:
     if copies != most:
         raise UsageError(f"blend must be a whole number of copies, not {table[head]!r}.")
     return Blend(copies, change, _number("blend's alpha", table.get("alpha", 1.0)), probability)
+
+
+def read_nodes(tables: Iterable[object], where: str = "the policy", called: str = "Op") -> tuple[Node, ...]:
+    """Nodes from their tables. The UsageError of one begins with its number, from 1 on: "Op 3: its op 1: ..."."""
+    nodes = []
+    for number, table in enumerate(tables, 1):
+        try:
+            nodes.append(read_node(table, where))
+        except UsageError as error:
+            raise UsageError(f"{called} {number}: {error}") from error
+    return tuple(nodes)
 
 
 def write_node(node: Node) -> dict[str, Any]:
@@ -268,10 +279,12 @@ def tidy(number: float) -> int | float:
     return int(number) if number.is_integer() else number
 
 
-def _read_nodes(tables: object, where: str) -> tuple[Node, ...]:
+def _read_inside(head: str, key: str, tables: object, where: str) -> tuple[Node, ...]:
+    """The nodes that a choice, chain or blend holds under `key`."""
     if not isinstance(tables, list | tuple):
-        raise UsageError(f"A choice, chain or blend of {where} needs a list of ops, not {tables!r}.")
-    return tuple(read_node(table, where) for table in tables)
+        came = "and has none" if tables is None else f"not {tables!r}"
+        raise UsageError(f"{head} needs a list of ops, as {key} = [{{ rotate = 20 }}], {came}.")
+    return read_nodes(tables, where, "its op")
 
 
 def _read_magnitude(name: str, value: object) -> tuple[Range, ...]:
@@ -315,7 +328,10 @@ def _read_range(name: str, parameter: Parameter, value: object) -> Range:
         if len(value) != 2:
             raise UsageError(f"{where} must be a number or a pair [low, high], not {list(value)}.")
         return parameter.between(_number(where, value[0]), _number(where, value[1]))
-    return parameter.widen(_number(where, value))
+    number = _number(where, value)
+    given = parameter.widen(number)
+    parameter.check(given, where, f", which {number:g} means here")
+    return given
 
 
 def _write_magnitude(node: Op) -> Any:
@@ -374,6 +390,9 @@ def _called(name: str, parameter: Parameter) -> str:
 
 def _unknown_op(what: str, name: str, allowed: Iterable[str] = ()) -> UsageError:
     """The nearest name, or ours where another library's is given."""
-    if not allowed and name in _OTHER_NAMES:
-        return UsageError(f"{what} must be one of ours, not {name!r}; here it is called {_OTHER_NAMES[name]!r}.")
-    return unknown(what, name, allowed or [*OPS, *_KEYS, "probability"])
+    bare = name.lower().replace("_", "").removeprefix("random").removesuffix("range")
+    ours = _OTHER_NAMES.get(bare) or [known for known in OPS if known.replace("_", "") == bare]
+    if ours and not allowed:
+        called = " and ".join(map(repr, ours))
+        return UsageError(f"{what} must be one of ours, not {name!r}; here it is called {called}.")
+    return unknown(what, name, allowed or [*OPS, *_KEYS])

@@ -2,7 +2,9 @@
 
     from tenfold.keras import ImageDataGenerator
     generator = ImageDataGenerator(rotation_range=20, horizontal_flip=True, rescale=1 / 255)
-    for images, labels in generator.flow(x, y, batch_size=32): ...
+    flow = generator.flow(x, y, batch_size=32)
+    for _ in range(len(flow)):  # an epoch: `for images, labels in flow` never ends
+        images, labels = next(flow)
 
 files.py                    image files as arrays and back; which files are images; the original's module `utils`
 affine_transformations.py   changes to one image: turn, shift, shear, zoom, flip, channel shift, brightness

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tenfold.errors import UsageError
+from tenfold.errors import UsageError, unknown
 from tenfold.keras.files import COLOR_MODES, Array, check_data_format, stretched
 
 try:  # the original says with an ImportError at the call that one of these is missing
@@ -30,6 +30,9 @@ except ImportError:
     ImageEnhance = None  # type: ignore[assignment]
 
 Matrix = NDArray[np.float64]
+
+_FILL_MODES = ("nearest", "constant", "reflect", "wrap", "mirror", "grid-mirror", "grid-constant", "grid-wrap")
+_ORDERS = range(6)
 
 
 def flip_axis(x: Array, axis: int) -> Array:
@@ -224,7 +227,8 @@ def apply_affine_transform(
 
     `theta` and `shear` are degrees; `tx` and `ty` pixels, along the columns and the rows; `zx` and `zy` above 1 show
     more. `fill_mode` ("nearest", "constant" with `cval`, "reflect", "wrap", or another of scipy's) says what lies
-    outside. An image that is not square turns about (W / 2, H / 2) taken as (row, column), as in Keras 3.
+    outside. An image that is not square turns about (W / 2, H / 2) taken as (row, column), as in Keras 3. Raises
+    RuntimeError, as scipy does, for another `order` or `fill_mode` where there is something to move.
     """
     if scipy is None:
         raise ImportError("apply_affine_transform needs scipy; install it.")
@@ -238,11 +242,23 @@ def apply_affine_transform(
     if col_axis > row_axis:
         matrix = as_rows_and_columns(matrix)
     options: dict[str, Any] = {"order": order, "mode": fill_mode, "cval": cval}
-    channels = [
-        ndimage.affine_transform(channel, matrix[:2, :2], matrix[:2, 2], **options)
-        for channel in np.moveaxis(x, channel_axis, 0)
-    ]
+    try:
+        channels = [
+            ndimage.affine_transform(channel, matrix[:2, :2], matrix[:2, 2], **options)
+            for channel in np.moveaxis(x, channel_axis, 0)
+        ]
+    except RuntimeError as error:
+        raise _refusal(error, fill_mode, order) from error
     return np.stack(channels, channel_axis)
+
+
+def _refusal(error: RuntimeError, fill_mode: str, order: int) -> RuntimeError:
+    """scipy's error, which looks at the order first, in a sentence."""
+    if order not in _ORDERS:
+        return RuntimeError(f"`interpolation_order` must be from 0 to 5, not {order}.")
+    if fill_mode not in _FILL_MODES:
+        return RuntimeError(str(unknown("`fill_mode`", str(fill_mode), _FILL_MODES)))
+    return RuntimeError(str(error))
 
 
 def _check_axes(x: Array, row_axis: int, col_axis: int, channel_axis: int) -> None:

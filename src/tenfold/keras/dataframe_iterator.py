@@ -110,11 +110,11 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         mode = self.class_mode
         if mode == "multi_output" and not isinstance(y_col, list):
             raise TypeError(f'`y_col` must be a list with class_mode="multi_output", not {type(y_col).__name__}.')
-        if not _all_are(table[x_col], str):
+        if not _all_are(_column(table, x_col, "x_col"), str):
             raise TypeError(f"All values of `x_col`, {x_col!r}, must be strings.")
-        if mode in ("binary", "sparse") and not _all_are(table[y_col], str):
+        if mode in ("binary", "sparse") and not _all_are(_column(table, y_col, "y_col"), str):
             raise TypeError(f'All values of `y_col`, {y_col!r}, must be strings with class_mode="{mode}".')
-        if mode == "categorical" and not _all_are(table[y_col], (str, list, tuple)):
+        if mode == "categorical" and not _all_are(_column(table, y_col, "y_col"), (str, list, tuple)):
             raise TypeError(
                 f'All values of `y_col`, {y_col!r}, must be strings, lists or tuples with class_mode="categorical".'
             )
@@ -124,7 +124,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
                 raise UsageError(f'With class_mode="binary" there must be 2 classes, not {count}.')
         if classes and mode not in _BY_CLASS:
             warnings.warn(f"`classes` is ignored with class_mode={mode!r}.", stacklevel=3)
-        if weight_col and not issubclass(table[weight_col].dtype.type, np.number):
+        if weight_col and not issubclass(_column(table, weight_col, "weight_col").dtype.type, np.number):
             raise TypeError(f"All values of `weight_col`, {weight_col!r}, must be numbers.")
 
     def _with_files(self, table: pd.DataFrame, x_col: str) -> pd.DataFrame:
@@ -142,9 +142,9 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
     def _set_targets(self, table: pd.DataFrame, y_col: Any) -> None:
         self._targets_given: Any = None
         if self.class_mode == "multi_output":
-            self._targets_given = [np.array(table[column].tolist()) for column in y_col]
+            self._targets_given = [np.array(_column(table, column, "y_col").tolist()) for column in y_col]
         elif self.class_mode == "raw":
-            self._targets_given = table[y_col].to_numpy()
+            self._targets_given = _column(table, y_col, "y_col").to_numpy()
 
     @property
     def filepaths(self) -> list[str]:
@@ -162,6 +162,15 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
 def _second(dtype: Any, validate_filenames: bool) -> bool:
     """`validate_filenames` of arguments in the order of the original, where it may stand in the place of `dtype`."""
     return dtype if isinstance(dtype, bool) else validate_filenames
+
+
+def _column(table: pd.DataFrame, column: Any, argument: str) -> Any:
+    """The column of a name, or the columns of a list of them; a KeyError that names the argument without it."""
+    try:
+        return table[column]
+    except KeyError as error:
+        names = ", ".join(map(str, table.columns))
+        raise KeyError(f"`{argument}` must name columns of the table, {names}, not {column!r}.") from error
 
 
 def _all_are(values: pd.Series[Any] | pd.DataFrame, kind: type | tuple[type, ...]) -> bool:

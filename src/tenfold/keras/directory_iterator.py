@@ -64,7 +64,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         self.class_mode = checked_class_mode(class_mode, self.allowed_class_modes)
         self.directory = directory
         self.dtype = check_dtype(dtype)
-        names = list(classes) if classes else sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+        names = list(classes) if classes else _folders(directory)
         self.num_classes = len(names)
         self.class_indices = {name: number for number, name in enumerate(names)}
         self._find(names, follow_links)
@@ -96,6 +96,16 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
     @property
     def sample_weight(self) -> None:
         return None
+
+
+def _folders(directory: str | Path) -> list[str]:
+    """The names of the folders in one, sorted; an OSError of the same type as Python's, in a sentence, without it."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        sentence = "`directory` must be a folder that holds one for each class, and this is none"
+        raise type(error)(error.errno, sentence, error.filename) from error
 
 
 def checked_class_mode(class_mode: str | None, allowed: set[str | None]) -> str | None:

@@ -299,12 +299,13 @@ class ImageDataGenerator:
         """
         if seed is not None:
             np.random.seed(seed)
-        theta = symmetric(self.rotation_range)
-        down = shift(self.height_shift_range, img_shape[self.row_axis - 1])
-        right = shift(self.width_shift_range, img_shape[self.col_axis - 1])
-        shear = symmetric(self.shear_range)
+        theta = symmetric(self.rotation_range, "rotation_range")
+        down = shift(self.height_shift_range, img_shape[self.row_axis - 1], "height_shift_range")
+        right = shift(self.width_shift_range, img_shape[self.col_axis - 1], "width_shift_range")
+        shear = symmetric(self.shear_range, "shear_range")
         zx, zy = zoom(*self.zoom_range)
         mirror, overturn = np.random.random(), np.random.random()
+        lift = symmetric(self.channel_shift_range, "channel_shift_range") if self.channel_shift_range else None
         return {
             "theta": theta,
             "tx": right,
@@ -314,7 +315,7 @@ class ImageDataGenerator:
             "zy": zy,
             "flip_horizontal": bool(mirror < 0.5 and self.horizontal_flip),
             "flip_vertical": bool(overturn < 0.5 and self.vertical_flip),
-            "channel_shift_intensity": symmetric(self.channel_shift_range) if self.channel_shift_range else None,
+            "channel_shift_intensity": lift,
             "brightness": np.random.uniform(*self.brightness_range) if self.brightness_range else None,
         }
 

@@ -197,7 +197,10 @@ class BatchFromFilesMixin:
         if color_mode not in COLOR_MODES:
             raise unknown("`color_mode`", str(color_mode), COLOR_MODES)
         self.image_data_generator = image_data_generator
-        self.target_size = tuple(target_size)
+        try:
+            self.target_size = tuple(target_size)
+        except TypeError as error:
+            raise TypeError(f"`target_size` must be two numbers, height and width, not {target_size!r}.") from error
         self.color_mode = color_mode
         self.data_format = check_data_format(data_format)
         channels = (COLOR_MODES[color_mode],)

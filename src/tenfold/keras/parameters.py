@@ -9,12 +9,20 @@ import numpy as np
 from tenfold.errors import UsageError
 
 
-def symmetric(extent: float) -> float:
-    """A number from -`extent` to `extent`; 0 without drawing where that is 0."""
-    return np.random.uniform(-extent, extent) if extent else 0
+def symmetric(extent: float, name: str, form: str = "a number") -> float:
+    """A number from -`extent` to `extent`; 0 without drawing where that is 0.
+
+    Raises TypeError, with the argument's `name` and `form`, where the extent is none.
+    """
+    if not extent:
+        return 0
+    try:
+        return np.random.uniform(-extent, extent)
+    except TypeError as error:
+        raise TypeError(f"`{name}` must be {form}, not {extent!r}.") from error
 
 
-def shift(extent: Any, size: int) -> float:
+def shift(extent: Any, size: int, name: str) -> float:
     """Pixels of a shift along `size` pixels, either way.
 
     `extent` is a float (below 1 a share of `size`), an int (whole pixels below it), or a list of values to choose from.
@@ -25,7 +33,7 @@ def shift(extent: Any, size: int) -> float:
     if several or (isinstance(extent, int | np.integer) and extent > 0):
         drawn = np.random.choice(extent) * np.random.choice([-1, 1])
     else:
-        drawn = np.random.uniform(-extent, extent)
+        drawn = symmetric(extent, name, "a number or a list of them")
     return float(drawn * size if (max(extent) if several else extent) < 1 else drawn)
 
 

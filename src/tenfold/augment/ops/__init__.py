@@ -214,20 +214,46 @@ OPS: dict[str, Kind] = {
 }
 """Name -> what is known about it, in the order of the documentation."""
 
-OTHER_NAMES: dict[str, str] = {
-    "translate": "shift",
-    "width_shift": "shift",
-    "height_shift": "shift",
-    "affine": "rotate",
-    "resized_crop": "crop",
-    "horizontal_flip": "flip",
-    "vertical_flip": "flip",
-    "mirror": "flip",
-    "color": "saturation",
-    "grayscale": "grey",
-    "gray": "grey",
-    "random_erasing": "erase",
-    "gaussian_blur": "blur",
-    "gaussian_noise": "noise",
+_BRIGHT = ("brightness", "contrast")
+_JITTER = (*_BRIGHT, "saturation", "hue")
+
+OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "adjustsharpness": ("sharpness",),
+    "affine": ("shift", "zoom", "rotate", "shear"),
+    "brightnesscontrast": _BRIGHT,
+    "choice": ("choose",),
+    "coarsedropout": ("cutout", "erase"),
+    "color": ("saturation",),
+    "colorjitter": _JITTER,
+    "compose": ("chain",),
+    "erasing": ("erase",),
+    "gaussianblur": ("blur",),
+    "gaussiannoise": ("noise",),
+    "gaussnoise": ("noise",),
+    "gray": ("grey",),
+    "grayscale": ("grey",),
+    "heightshift": ("shift",),
+    "horizontalflip": ("flip",),
+    "huesaturationvalue": ("hue", "saturation", "brightness"),
+    "imagecompression": ("jpeg",),
+    "invertimg": ("invert",),
+    "mirror": ("flip",),
+    "oneof": ("choose",),
+    "photometricdistort": _JITTER,
+    "resizedcrop": ("crop",),
+    "rgbshift": ("channel_shift",),
+    "rotate90": ("turn",),
+    "rotation": ("rotate",),
+    "saferotate": ("rotate",),
+    "sequential": ("chain",),
+    "sharpen": ("sharpness",),
+    "shiftscalerotate": ("shift", "zoom", "rotate"),
+    "someof": ("choose",),
+    "togray": ("grey",),
+    "translate": ("shift",),
+    "verticalflip": ("flip",),
+    "widthshift": ("shift",),
+    "zoomout": ("pad",),
 }
-"""What an op is called elsewhere, for the error that names ours."""
+"""What ops are called elsewhere, in small letters without `_`, Random before it and Range behind it -> what does it
+here, for the error that names ours."""

@@ -74,15 +74,18 @@ class Parameter:
         """The range of all values from low to high that the parameter can have."""
         return Range(float(low), float(high), round(high - low) + 1 if self.whole and math.isfinite(high - low) else 0)
 
-    def check(self, given: Range, where: str) -> None:
-        """Raise a UsageError that names the parameter unless its range is allowed."""
+    def check(self, given: Range, where: str, written: str = "") -> None:
+        """Raise a UsageError that names the parameter unless its range is allowed; `written` says how that came."""
         least = min(given.low, -given.high) if given.signed else given.low
         if not self.low <= least <= given.high <= self.high or given.low > given.high or given.steps < 0:
-            raise UsageError(
-                f"{where} must lie from {self.low:g} to {self.high:g}, the lower number first, "
-                f"not from {least:g} to {given.high:g}."
-            )
+            allowed = f"{where} must lie from {self.low:g} to {self.high:g}"
+            if least == given.high:
+                raise UsageError(f"{allowed}, not {least:g}.")
+            came = f"from {least:g} to {given.high:g}{written}"
+            raise UsageError(f"{allowed}, the lower number first, not {came}.")
         if given.steps == 1 and given.low < given.high:
+            if self.whole and (given.low % 1 or given.high % 1):
+                raise UsageError(f"{where} must be whole numbers, not from {given.low:g} to {given.high:g}.")
             raise UsageError(f"{where} needs 2 steps or more from {given.low:g} to {given.high:g}, not 1.")
 
     def is_plain(self, given: Range) -> bool:
