@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tenfold.errors import UsageError
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
 from tenfold.models.contract import Usual
 from tenfold.models.detection import RCNN, FasterRCNN
@@ -81,10 +82,10 @@ def test_there_is_room_for_twice_the_objects_of_the_fullest_image():
     assert most_boxes(table_of(4, 2, 150, 0, 30)) == 150
     assert most_boxes(table_of(4)) == 0
     faster, fast = (Recipe().change(model={"name": name}) for name in ("faster-rcnn", "fast-rcnn"))
-    for table, detections, proposals in ((table_of(2, 9), 100, 300), (table_of(3, 2, 150), 300, 900)):
-        found = with_room(faster, table).detect
-        assert (found.detections, found.proposals) == (detections, proposals)
-        assert (with_room(fast, table).detect.detections, with_room(fast, table).detect.proposals) == (detections, 0)
+    for table, detections in ((table_of(2, 9), 100), (table_of(3, 2, 150), 300)):
+        for recipe in (faster, fast):
+            found = with_room(recipe, table).detect
+            assert (found.detections, found.proposals) == (detections, 0)  # so that it serves another model too
     given = faster.change(detect={"detections": 20, "proposals": 50})
     assert with_room(given, table_of(1, 150)) == given
 
@@ -115,3 +116,9 @@ def test_a_detector_finds_as_many_as_there_is_room_for(tmp_path):
     )
     images = run.model.preprocessing.normalize(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
     assert run.model.outputs(images)["boxes"].shape == (1, 144, 4)
+
+
+def test_truncated_heads_are_refused_where_there_are_none():
+    recipe = Recipe().change(model={"name": "rcnn"}, detect={"rank": 8})
+    with pytest.raises(UsageError, match=r"^detect\.rank is for fast-rcnn and faster-rcnn, not for rcnn; leave it out"):
+        choose_settings(recipe, table_of(4, 1))

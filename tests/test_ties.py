@@ -139,7 +139,7 @@ def test_crops_of_one_slide_are_one_group(tmp_path: Path) -> None:
             f"{slide}.png,{'ab'[crop % 2]},{crop % 20},0,{crop % 20 + 10},{crop // 20 + 5}" for crop in range(100)
         ]
     (tmp_path / "crops.csv").write_text("\n".join(lines))
-    table = grouped(hashed(read_table(tmp_path / "crops.csv")))
+    table = grouped(hashed(read_table(tmp_path / "crops.csv", "listing")))
     assert table.samples.groupby("source")["group"].nunique().tolist() == [1] * 10
     units = units_of(table.samples["group"].to_numpy(object), 1000)
     figure = share(np.repeat([1.0] * 8 + [0.0] * 2, 100), units, 0.95)

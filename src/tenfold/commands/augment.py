@@ -153,6 +153,8 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
     about = [f"Images are drawn from {part}, and prepared as {source.training} them, at {size} x {size} pixels."]
     if source.stands_for_any:
         about.append("Without --model, tenfold train may take a pretrained network, with another size and policy.")
+    if source.run is not None and (source.asked or size != source.run.preprocessing.size):
+        about.append("The policy or the size is the one given, not the run's.")
     with waiting("Drawing"):
         strips = draw_sheet(
             source.shown,
@@ -175,11 +177,12 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
     print(source.shown_policy)
     print(*about)
     print(f"Sheet: {out}")
-    if source.run is not None:
-        policy_option = ["--policy", source.asked] if source.asked else []
-        next_command("tenfold", "augment", "--safety", source.name, *policy_option, when="to try each op")
-    else:
+    if source.run is None:
         next_command("tenfold", "train", source.name, *source.typed)
+    elif source.run.task.name == "classification":
+        asked = source.asked or ("" if source.policy.ops else "all")  # of none there is nothing to try
+        policy_option = ["--policy", asked] if asked else []
+        next_command("tenfold", "augment", "--safety", source.name, *policy_option, when="to try each op")
     return 0
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from tenfold.images.table import Table
 from tenfold.models.contract import Usual
-from tenfold.models.detection.faster_rcnn import PROPOSALS
 from tenfold.models.detection.roi import DETECTIONS
 from tenfold.recipe import Recipe
 
@@ -18,8 +17,8 @@ _LEAST, _USUAL, _MOST = 2, 8, 64
 """Images of a batch: of a detector, a process's at least; of a classifier at least; and at most."""
 _OF_REGIONS = 128
 """Regions of a batch where a quarter of them are objects: Girshick et al. 2014, section 2.3."""
-_ROOM, _CHOICE = 2, 3
-"""Detections for each box of the fullest training image, and proposals of a network's own for each detection."""
+_ROOM = 2
+"""Detections for each box of the fullest training image."""
 
 
 def choose_amounts(recipe: Recipe, training: Table, usual: Usual, processes: int) -> tuple[int, int]:
@@ -44,16 +43,14 @@ def choose_amounts(recipe: Recipe, training: Table, usual: Usual, processes: int
 
 
 def with_room(recipe: Recipe, training: Table) -> Recipe:
-    """The recipe with as many detections of an image as its objects need, and proposals to find them among.
+    """The recipe with as many detections of an image as its objects need.
 
-    Where it leaves them open: twice the boxes of the fullest training image, at least 100; of Faster R-CNN three
-    proposals for each, at least 300.
+    Where it leaves them open: twice the boxes of the fullest training image, at least 100.
     """
     if training.boxes is None:
         return recipe
     detections = recipe.detect.detections or max(DETECTIONS, _ROOM * most_boxes(training))
-    own = max(PROPOSALS, _CHOICE * detections) if recipe.model.name == "faster-rcnn" else 0
-    return recipe.change(detect={"detections": detections, "proposals": recipe.detect.proposals or own})
+    return recipe.change(detect={"detections": detections})
 
 
 def notes_on_room(given: Recipe, chosen: Recipe, training: Table) -> tuple[str, ...]:

@@ -158,8 +158,10 @@ def _with_weights(recipe: Recipe) -> Recipe:
 
 
 def _with_proposals(recipe: Recipe) -> Recipe:
-    """The recipe with the whole path of a file of proposals, if it names one, before anything is decoded."""
+    """The recipe with the whole path of a file of proposals, if it names one; refused before anything is decoded."""
     file = recipe.detect.proposals_from
+    if recipe.detect.rank and recipe.model.name not in ("fast-rcnn", "faster-rcnn"):
+        raise UsageError(f"detect.rank is for fast-rcnn and faster-rcnn, not for {recipe.model.name}; leave it out.")
     if not file:
         return recipe
     if recipe.model.name not in ("fast-rcnn", "rcnn"):

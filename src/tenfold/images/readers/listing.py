@@ -309,7 +309,7 @@ class Disk:
             with suppress(OSError):  # a name longer than any, or a folder that cannot be listed
                 located = folder if Path(folder).is_dir() else self._locate(folder)
                 entries = list(os.scandir(located)) if located else []
-                self.seen |= {entry.path for entry in entries if entry.is_dir(follow_symlinks=False)}
+                self.seen |= {entry.path for entry in entries if entry.is_dir()}
             names = [entry.name for entry in entries]
             self.folders[folder] = (located or folder, {composed(name): name for name in names} | {n: n for n in names})
         return self.folders[folder]

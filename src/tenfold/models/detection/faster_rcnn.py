@@ -29,8 +29,7 @@ from tenfold.models.detection.roi import Lesson, detections, list_regions, regio
 from tenfold.models.detection.rpn import BETA, RegionProposalNetwork, proposal_boxes, proposal_losses
 from tenfold.models.detection.sampling import evaluation_generator
 
-PROPOSALS = 300
-"""Regions of an image that are looked at where the settings leave it open: section 3.3."""
+_PROPOSALS, _CHOICE = 300, 3  # regions that are looked at: section 3.3; or for each detection, if that is more
 _LEARNT_FROM = 500  # in training they are more, so that some are wrong
 _POSITIVE_SHARE = 0.25
 _WITHOUT_PYRAMID = 3  # times as many anchors at a place, as one map must do for all sizes: section 3.1.1
@@ -44,7 +43,7 @@ class FasterRCNN(Detector):
         each = settings["anchors"] * (1 if settings["pyramid"] else _WITHOUT_PYRAMID)
         self.anchors = Anchors(self.strides, each)
         self.rpn = RegionProposalNetwork(self.width, each)
-        self.proposals = settings["proposals"] or PROPOSALS
+        self.proposals = settings["proposals"] or max(_PROPOSALS, _CHOICE * self.limits.detections)
         self.lesson = Lesson(FASTER_RULE, settings["regions"], _POSITIVE_SHARE, BETA)
 
     @torch.no_grad()

@@ -203,7 +203,7 @@ def truncate_layer(layer: nn.Linear, rank: int) -> list[nn.Module]:
     layers = _narrow_layer(layer, rank)
     if len(layers) == 1:
         return layers
-    left, values, right = torch.linalg.svd(layer.weight.double(), full_matrices=False)
+    left, values, right = torch.linalg.svd(layer.weight.cpu().double(), full_matrices=False)  # mps has none
     weights = {"0.weight": values[:rank, None] * right[:rank], "1.weight": left[:, :rank]}
     nn.Sequential(*layers).load_state_dict(weights | ({} if layer.bias is None else {"1.bias": layer.bias}))
     return layers
