@@ -163,8 +163,10 @@ def test_more_of_a_training_raises_every_limit_that_it_has():
 
 def test_augmentation_is_advised_as_the_images_have_it_and_the_share_of_mixed_ones_as_it_is():
     digits = make_facts(augment={"policy": "none"})
-    assert "--policy auto --augment.mix-share 0.5" in tighten(digits, useless=False, rose=False)
+    assert "--policy auto --model.dropout" in tighten(digits, useless=False, rose=False)  # which mixes nothing
     own = named_policy("standard")
+    never = make_facts(augment={"policy": replace(own, mix=replace(own.mix, share=0.0)).to_dict()})
+    assert "--augment.mix-share 0.5" in tighten(never, useless=False, rose=False)
     own = replace(own, mix=replace(own.mix, share=0.5)).to_dict()
     mixed = make_facts(augment={"policy": own})
     assert "--augment.mix-share" not in tighten(mixed, useless=False, rose=False)

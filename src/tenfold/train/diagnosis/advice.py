@@ -72,7 +72,7 @@ def tighten(facts: Facts, *, useless: bool, rose: bool) -> str:
             "the labels are right, and whether they can be seen in the images at all."
         )
     mix, is_plain = chosen_policy(recipe.augment).mix, not chosen_policy(recipe.augment).ops
-    mixes = is_plain or mix.mixup > 0 or mix.cutmix > 0  # the usual policy does
+    mixes = mix.mixup > 0 or mix.cutmix > 0
     whole = recipe.transfer.views in ("center", "flip")
     options = heeded(
         recipe,
