@@ -313,7 +313,9 @@ def test_copies_read_back_as_a_table_that_training_takes(flowers: Path, tmp_path
 def test_without_a_split_it_says_what_that_means(flowers: Path, tmp_path: Path, capsys: Capture) -> None:
     assert main(["augment", str(flowers), "--save", str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["split"] is False
-    assert main(["augment", str(flowers), "--save", str(tmp_path / "more"), "--no-originals"]) == 0
+    assert (
+        main(["augment", str(flowers), "--save", str(tmp_path / "more"), "--no-originals", "--policy", "standard"]) == 0
+    )
     printed = capsys.readouterr()
     assert "A split of the listing keeps copies with their image, and leaves out those of validation" in printed.out
     assert "(originals: 0)" in printed.out

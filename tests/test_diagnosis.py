@@ -256,7 +256,11 @@ def test_too_few_validation_images_and_how_many_would_do():
 
 def test_validation_better_in_the_curves_is_explained_and_on_plain_images_an_alarm():
     history = make_history(sound_history()["train_loss"].to_numpy(), accuracy=0.7)
-    facts = make_facts(earlier=(16, make_facts().last.validation), model={"dropout": 0.3}, augment={"mix_share": 0.5})
+    facts = make_facts(
+        earlier=(16, make_facts().last.validation),
+        model={"dropout": 0.3},
+        augment={"policy": "standard", "mix_share": 0.5},
+    )
     found = diagnose(history, facts)
     assert kinds(found) == ["converged", "validation better than training"]
     assert not found[1].alarm

@@ -43,7 +43,7 @@ class FasterRCNN(Detector):
         each = settings["anchors"] * (1 if settings["pyramid"] else _WITHOUT_PYRAMID)
         self.anchors = Anchors(self.strides, each)
         self.rpn = RegionProposalNetwork(self.width, each)
-        self.proposals = settings["proposals"] or max(_PROPOSALS, _CHOICE * self.limits.detections)
+        self.proposals = settings["proposals"] or max(_PROPOSALS, _CHOICE * self.limits.count)
         self.lesson = Lesson(FASTER_RULE, settings["regions"], _POSITIVE_SHARE, BETA)
 
     @torch.no_grad()
