@@ -9,35 +9,47 @@ Each contender that is not installed is left out, and a line says so. For all of
         albumentations==2.0.8 keras==3.15.1 kornia==0.9.0
     KERAS_BACKEND=torch /tmp/venv-augment/bin/python benchmarks/augment.py
 
-27 November 2026, AMD EPYC (virtual, AVX2, 2 cores), Python 3.11, Numba 0.68.1, OpenCV 5.0.0, nothing else running, 21
-rounds, 3 min 15 s in all: images/s of one thread, and the time over that of ours and of the floor, medians:
+28 November 2026, AMD EPYC (virtual, Zen 5 with AVX-512, 2 cores), Python 3.11, Numba 0.68.1, OpenCV 5.0.0, nothing
+else running, 21 rounds, 1 min 50 s in all: images/s of one thread, and the time over that of ours and of the floor,
+medians:
 
-    recipe 1                  32 px               128 px              224 px
-    tenfold                   49808  1.00  0.90   7441  1.00  0.65    2543  1.00  0.59
-    floor: bare cv2 warp      44262  1.11  1.00   4847  1.54  1.00    1506  1.69  1.00
-    tenfold, new NCHW array   47753  1.02  0.90   6247  1.18  0.77     397  6.38  3.63
-    cv2 warp, table           33660  1.44  1.30   3708  2.01  1.30    1167  2.21  1.27
-    cv2 warp, NumPy           20323  2.41  2.14   1895  3.93  2.50     614  4.08  2.45
-    Albumentations             3004  16.5  15.0   1652  4.50  2.85     794  3.23  1.91
-    torchvision                1541  32.7  29.3    677  10.5  6.85     286  9.02  5.21
-    torchvision, one draw     24789  2.03  1.78    715  10.6  6.86     198  12.7  7.66
-    Keras                      1703  29.1  26.3    258  27.9  18.1      92  28.4  16.7
+    recipe 1                   32 px                    128 px                   224 px
+    tenfold                    128289   1.00   0.93      15968   1.00   0.86       5802   1.00   0.64
+    floor: bare cv2 warp       126454   1.08   1.00      13734   1.16   1.00       3709   1.56   1.00
+    tenfold Policy              88844   1.48   1.46      15501   1.06   0.89       5643   1.02   0.65
+    tenfold, new NCHW array    148075   0.91   0.85      16566   1.00   0.85       5817   1.00   0.64
+    cv2 warp, NumPy             56133   2.38   2.28       4907   3.27   2.88       1521   3.79   2.43
+    cv2 warp, table             99829   1.31   1.29      10777   1.52   1.24       3037   1.92   1.20
+    torch grid_sample           63951   1.97   1.99       2685   6.00   5.44        589   9.84   6.16
+    Albumentations              12291   10.6   10.4       5302   3.02   2.65       2247   2.58   1.65
+    Kornia                      28544   4.47   4.37       1464   11.0   9.41        350   16.3   10.4
+    torchvision                  7174   18.4   17.8       2565   6.42   5.79       1101   5.15   3.33
+    torchvision, one draw       62953   2.13   2.11       2632   6.18   5.35        440   13.1   8.11
+    Keras                        7223   18.0   17.4        952   16.9   14.4        337   17.2   11.0
     recipe 2
-    tenfold                   43184  1.00  1.02  13016  1.00  1.03    5678  1.00  0.99
-    floor: cv2 resize, color  45248  0.98  1.00  12696  0.97  1.00    5485  1.01  1.00
-    Albumentations             2674  16.5  16.9   1656  7.96  8.15     871  7.07  6.69
-    torchvision                 606  73.7  74.3    280  47.8  41.9     134  43.4  41.5
-    torchvision, one draw      5338  8.16  8.11    268  50.4  44.4      61  89.8  86.9
+    tenfold                    109870   1.00   1.18      25427   1.00   1.43      12423   1.00   1.17
+    floor: cv2 resize, color   130968   0.85   1.00      36598   0.70   1.00      14708   0.85   1.00
+    tenfold Policy              83849   1.25   1.57      25753   1.04   1.40      11816   1.03   1.20
+    torch grid_sample           57540   1.85   2.29       3635   7.51   9.94        836   14.7   16.3
+    Albumentations              12135   9.08   10.6       5301   4.93   7.12       2459   5.04   6.00
+    Kornia                      13502   8.14   9.69        829   32.6   46.5        136   87.3   96.5
+    torchvision                  2740   40.6   48.6       1042   24.7   36.5        426   29.3   34.6
+    torchvision, one draw       16488   6.86   8.39        742   34.5   45.1        158   75.0   79.0
 
-Two threads over one, recipe 1 at 32, 128, 224 px: ours 0.79, 1.39, 1.68; the bare warp 0.77, 1.60, 1.73; recipe 2: ours
-0.74, 0.90, 1.24, the resize 0.48, 0.98, 1.32. So the goal of 1.8 is missed, by the floor too: the two cores of this
-virtual machine give no program here more. A batch of small images is too little work for a second thread.
-A new array of 38 MB for each batch costs more than the pass (its pages are mapped anew); reuse `out`.
-"tenfold Policy" (a Policy's batch_normalized, drawing and checks of any policy included, where "tenfold" is the kernel
-with matrices made here), torch grid_sample over the batch and Kornia came after these figures and are not in them yet.
-First batch of a second process: 2.5 s with the imports of NumPy and Numba here, where no .pyc files are written, 0.9 s
-where they are (three tries). The pass is 9 to 20 times as long as copying the bytes it must move, so arithmetic and
-the fetching of neighbours bound it, not memory.
+Quartiles of the time of ours over the floor's: recipe 1 0.86 to 1.06, 0.77 to 0.91, 0.62 to 0.66; recipe 2 1.07 to
+1.39, 1.25 to 1.53, 1.11 to 1.27.
+Recipe 2 at 128 px misses its goal of 1.1 on this processor: OpenCV's resize uses AVX-512 and writes a quarter of the
+bytes. Alone, with its output in the caches, ours takes 18 to 28 microseconds an image, in turns 39; the floor 27. On an
+EPYC with AVX2, before the kernel was made quicker, it was 1.03 (and 0.90, 0.65, 0.59 in recipe 1), with ours always the
+first in a round, which finds the coldest caches.
+Two threads over one, recipe 1 at 32, 128, 224 px: ours 0.78, 1.31, 1.55 (quartiles at 224 px 1.13 to 1.75), the bare
+warp 0.72, 1.39, 1.76; recipe 2: ours 0.77, 1.19, 1.38, the resize 0.51, 0.90, 1.30. So the goal of 1.8 is missed, by
+the floor too: these two cores are a virtual machine's, and memory is shared (Keras 1.9 and Kornia 2.9, which compute
+more for each byte). A batch of small images is too little work for a second thread.
+First batch of a second process, with the imports of NumPy and Numba, three tries: the kernel 0.37 s (0.36 to 0.39), a
+Policy 0.42 (0.42 to 0.44), ImageDataGenerator 0.43 (0.43 to 0.44); 1.9 s where Python may write no .pyc files.
+A pixel of recipe 1 is 3 bytes read and 12 written, 0.13 ns at 128 px where memory is copied, 10.4 vector operations and
+4 loads; ours takes 3.8 ns there, 31 times the copy (14 at 224 px): arithmetic and the fetching of neighbors bound it.
 
 Recipe 1: rotation 20 degrees, shift 0.1, shear 10, zoom 0.1, horizontal flip, nearest fill, bilinear, normalized.
 Recipe 2: a random resized crop (area 0.08 to 1, aspect 3/4 to 4/3, as torchvision's) of an image of the same size,

@@ -17,6 +17,9 @@ Stages, in this order; name some (`--stages curve show`) to run only those:
 Wall time runs from the start of the process until the trained model is on disk, in an empty cache; the look at the
 test part comes after it. What is done already is skipped, so the benchmark can be stopped and started at will.
 
+Tenfold's lines are of the policy `standard`, the default of training from scratch until 28 November 2026; now it is
+`randaugment`, with which the curve was not run.
+
 Last figures of the curve, 27 November 2026, 2 cores of an AMD EPYC with AVX-512 bfloat16 units, PyTorch 2.14.1, fastai
 2.8.12, Keras 3.15.1 on TensorFlow 2.21.0, nothing else training beside it; test part, 550 images, in the recipes that
 the Xeon below found best, each peer in the precision that is faster for it here (fastai bfloat16, Keras float32):

@@ -3,22 +3,22 @@
     python benchmarks/keras_generator.py                 flow and zca, about half a minute; needs keras
     python benchmarks/keras_generator.py zca-full        50,000 images of 32 x 32 x 3: Keras takes long over it
 
-2026-11-27, AMD EPYC with AVX-512 (virtual, 2 cores, other programs waiting beside it), Keras 3.15.1 on torch. flow at
-128 px, batch 32, rotation 20, shifts 0.1, shear 10, zoom 0.1, horizontal flip, nearest fill; images/s, median of 9
-repeats (quartiles), and the ratio of the same repeat, median (smallest to largest):
+2026-11-28, AMD EPYC with AVX-512 (virtual, 2 cores), Keras 3.15.1 on torch, nothing else running. flow at 128 px, batch
+32, rotation 20, shifts 0.1, shear 10, zoom 0.1, horizontal flip, nearest fill; images/s, median of 9 repeats
+(quartiles), and the ratio of the same repeat, median (quartiles):
 
-    rescale                 15207 (13724 to 15893)   Keras 914 (900 to 923)   16.9 (14.1 to 18.5)
-    samplewise               8793 (8403 to 9098)           856 (853 to 868)   10.2 (8.9 to 12.7)
-    rescale, constant fill  12438 (11175 to 13021)         936 (896 to 945)   13.2 (11.0 to 15.0)
-    brightness              11249 (10705 to 12016)         832 (778 to 837)   14.3 (12.6 to 15.2)
-    images in fractions      5937 (5842 to 6170)           926 (913 to 929)    6.4 (6.2 to 6.9)
+    rescale                 16641 (15782 to 17268)   Keras 934 (927 to 948)   17.6 (15.6 to 19.5)
+    samplewise              11624 (11376 to 12206)         891 (888 to 897)   13.1 (12.5 to 14.0)
+    rescale, constant fill  15983 (15342 to 16474)         985 (981 to 996)   16.3 (15.1 to 17.6)
+    brightness              13686 (13390 to 14240)         867 (860 to 870)   15.8 (14.5 to 17.2)
+    images in fractions     11889 (10535 to 12028)         958 (946 to 962)   12.4 (10.4 to 13.0)
 
-Images of whole numbers go through the kernel as bytes; those in fractions, as from 0 to 1, do not, and miss the goal
-of 8 times: give bytes, and `rescale`. Ours takes two threads, Keras one; with one thread ours makes four fifths of it.
+Ours takes two threads, Keras one; with one thread ours made four fifths of it (27 November).
 
-ZCA, fit and whiten 10,000 images of 20 x 20 x 3, once: 0.5 s, Keras 2.4 s, 4.3 times as fast; on an EPYC with AVX2,
+ZCA, fit and whiten 10,000 images of 20 x 20 x 3, once: 0.5 s, Keras 2.4 s, 4.4 times as fast; on an EPYC with AVX2,
 two runs, 7.2 and 5.8 times. Results are at most 1e-5 apart. The images are about 0 on purpose: from some ten million
 pixels on the means of Keras fall short, and with them its whitening (tenfold/augment/standardize.py says why).
+`whitening.py` has 50,000 of 32 x 32 x 3.
 """
 
 from __future__ import annotations

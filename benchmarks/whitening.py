@@ -2,21 +2,18 @@
 
     python benchmarks/whitening.py [--count N] [--file IMAGES.npy] [--only CONTENDER ...]
 
-2026-11-26, AMD EPYC (virtual, 2 cores, other programs beside it), CIFAR-10, 50,000 images of bytes, Keras 3.15. Other
-programs make seconds long and, with two threads that wait for each other, CPU seconds too.
+2026-11-28, AMD EPYC with AVX-512 (virtual, 2 cores, nothing else running), CIFAR-10, 50,000 images of bytes, Keras 3.15
+on torch, two threads, n = 1:
 
-                                fit and transform, s    CPU s               peak MiB
-    the middle 16x16x3, one thread, n = 3, median (range)
-      tenfold                    3.5 (1.8 to 3.9)        1.9 (1.8 to 2.0)    236
-      keras                     42.0 (23.7 to 47.1)     25.3 (23.3 to 27.7)  2438
-      keras / tenfold           12.1 (12.0 to 13.2)     12.9 (12.7 to 14.6)
-      largest difference of 393,216 whitened values: 1.9e-4
-    32x32x3, two threads, n = 1
-      tenfold                   25.7 (fit 15.6)         37.2                 871
-      tenfold, one thread                               31.7                 869
-      keras                     stopped in its fit, after about 110 s and once, with one thread, after 98 CPU s
+    32x32x3                    fit and transform, s    CPU s    peak MiB
+      tenfold                   12.2 (fit 7.3)          23.8     869
+      tenfold, from floats      15.3 (fit 9.7)          29.9     857
+      keras                     85.8 (fit 77.6)        157.6    7437
+      keras / tenfold            7.0                     6.6
+      largest difference of 1,572,864 whitened values: 4.8e-4
 
-So at 32x32x3 the ratio is above 4 and not known.
+2026-11-26, AMD EPYC with AVX2, other programs beside it, the middle 16x16x3, one thread, n = 3: 3.5 s (1.8 to 3.9),
+Keras 42.0 (23.7 to 47.1), 12.1 times as long (12.0 to 13.2); 236 and 2,438 MiB; at most 1.9e-4 apart.
 
 Each contender is a process of its own, so that its peak memory can be read (with the Python and the libraries that it
 loads, its images as bytes and its whitened images as float32), and they take turns. Images are CIFAR-10's training
