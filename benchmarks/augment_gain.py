@@ -30,8 +30,8 @@ intervals and wins; benchmarks/results/augment_gain.jsonl has every training):
 These are short trainings. At the default length of 150 epochs, 20 images a class, four seeds (`--policies standard
 randaugment --epochs 150 --per-class 20`): randaugment 63.4 %, standard 64.2 % on the test images, -0.9 (-5.8 to +4.0);
 on the validation images +1.4 (-7.1 to +9.8). So what is ahead in short trainings is not seen to be ahead there.
-On the 2,569 training images of `tenfold split flowers`, `--model residual`, one seed, validation accuracy: after a minute
-83.7 and standard 83.3 %, after 2.7 minutes 86.4 and 88.0.
+On the 2,569 training images of `tenfold split flowers`, `--model residual`, one seed, validation accuracy: after a
+minute 83.7 and standard 83.3 %, after 2.7 minutes 86.4 and 88.0.
 
 Why so. A policy is chosen by what validation images say, and what it is worth is said by images and seeds that had no
 part in the choice: of nine policies, the one that looks best on the images that chose it owes some of that to chance.
