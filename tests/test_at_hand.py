@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tenfold.__main__ import main
@@ -101,7 +102,7 @@ def licensed(name, licence="MIT"):
 
 
 def test_what_is_named_is_tried():
-    assert wanted_networks(TransferSettings()) == (("efficientnet-lite0",), ())
+    assert wanted_networks(TransferSettings("efficientnet-lite0")) == (("efficientnet-lite0",), ())
     assert wanted_networks(TransferSettings("vgg16, tiny,vgg16")) == (("vgg16", "tiny"), ())
     assert wanted_networks(TransferSettings("vgg16", weights="own.pth")).names == ("vgg16",)
 
@@ -111,6 +112,24 @@ def test_what_is_named_is_tried():
 def test_one_networks_weights_are_not_for_several(wanted, name):
     with pytest.raises(UsageError, match=rf"transfer\.{name}.* brings the weights of one network.*\({wanted}\); drop"):
         wanted_networks(TransferSettings(wanted, **{name: "here"}))
+
+
+def test_where_none_is_named_the_ladder_is_climbed_on_what_is_at_hand(here):
+    here(*map(licensed, ("efficientnet-lite2", "efficientnet-lite0", "vgg16")))
+    assert wanted_networks(TransferSettings()) == networks_at_hand() == wanted_networks(TransferSettings("auto"))
+    assert wanted_networks(TransferSettings()).names == ("efficientnet-lite2", "efficientnet-lite0")
+
+
+@pytest.mark.parametrize("name", ["weights", "init"])
+def test_what_brings_its_own_network_leaves_none_open(name):
+    assert wanted_networks(TransferSettings(**{name: "here"})) == (("",), ())
+
+
+def test_without_a_name_it_is_the_network_of_the_file_or_the_built_in_one(tmp_path):
+    file = tmp_path / "own.safetensors"
+    save_file(bare_backbone("efficientnet-lite2").state_dict(), file)
+    assert named_backbone({"backbone": "", "weights": str(file)})[0].name == "efficientnet-lite2"
+    assert named_backbone({"backbone": "", "weights": ""})[0].name == "efficientnet-lite0"
 
 
 @pytest.fixture

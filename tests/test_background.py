@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tenfold.detect import BACKGROUND, region_table
 from tenfold.errors import UsageError
@@ -9,9 +10,13 @@ from tenfold.images.content import hashed
 from tenfold.run import load_run
 from tenfold.tasks import TASKS
 from tenfold.train import choose_settings, prepare_images, train_model
+from tenfold.train import plan as plan_module
 from tenfold.train.background import in_quarters, quarter_order
+from tenfold.train.choose import fresh_model, make_card
 from tenfold.train.data import training_loader
+from tenfold.train.plan import Plan
 from tenfold.train.progress import no_report
+from tenfold.train.ranks import Ranks
 from tests.test_detect import proposed_of, toy  # noqa: F401 - a fixture
 from tests.test_fast_rcnn_training import recipe_of, squares_table
 from tests.toys import quick_recipe
@@ -33,12 +38,17 @@ def test_the_order_is_that_of_a_loop(objects, background, batch):
     assert found.tolist() == slow_order(rows[:objects], rows[objects:], batch)
 
 
-def loader_of(tmp_path, batch):
-    """The loader of squares' regions, and which of them are background."""
+def prepared_of(tmp_path, batch):
+    """The prepared regions of squares, and the recipe of a training on them."""
     table = hashed(region_table(proposed_of(squares_table(tmp_path))).without("test"))
     recipe = quick_recipe(train={"balance": "background", "batch_size": batch})
     recipe = choose_settings(recipe, table.part("train"))
-    prepared = prepare_images(table, recipe, no_report)
+    return prepare_images(table, recipe, no_report), recipe
+
+
+def loader_of(tmp_path, batch):
+    """The loader of squares' regions, and which of them are background."""
+    prepared, recipe = prepared_of(tmp_path, batch)
     loader = training_loader(recipe, prepared, TASKS["classification"], lambda epoch: recipe.image.size)
     background = (prepared.table.part("train").samples["label"] == BACKGROUND).to_numpy()
     return in_quarters(loader, recipe, prepared), background
@@ -70,6 +80,29 @@ def test_a_run_takes_them_through_the_loop(tmp_path):
     assert run.history["step"].max() == objects // 4
     assert "class_weights" not in run.card["settings"]
     assert load_run(run.path).recipe.train.balance == "background"
+
+
+def test_the_range_test_sees_the_batches_of_the_training(tmp_path, monkeypatch):
+    prepared, recipe = prepared_of(tmp_path, 16)
+    recipe, task = recipe.change(train={"find_lr": True}), TASKS["classification"]
+    model = fresh_model(make_card(recipe, prepared.table.part("train"), task.name), recipe)
+    seen = []
+
+    def find(model, batches, *rest):
+        seen.extend(batch for _, batch in zip(range(8), batches, strict=False))
+        return 0.25
+
+    monkeypatch.setattr(plan_module, "find_learning_rate", find)
+    plan = Plan(recipe, task, Ranks(), 0.0, no_report)
+    plan.settle_rate(model, prepared)
+    assert (plan.recipe.train.lr, plan.recipe.train.find_lr) == (0.25, False)
+    loader = training_loader(recipe, prepared, task, lambda epoch: recipe.image.size)
+    loader = in_quarters(loader, recipe, prepared)
+    expected = [batch for epoch in range(8) for batch in loader.batches(epoch)][:8]
+    for one, other in zip(seen, expected, strict=True):
+        assert int((one.targets["label"].argmax(1) < 2).sum()) == 4
+        np.testing.assert_array_equal(one.rows, other.rows)
+        assert torch.equal(one.images, other.images)
 
 
 def test_without_objects_or_background_it_is_refused(tmp_path):

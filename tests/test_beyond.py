@@ -510,6 +510,7 @@ def test_the_report_shows_both(run: Run, others: Path) -> None:
     assert 'id="pairs"' in page
     assert "32 images of none of the run's classes were shown to it beside the 20 of its validation part" in page
     assert "predict --false-accept keeps 24.1 % at best" in page
+    assert "where its score reaches the threshold.</p>" in page
     assert 'id="plot-open-set' in page
     assert "30 pairs of one class and 160 of two, of 5 classes" in page
     assert "Wilson over 5 identities, two a comparison" in page

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torchvision.ops import box_iou as torchvision_iou
 
 from tenfold.boxes import (
+    CORNERS,
     box_areas,
     box_coverage,
     box_intersections,
@@ -18,11 +21,29 @@ from tenfold.boxes import (
     from_coco,
     from_voc,
     from_yolo,
+    large_enough,
     sound_boxes,
     to_coco,
     to_voc,
     to_yolo,
 )
+from tenfold.check.box_findings import thin
+
+
+def test_what_the_check_calls_a_click_is_not_large_enough() -> None:
+    sides = np.array([[0.5, 9], [1, 9], [9, 1], [1.01, 9], [9, 1.01], [-3, 9], [np.nan, 9], [3, 4]])
+    boxes = np.concatenate([np.full((8, 2), 20.0), 20 + sides], 1)
+    assert large_enough(boxes).tolist() == [False, False, False, True, True, False, False, True]
+    sound = ~np.isnan(boxes).any(1)
+    assert (large_enough(boxes) == ~thin(boxes))[sound].all()
+
+
+def test_the_names_of_the_corners_are_one_constant() -> None:
+    named = re.compile(r'^_?[A-Z_]+ = [(\[]"x1", "y1", "x2", "y2"[)\]]', re.MULTILINE)
+    source = Path(__file__).parents[1] / "src" / "tenfold"
+    files = [file for file in source.rglob("*.py") if named.search(file.read_text(encoding="utf-8"))]
+    assert [str(file.relative_to(source)) for file in files] == ["boxes.py"]
+    assert CORNERS == ("x1", "y1", "x2", "y2")
 
 
 def draw_boxes(count: int, seed: int = 0, size: int = 100) -> np.ndarray:

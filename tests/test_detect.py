@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tenfold.detect import BACKGROUND, region_table, train_rcnn, train_regions
+from tenfold.detect import regions as regions_module
 from tenfold.detect.regions import named_regions
 from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
@@ -118,8 +119,88 @@ def test_three_of_the_background_for_each_of_an_object(tmp_path):
 
 def test_images_without_boxes_are_refused(tmp_path):
     proposed = proposed_of(squares_table(tmp_path))
-    with pytest.raises(UsageError, match="Regions need images with boxes, and these are not annotated with any"):
+    with pytest.raises(UsageError, match="table must have boxes to cut regions by, and its images are not annotated"):
         region_table(Proposed(replace(proposed.table, boxes=None), proposed.boxes))
+
+
+def renamed(table, old, new):
+    boxes = table.boxes.assign(label=table.boxes["label"].where(table.boxes["label"] != old, new))
+    return replace(table, boxes=boxes, classes=tuple(new if name == old else name for name in table.classes))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda table: replace(table, boxes=None),
+            "table must have boxes to cut regions by, and its images are not annotated with any; read annotated",
+        ),
+        (
+            lambda table: replace(table, classes=("red",)),
+            r"Every box needs a label that is one of the classes; one of .*0\.png has none\.",
+        ),
+        (
+            lambda table: renamed(table, "red", BACKGROUND),
+            r"table must have no class \(background\), as regions without an object are called so, and it has one; "
+            "give that class another name.",
+        ),
+        (
+            lambda table: table.assign(part=["validation"] * 9 + ["test"]),
+            "table must have a training part, and none of its 10 images is in it; split it first, for example with "
+            "tenfold.split_table.",
+        ),
+        (
+            lambda table: replace(table, boxes=table.boxes.assign(ignore=True)),
+            "over 1 px wide and high and not to be ignored, and none of the 10 there is one; annotate objects there, "
+            "or move images that have some into it.",
+        ),
+        (
+            lambda table: replace(table, boxes=table.boxes.assign(x2=table.boxes["x1"] + 1)),
+            "table must have a box to learn from in its training part, .* none of the 10 there is one",
+        ),
+        (lambda table: replace(table, boxes=table.boxes[table.boxes["sample"] > 5]), "none of the 0 there is one"),
+    ],
+    ids=["no boxes", "no label", "a class called background", "no training part", "ignored", "clicks", "elsewhere"],
+)
+def test_a_table_that_regions_cannot_be_of_is_refused_before_an_image_is_decoded(change, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(regions_module, "prepare_images", lambda *_: pytest.fail("images were decoded"))
+    table = change(squares_table(tmp_path, (6, 3, 1)))
+    for train in (train_regions, train_rcnn):
+        with pytest.raises(UsageError, match=said):
+            train(table, recipe_of("rcnn"), tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_recipe_of_another_model_and_folders_that_are_taken_are_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(regions_module, "prepare_images", lambda *_: pytest.fail("images were decoded"))
+    table, taken = squares_table(tmp_path, (6, 3, 1)), tmp_path / "run-regions"
+    for train in (train_regions, train_rcnn):
+        with pytest.raises(UsageError, match=r"model\.name must be rcnn .* and it is faster-rcnn; set --model rcnn"):
+            train(table, recipe_of("faster-rcnn"), tmp_path / "other")
+    taken.mkdir()
+    (taken / "recipe.toml").write_text("", "utf-8")
+    with pytest.raises(UsageError, match=r"out must be a new folder, and .*run-regions holds a run; name another"):
+        train_regions(table, recipe_of("rcnn"), taken)
+    said = r"out must leave .*run-regions free .*; name another than .*run, or train the R-CNN on .* with --init .*-reg"
+    with pytest.raises(UsageError, match=said):
+        train_rcnn(table, recipe_of("rcnn"), tmp_path / "run")
+
+
+def test_proposals_without_background_are_refused_but_for_another_balance(tmp_path):
+    table, file = hashed(squares_table(tmp_path, (6, 3, 1))), tmp_path / "p.parquet"
+    true = [table.boxes[table.boxes["sample"] == row] for row in range(len(table))]
+    boxes = [own[["x1", "y1", "x2", "y2"]].to_numpy(np.float32) for own in true]
+    boxes[1] = np.array([[0, 0, 30, 30]], np.float32)  # the image in which nothing is
+    write_proposals(file, Proposed(table, boxes), 10)
+    recipe = recipe_of("rcnn", detect={"crop": 16, "proposals_from": str(file)}, train={"epochs": 1, "batch_size": 8})
+    with pytest.raises(
+        UsageError,
+        match=r"The proposals must hold 3 regions of background in the training part, .* by 0\.5 \(IoU\), and those of "
+        r".*p\.parquet hold 1; give more proposals, or set train\.balance to none\.",
+    ):
+        train_regions(table, recipe, tmp_path / "refused")
+    run = train_regions(table, recipe.change(train={"balance": "none"}), tmp_path / "run")
+    assert run.classes == ("red", "green", BACKGROUND)
 
 
 def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):

@@ -321,6 +321,34 @@ def test_a_perfect_detector_has_an_interval_too():
     assert (nothing_found["ap50"].value, details["best_f1"], details["reliability"]) == (0, None, None)
 
 
+def test_objects_beyond_a_hundred_of_a_class_in_an_image_are_counted():
+    """Against a loop, and at their worst: every object is found, and the recall is what is not beyond."""
+    rows = [(image, 20 * n, 0, 20 * n + 10, 10, kind, n == 0) for image, kind, count in CROWDED for n in range(count)]
+    draw = np.random.default_rng(0)
+    objects = objects_of(draw.permutation(rows))
+    detections = Detections(objects.image, objects.box, objects.label, draw.random(len(rows)))
+    figures, details = detection_findings(objects, detections, "abc", 4, draws=20)
+    counts = [(image, count - 1) for image, _, count in CROWDED]  # the first one of each is to be ignored
+    over = [(image, count) for image, count in counts if count > 100]
+    assert details["crowded"] == {
+        "images": len({image for image, _ in over}),
+        "most": max(count for _, count in counts),
+        "beyond": sum(count - 100 for _, count in over),
+        "objects": sum(count for _, count in counts),
+    }
+    assert figures["voc2010"].value == pytest.approx(1)
+    assert [line["objects"] for line in details["per_class"]] == [374, 120, 60]
+    shares = [(374 - details["crowded"]["beyond"] + 20) / 374, 100 / 120, 1]
+    assert figures["ar_100"].value == pytest.approx(np.mean(shares), abs=0.01)
+    few = [row for row in rows if row[0] == 3]
+    objects = objects_of(few)
+    assert detection_findings(objects, nothing(Detections), "abc", 4, draws=20)[1]["crowded"] is None
+
+
+CROWDED = [(0, 0, 151), (0, 1, 121), (1, 0, 126), (2, 0, 100), (3, 2, 61)]
+"""(image, class, objects): two classes in one image, a crowd beside each, and one of which a hundred can be found."""
+
+
 def test_undefined_figures_are_named():
     objects = objects_of([(0, 0, 0, 10, 10, 0, 0), (1, 0, 0, 12, 12, 0, 0)])
     figures, details = detection_findings(objects, nothing(Detections), ["a"], 3, draws=20)

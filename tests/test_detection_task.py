@@ -8,19 +8,24 @@ import pandas as pd
 import pytest
 import torch
 
+from tenfold.augment.policy import Policy
+from tenfold.augment.tree import op
 from tenfold.errors import UsageError
 from tenfold.evaluate import compare_boxes, evaluate_run
+from tenfold.images.content import hashed
 from tenfold.images.prepared import prepare_table
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
 from tenfold.models import MODELS
 from tenfold.models.contract import Losses
+from tenfold.models.detection.matching import read_truths
 from tenfold.report import write_card, write_report
 from tenfold.run import load_run
 from tenfold.tasks import TASKS
 from tenfold.train import start_preprocessing, train_model
-from tenfold.train.data import plain_loader, training_loader
+from tenfold.train.data import plain_loader, prepare_images, training_loader
+from tenfold.train.progress import no_report
 from tests.test_seams import BoxNetwork, box_table, move
-from tests.toys import quick_recipe
+from tests.toys import quick_recipe, save, scene
 
 TASK = TASKS["detection"]
 ROWS = [
@@ -46,6 +51,27 @@ def test_targets_are_padded_and_boxes_of_no_area_left_out():
     assert targets["label"].tolist() == [[0, -1], [-1, -1], [1, 0], [-1, -1]]
     assert targets["ignore"].tolist() == [[False, False], [False, False], [False, True], [False, False]]
     assert TASK.targets(table_of(ROWS[:0]))["boxes"].shape == (4, 1, 4)
+
+
+def test_clicks_are_no_targets_however_an_image_is_turned(tmp_path):
+    """A line one pixel wide has a wide hull once it is turned, or seen in a perspective."""
+    wide, thin = (3, 20, 30, 21.02, 32, "cat", False), (3, 20, 30, 21, 32, "cat", False)
+    low = (1, 20, 30, 32, 30.5, "dog", True)
+    for name, values in TASK.targets(table_of([*ROWS, thin, low])).items():
+        np.testing.assert_array_equal(values, TASK.targets(table_of())[name])
+    table = table_of([wide, *ROWS[:3], thin, low]).assign(part=["train"] * 4)
+    for place, source in enumerate(table.samples["source"]):
+        save(tmp_path / source, scene(place, 64, 48))
+    table = table.assign(source=[str(tmp_path / source) for source in table.samples["source"]])
+    for node in (op("rotate", [45, 45]), op("perspective", 0.3)):
+        policy = Policy("turned", (node,), visible=0.0).to_dict()
+        image = {"size": 64, "margin": 1.0, "fit": "pad", "channels": "rgb", "mean": (0.5,) * 3, "std": (0.25,) * 3}
+        recipe = quick_recipe(image=image, augment={"policy": policy})
+        prepared = prepare_images(hashed(table), recipe, no_report)
+        [batch] = training_loader(recipe, prepared, TASK, lambda epoch: 64).batches(0)
+        order = np.argsort(batch.rows)
+        assert read_truths(batch).real.sum(1)[order].tolist() == [1, 0, 1, 1]
+        assert read_truths(batch).ignored.sum(1)[order].tolist() == [0, 0, 1, 0]
 
 
 def test_what_cannot_be_learnt_from_is_refused():

@@ -62,7 +62,7 @@ def typed(advice: str) -> list[dict[str, dict[str, object]]]:
 
 def trained_by(recipe: Recipe) -> list[object]:
     """All that a training of this recipe does otherwise than another: its network at the start, and its steps."""
-    if recipe.transfer.backbone == "auto":
+    if recipe.transfer.backbone == "NAME":
         return ["another network"]
     settings = {key: value for part in ("model", "transfer") for key, value in asdict(getattr(recipe, part)).items()}
     settings |= {"head": "logistic", "strength": 1e-3}
@@ -143,7 +143,7 @@ def test_what_the_run_s_own_ladder_compares_is_no_advice():
     frozen = make_facts(Measured(0, make_outcome(0.7, 0.5), None), model={"name": "frozen"})
     advised = loosen(frozen, longer=False)
     assert "--model finetuned" in advised
-    assert "--transfer.backbone auto" in advised
+    assert "--transfer.backbone NAME" in advised
     fine_tuned = loosen(replace(frozen, tried=frozenset({"model.name"})), longer=False)
     assert fine_tuned.startswith(f"Train again {OTHER_NETWORK}. Then look at the labels: ")
     both = replace(frozen, tried=frozenset({"model.name", "transfer.backbone"}))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from tenfold.__main__ import main
@@ -14,6 +18,7 @@ from tenfold.commands.train import read_parted
 from tenfold.errors import DataError
 from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
+from tenfold.images.table import BOX_COLUMNS
 from tenfold.run import load_run
 from tenfold.split import read_split, split_table, write_split
 from tests.toys import write_scenes
@@ -123,6 +128,46 @@ def test_a_class_of_broken_images_alone_is_none(tmp_path: Path, capsys: pytest.C
     assert "None of the new images can be read. Left out: Cannot decode " in capsys.readouterr().err
 
 
+def test_without_a_check_such_a_class_is_none_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What else is broken is found when the images are prepared."""
+    write_broken(tmp_path / "data")
+    (tmp_path / "data" / "owl").mkdir()
+    for number in range(2):
+        (tmp_path / "data" / "owl" / f"{number}.png").write_bytes(f"no owl {number}".encode())
+    _, table = read_parted("data", {"data__check": False})
+    assert table.classes == ("cat", "dog")
+    assert table.samples["label"].value_counts().to_dict() == {"cat": 4, "dog": 4}
+    said = "Left out of the classes, as no image of them can be read: owl. The first: Cannot decode "
+    [note] = [note for note in table.notes if note.startswith("Left out of")]
+    assert note.startswith(said)
+    assert note in capsys.readouterr().err
+    assert [Path(entry.path).parent.name for entry in read_split(Path("data.split.csv"))].count("owl") == 0
+    with pytest.raises(DataError, match=r"^No image of these classes can be read: owl; the first: .*0\.png"):
+        read_parted("data", {"data__check": False, "data__unreadable": "refuse"})
+
+
+def test_a_class_is_known_by_boxes_too(tmp_path: Path) -> None:
+    """Image 2, of owls and a cat, is broken; a cat is elsewhere too."""
+    from tenfold.commands.decodable import without_lost_classes
+
+    write_broken(tmp_path / "data")
+    whole = hashed(read_table("data"))
+    broken = [row for row, source in enumerate(whole.samples["source"]) if "broken" in source]
+    fine = [row for row in range(len(whole)) if row not in broken]
+    table = whole.take([*fine[:2], broken[0]]).assign(label=None)
+    found = pd.DataFrame({"sample": [0, 1, 2, 2], "label": ["cat", "dog", "owl", "cat"]})
+    boxes = found.assign(x1=1.0, y1=1.0, x2=9.0, y2=9.0, ignore=False).astype(BOX_COLUMNS)[[*BOX_COLUMNS]]
+    kept = without_lost_classes(replace(table, boxes=boxes, classes=("cat", "dog", "owl")))
+    assert kept.classes == ("cat", "dog")
+    assert kept.samples["source"].tolist() == whole.samples["source"].iloc[fine[:2]].tolist()
+    assert kept.boxes is not None
+    assert kept.boxes["label"].tolist() == ["cat", "dog"]
+    same = replace(table, boxes=boxes[boxes["label"] != "owl"].reset_index(drop=True), classes=("cat", "dog"))
+    assert without_lost_classes(same) is same
+    with pytest.raises(DataError, match=r"^No image of these classes can be read: cat; the first"):
+        without_lost_classes(whole.take(broken[:1]))
+
+
 def test_the_run_has_what_could_be_read_and_its_page_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,10 +188,10 @@ def test_minutes_of_any_model_count_from_the_command(
     from tenfold.commands import train as train_command
 
     write_scenes(tmp_path / "data", each=4)
-    real = train_command.read_checked
-    monkeypatch.setattr(
-        train_command, "read_checked", lambda *given, **more: (*real(*given, **more)[:3], -301.0)
-    )  # as if reading had taken five minutes and a second
+    late = iter([time.monotonic() - 301])  # as if reading had taken five minutes and a second, and no check
+    clock = SimpleNamespace(monotonic=lambda: next(late, time.monotonic()))
+    monkeypatch.setattr(train_command, "time", clock)
+    monkeypatch.setattr(train_command, "_tell_time", lambda *given: None)
     assert main(["train", "data", "--out", "run", "--minutes", "5", "--policy", "none", *QUICK]) == 2
     assert (
         "The time limit of 300 s was over before the training began; give more (--minutes)" in capsys.readouterr().err

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from tenfold import train as train_module
 from tenfold.__main__ import main
 from tenfold.commands import train as train_command
 from tenfold.images import readers
-from tenfold.recipe import read_recipe
+from tenfold.images.content import hashed
+from tenfold.images.readers import read_table
+from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import load_run
 from tenfold.train import start as start_module
 from tenfold.transfer import settle as settle_module
@@ -95,7 +98,7 @@ def test_a_curve_is_of_the_same_procedure(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_clock_starts_with_the_command_and_leaves_out_the_check(tmp_path, monkeypatch):
+def test_the_clock_starts_with_the_command_and_counts_the_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_shapes(tmp_path / "shapes", 12)
     clock, seen = SimpleNamespace(now=1000.0), []
@@ -118,4 +121,34 @@ def test_the_clock_starts_with_the_command_and_leaves_out_the_check(tmp_path, mo
     monkeypatch.setattr(settle_module, "settle_head", watched)
     options = OPTIONS.replace("--no-check ", "").split()
     assert main(["train", "shapes", "--model", "frozen", "--minutes", "30", "--out", "run", *options]) == 0
-    assert seen == [1040]  # 100 s of reading count, 40 of checking do not
+    assert seen == [1000]  # 100 s of reading count, and 40 of checking
+
+
+def test_a_strength_that_nothing_could_choose_is_said(tmp_path, monkeypatch):
+    """Of a head that is named, in the command and in each fold; with a second group of a class it is chosen."""
+    table = hashed(read_table(write_shapes(tmp_path / "shapes", 4))).assign(part="train")
+    table = table.assign(group=table.samples["label"])
+    named = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny", "head": "logistic"})
+    monkeypatch.setattr(settle_module, "train_model", lambda *given, **options: "run")
+    monkeypatch.setattr(train_module, "train_model", lambda *given, **options: "run")
+    monkeypatch.setattr(settle_module, "known_features", lambda *given: None)
+    heard = []
+    monkeypatch.setattr(train_command, "say", heard.append)
+
+    def said_of(table, recipe):
+        heard.clear()
+        assert train_command._trained(table, recipe, tmp_path / "run", None, None, 0.0) == "run"
+        assert settle_module.train_settled(table, recipe, tmp_path / "run", progress=heard.append) == "run"
+        return [getattr(one, "text", one) for one in heard]
+
+    [note, again] = said_of(table, named)
+    assert note == again
+    assert note == (
+        "No class has two training images that do not belong together, on one of which a strength could be tried: the "
+        "strongest penalty, 0.01, is taken, which leans least on so few; --transfer.strength names another."
+    )
+    groups = table.samples["group"].tolist()
+    groups[0] = "another day"
+    assert said_of(table.assign(group=groups), named) == []
+    assert said_of(table, named.change(transfer={"strength": 0.1})) == []
+    assert said_of(table, named.change(transfer={"head": "mean"})) == []

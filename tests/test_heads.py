@@ -15,6 +15,7 @@ from tenfold.errors import UsageError
 from tenfold.models.heads import (
     HEADS,
     best_answers,
+    can_hold_out,
     choose_strength,
     fit_head,
     fit_sharpness,
@@ -267,6 +268,16 @@ def test_of_one_image_a_class_the_strongest_head_is_taken(name):
     head = fit_head(name, features, labels, 4, alone.strength, sharpness=alone.sharpness)
     if name != "majority":
         assert (logits(head, features).argmax(1) == labels).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_can_be_held_out_is_what_two_groups_of_a_class_show(seed):
+    generator = np.random.default_rng(seed)
+    count = int(generator.integers(1, 7))
+    labels, groups = generator.integers(0, 4, count), generator.integers(0, 4, count)
+    pairs = [(one, other) for one in range(count) for other in range(one)]
+    apart = any(labels[one] == labels[other] and groups[one] != groups[other] for one, other in pairs)
+    assert can_hold_out(labels, groups) == apart
 
 
 def test_a_strength_is_chosen_with_groups_whole():

@@ -307,6 +307,21 @@ def test_a_rung_that_would_not_end_is_left_out(monkeypatch):
     assert ladder.seconds < 12  # one fold of ten told it
 
 
+def test_means_are_not_left_out_once_the_features_are_there():
+    """What is kept back may be more than is left; to leave out a rung of no time would save none."""
+    features, labels = clouds(count=60)
+    hours = Hours()
+
+    def late(watch):
+        hours.time += 70
+        return features
+
+    source = replace(source_of(features), features=late)
+    ladder = climb([source], exam_of(labels), heads=("majority", "mean", "svm"), clock=Clock(60, hours))
+    assert [rung.settings["head"] for rung in ladder.rungs] == ["majority", "mean"]
+    assert ladder.left_out == ("linear SVM, toy, 3 views: there was no time for it.",)
+
+
 def test_what_comes_before_the_first_features_says_nothing_of_their_pace():
     """To choose and to compile an engine takes seconds, and is done once."""
     features, labels = clouds(count=60)
@@ -361,6 +376,47 @@ def test_slow_decoding_takes_rungs_away(tmp_path, hours):
     assert ladder.left_out == ("linear SVM, tiny, 1 view: there was no time for it.",)
     assert climb_slowly(table, Clock(150, hours)).left_out == ()
     assert climb_slowly(table, Clock(150, hours, started=hours.time - 65)).left_out == ladder.left_out
+
+
+def test_time_is_kept_in_which_the_run_is_evaluated(tmp_path, monkeypatch):
+    """Each look takes a second, and 80 the fits: 54 looks, 16 to time them, then 18 for features and 18 to evaluate.
+
+    Features that are in the cache take no time; the evaluation sees its 18 images all the same.
+    """
+    hours, path, look = Hours(), HEADS["svm"].path, TinyBackbone.features
+
+    def slow_look(self, images):
+        hours.time += len(images)
+        return look(self, images)
+
+    def slow_path(*given):
+        for head in path(*given):
+            hours.time += 1
+            yield head
+
+    monkeypatch.setattr(TinyBackbone, "features", slow_look)
+    monkeypatch.setitem(HEADS, "svm", replace(HEADS["svm"], path=slow_path))
+    table = shapes_table(tmp_path / "data")
+    left_out = ("linear SVM, tiny, 1 view: there was no time for it.",)
+    needed = 54 + 16 + 80 + 18 + 18
+    assert climb_slowly(table, Clock((needed - 9) / 0.95, hours)).left_out == left_out
+    needed -= 54 + 18
+    assert climb_slowly(table, Clock((needed - 9) / 0.95, hours)).left_out == left_out
+    assert climb_slowly(table, Clock((needed + 9) / 0.95, hours)).left_out == ()
+    alone = Clock((needed - 16 - 18 + 9) / 0.95, hours)  # without a validation part there is nothing to evaluate
+    assert climb_slowly(table.without("validation"), alone).left_out == ()
+
+
+def test_a_choice_that_rests_on_nothing_says_so(tmp_path):
+    """Each class is one group, so that whoever answers an image has seen nothing of its class."""
+    table = hashed(read_table(write_shapes(tmp_path / "data", 6))).assign(part="train")
+    eye = Eye(tiny_extractor("center"), EYE)
+    alone = table.assign(group=table.samples["label"])
+    said = "But no class has two training images that do not belong together, so each was answered by heads that had"
+    assert said in climb_table(alone, [eye], heads=("majority", "mean")).reason
+    first = alone.samples["group"].tolist()
+    first[0] = "another day"
+    assert said not in climb_table(table.assign(group=first), [eye], heads=("majority", "mean")).reason
 
 
 def test_without_a_validation_part_no_time_is_kept_for_it(tmp_path, hours):

@@ -37,16 +37,22 @@ class Clock:
     """Stands for the time: it goes on only where a test says so."""
 
     def __init__(self, monkeypatch):
-        self.time = 100.0
-        seen = SimpleNamespace(perf_counter=lambda: self.time, monotonic=time.monotonic)
+        self.time = self.computed = 100.0
+        seen = SimpleNamespace(
+            perf_counter=lambda: self.time, thread_time=lambda: self.computed, monotonic=time.monotonic
+        )
         monkeypatch.setattr(speed, "time", seen)
 
-    def slowed(self, function, *seconds):
-        """The function, which takes so many seconds at each call in turn, the last one again and again."""
+    def slowed(self, function, *seconds, computed=1.0):
+        """The function, which takes so many seconds at each call in turn, the last one again and again.
+
+        A share `computed` of them is this thread's.
+        """
         left = list(seconds)
 
         def slow(*given, **named):
-            self.time += left.pop(0) if len(left) > 1 else left[0]
+            taken = left.pop(0) if len(left) > 1 else left[0]
+            self.time, self.computed = self.time + taken, self.computed + computed * taken
             return function(*given, **named)
 
         return slow
@@ -78,6 +84,23 @@ def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
     assert stages["network"] == {"median": 0.25, "least": 0.25, "most": 0.25}
     rest = 0.75 + (4 if name != "faster-rcnn" else 0)
     assert found["total"] == {"median": 2.5 + rest, "least": 1 + rest, "most": 8 + rest}
+
+
+@pytest.mark.parametrize(("read", "layer", "share"), [(1.0, 1.0, 1.0), (0.5, 1.0, 0.75), (1.0, 0.2, 0.6)])
+def test_a_machine_that_was_busy_is_told_beside_the_times(read, layer, share, tmp_path, monkeypatch):
+    """Each image is read for 1 s, and a layer takes 1 s; 4 s go to proposals, which other threads may well find."""
+    recipe = recipe_of("fast-rcnn", train={"epochs": 1}, detect={"crop": 16})
+    run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
+    clock, model = Clock(monkeypatch), run.model
+    monkeypatch.setattr(speed, "read_sample", clock.slowed(speed.read_sample, 1, computed=read))
+    monkeypatch.setattr(model, "propose", clock.slowed(model.propose, 4, computed=0.0))
+    model.backbone.layers[0].register_forward_hook(clock.slowed(lambda *_: None, 1, computed=layer))
+    found = speed.measure_speed(run, hashed(run.table).part("validation"))
+    assert found["computed"] == pytest.approx(share)
+    if share == 1:
+        assert found["disturbed"] == ""
+    else:
+        assert f"this program computed for {100 * share:.0f} % of the time that was measured" in found["disturbed"]
 
 
 def test_some_images_are_measured_and_none_is_begun_after_a_while(tmp_path, monkeypatch):

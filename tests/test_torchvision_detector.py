@@ -246,7 +246,7 @@ def test_every_network_is_published_with_its_size_hash_and_place():
 def test_without_its_weights_it_says_how_to_get_them():
     name = f"torchvision:{FASTER}"
     with pytest.raises(DataError) as caught:
-        TorchvisionDetector.pretrained(SETTINGS | {"backbone": "efficientnet-lite0"})
+        TorchvisionDetector.pretrained(SETTINGS | {"backbone": ""})
     assert str(caught.value) == (
         f"The weights of {name} are not on this machine: fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth, 78 MB, "
         "sha256 907ea3f9, from https://download.pytorch.org/models/fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth; "

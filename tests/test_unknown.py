@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tenfold.__main__ import main
 from tenfold.errors import DataError
+from tenfold.estimate import from_json
 from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
 from tenfold.metrics.open_set import sure_rate, sure_threshold
@@ -24,6 +25,9 @@ from tenfold.models import frozen as frozen_module
 from tenfold.models.heads import HEADS, fit_head
 from tenfold.recipe import Recipe
 from tenfold.report import write_report
+from tenfold.report.context import Context
+from tenfold.report.open_set import open_set
+from tenfold.report.thumbnails import Thumbnails
 from tenfold.report.unknown import unknown as unknown_section
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
@@ -410,7 +414,9 @@ def test_a_fine_tuned_run_asks_the_frozen_network_that_it_keeps(
     assert len(json.loads(capsys.readouterr().out)["unreadable"]) == 1
 
 
-def test_a_fine_tuned_run_is_judged_as_it_answers(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fine_tuned_run_is_judged_as_it_answers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The score of the frozen network that it keeps, and its own names, also in the report."""
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
     tuned = train_model(run.table, quick_recipe(train={"epochs": 1}), tmp_path / "tuned")
@@ -437,6 +443,14 @@ def test_a_fine_tuned_run_is_judged_as_it_answers(run: Run, tmp_path: Path, monk
     page = " ".join(section.html.split())
     assert "60 images of 5 unknown classes" in page
     assert "All of that is of the frozen network in <code>frozen</code>, which gives the score, while the fine-" in page
+    assert main(["evaluate", str(tuned.path), "--unknown", str(others)]) == 0
+    clause = "; the score is that of the frozen network in frozen, and the class that of the fine-tuned one"
+    assert f" of the run's{clause}\n" in capsys.readouterr().out
+    stored = from_json(tuned.evaluations["validation"])
+    shown = open_set(Context(tuned, stored, Thumbnails(tuned.table)))
+    assert shown is not None
+    page = " ".join(shown.html.split())
+    assert f"An image gets a class where its score reaches the threshold{clause}.</p>" in page
     Path(known[0]).unlink()
     shutil.rmtree(tmp_path / "cache")
     assert len(evaluate_run(tuned, "validation", unknown=read_table(others)).unreadable) == 1

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Boxes = NDArray[np.floating[Any]]
 """[B, 4], finite."""
 
+CORNERS = ("x1", "y1", "x2", "y2")
+"""The names of a box's four numbers, in that order, wherever they are columns: of a Table's samples and boxes, of
+predictions, of files of proposals, and of the listings that Tenfold writes."""
+
 THIN = 1.0
 """Pixels up to which a side is none: a click in Pascal VOC, whose corners are both inside, gives a box of one pixel.
 Of such a box nothing can be learned."""
@@ -30,6 +34,15 @@ _YOLO_DUST = 6  # fewer, as a share of ten decimals comes back only to a million
 def sound_boxes(boxes_xyxy: Boxes) -> NDArray[np.bool_]:
     """Which boxes [B, 4] have x1 < x2 and y1 < y2: bool [B]; a NaN is never sound."""
     return (boxes_xyxy[:, 0] < boxes_xyxy[:, 2]) & (boxes_xyxy[:, 1] < boxes_xyxy[:, 3])
+
+
+def large_enough(boxes_xyxy: Boxes) -> NDArray[np.bool_]:
+    """Which boxes [B, 4], in pixels of the original image, are over THIN wide and high, so as to be learned: bool [B].
+
+    A click, whose sides are at most THIN, is none, and neither is a box with a NaN.
+    """
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    return (sides[:, 0] > THIN) & (sides[:, 1] > THIN)
 
 
 def box_areas(boxes_xyxy: Boxes) -> Boxes:

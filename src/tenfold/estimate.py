@@ -256,6 +256,16 @@ def resamples(units: Units, seed: int = 0, count: int = RESAMPLES) -> Iterator[t
         yield drawn[units.index], int(drawn[-1])
 
 
+def level_percent(level: float) -> str:
+    """A level in percent, with as many decimals as it takes to stay below 100.
+
+    >>> level_percent(0.95), level_percent(1 - 0.05 / 3), level_percent(1 - 0.05 / 500)
+    ('95', '98.3', '99.99')
+    """
+    decimals = next((number for number in range(1, 12) if float(f"{100 * level:.{number}f}") < 100), 12)
+    return f"{100 * level:.{decimals}f}".rstrip("0").rstrip(".")
+
+
 def check_level(level: float) -> None:
     """Raise UsageError unless `level` is a confidence level."""
     if not 0 < level < 1:

@@ -111,12 +111,12 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class TransferSettings:
-    backbone: str = "efficientnet-lite0"
-    """The pretrained network of the models "frozen" and "finetuned": a name in tenfold.models.backbones.BACKBONES,
-    torchvision:NAME or timm:NAME; of "torchvision" one of its detectors. Several, with commas, or auto: the ladder
-    chooses; auto are those whose weights are here, free for every use, not of faces, at most ten times the work."""
+    backbone: str = ""
+    """The pretrained network: a name in tenfold.models.backbones.BACKBONES, torchvision:NAME or timm:NAME; several with
+    commas, or auto: the ladder chooses; auto are those whose weights are here, free for every use, not of faces, at
+    most ten times the work. Empty: auto on the ladder; else that of `weights`, or efficientnet-lite0."""
     weights: str = ""
-    """A file with its weights, by which `tenfold train` finds a backbone that is left open; empty: published ones."""
+    """A file with its weights; empty: published ones."""
     init: str = ""
     """An earlier run's folder, whose network is taken with its weights instead; the new run holds all of it."""
     views: Literal["center", "flip", "corners", "crops"] = "flip"
@@ -183,8 +183,8 @@ class TrainSettings:
     epochs: int = 0
     """Passes over the training part; 0: chosen from its size."""
     minutes: float = 0.0
-    """Time to train in; the schedule is fitted to it. 0: no limit. When both are given the shorter one counts. A
-    pretrained network is trained for no more epochs than without it."""
+    """Time for `tenfold train`, or for the training from Python; the schedule is fitted to it. 0: no limit. When both
+    are given the shorter one counts. A pretrained network is trained for no more epochs than without it."""
     batch_size: int = 0
     """Images a step; 0: chosen from the number of training images, at most 64; of few images with boxes 2 to 4."""
     lr: float = 0.0

@@ -174,20 +174,25 @@ def box_targets(table: Table) -> dict[str, NDArray[np.generic]]:
     """What is in N images of at most M boxes, M at least 1.
 
     "boxes" float32 [N, M, 4], xyxy pixels of the original image, NaN for padding; "label" int64 [N, M], places in the
-    classes, -1 for padding; "ignore" bool [N, M]. Boxes of no area are left out: nothing can be learnt from them.
+    classes, -1 for padding; "ignore" bool [N, M]. Boxes of no area and clicks, at most tenfold.boxes.THIN pixels wide
+    or high, are left out: nothing can be learnt from them, however wide the hull of a turned one would be.
+
     Raises UsageError where the images are not annotated, there is no class, or a box has no label.
     """
     found, _ = table_objects(table)
     if not table.classes:
         raise UsageError("A detector needs at least one box to learn from, and here is none.")
+    from tenfold.boxes import large_enough
     from tenfold.metrics.detection_matching import ranks
 
-    place = ranks(found.image)
+    kept = large_enough(found.box)
+    image = found.image[kept]
+    place = ranks(image)
     shape = len(table), int(place.max(initial=0)) + 1
     boxes, label = np.full((*shape, 4), np.nan, np.float32), np.full(shape, -1, np.int64)
     ignore = np.zeros(shape, np.bool_)
     for target, values in ((boxes, found.box), (label, found.label), (ignore, found.ignore)):
-        target[found.image, place] = values
+        target[image, place] = values[kept]
     return {"boxes": boxes, "label": label, "ignore": ignore}
 
 

@@ -15,6 +15,7 @@ mix.py          mixup and CutMix
 memory.py       memory for batches, used again when they are gone
 feed.py         what a training's batches are made of
 torch_data.py   policies in torchvision's pipelines and torch's data sets
+words.py        what was done to an image, in words; chains of a blend with their weights
 save.py         augmented images as files
 standardize.py  mean and standard deviation, by sample and by feature
 whiten.py       ZCA whitening

@@ -28,6 +28,8 @@ from PIL import Image
 
 from tenfold.augment.feed import boxes_on_canvas, on_canvas
 from tenfold.augment.policy import Policy
+from tenfold.augment.words import line_of, tell
+from tenfold.boxes import CORNERS
 from tenfold.draws import draw_keys, hash_numbers
 from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
@@ -35,8 +37,8 @@ from tenfold.files import write_file
 from tenfold.images.content import content_hash, read_bytes
 from tenfold.images.prepared import read_sample
 from tenfold.images.preprocess import Preprocessing
-from tenfold.images.readers.columns import CORNERS
-from tenfold.images.readers.listing import COPY_OF
+from tenfold.images.readers.columns import SIDES
+from tenfold.images.readers.listing import COPY_OF, read_header, recognizes
 from tenfold.images.writers.placed import plain
 from tenfold.recipe import check_range
 
@@ -82,6 +84,8 @@ class Saved:
 
 
 _DECIMALS = 6  # of a pixel
+_CARRIED = {"path", "label", "group", "part", *CORNERS, *SIDES, COPY_OF, "reason"}
+"""Columns of a listing whose content the saved one has too, if in another form; rows with a reason are in neither."""
 
 
 class _Box(NamedTuple):
@@ -154,6 +158,20 @@ def save_augmented(
     return Saved(folder / LISTING, saving.count * sources, sources, kept, list(errors.values()))
 
 
+def left_behind(path: str | Path, *, boxed: bool) -> list[str]:
+    """The columns of a listing, as it calls them, that the saved one does not carry over; none of what is no listing.
+
+    `boxed`: whether its rows are boxes. Of a listing with copies these are `ops` and `source` too, as the saved one
+    says what was done to its own copies.
+    """
+    path = Path(path)
+    header, taken = read_header(path) if recognizes(path) else ([], {})
+    if "path" not in header:
+        return []
+    called = {own: name for name, own in taken.items()}
+    return [called.get(name, name) for name in header if name not in _CARRIED and not (boxed and name == "ignore")]
+
+
 @dataclass(frozen=True)
 class _Making:
     """What copies are made from and how. Several threads use it at once."""
@@ -182,11 +200,11 @@ class _Making:
         lines, digest, corners = list[list[str]](), hash_numbers([sample.digest]), _corners(boxes)
         root = sample.copy_of or sample.digest
         for number in range(self.saving.count):
-            key = int(draw_keys(self.saving.seed, number, digest)[0])
-            changed = policy(image, corners, key=key, size=size)
-            name, ops = f"{sample.name}-copy{number + 1}.png", op_words(changed.trace[added:])
-            self.write(name, changed.image)
-            left = zip(changed.boxes.tolist(), changed.kept.tolist(), strict=True)
+            keys = draw_keys(self.saving.seed, number, digest)
+            changed = policy.batch(image[None], keys, boxes=[corners], size=size)
+            name, ops = f"{sample.name}-copy{number + 1}.png", line_of(tell(changed.drawn, 0)[added:])
+            self.write(name, changed.images[0])
+            left = zip(changed.boxes[0].tolist(), changed.kept[0].tolist(), strict=True)
             moved = [boxes[place]._replace(corners=tuple(box)) for box, place in left]
             lines += (
                 [_line(name, sample, root, ops=ops)]
@@ -227,11 +245,6 @@ def _boxes_of(table: Table) -> dict[int, list[_Box]]:
 def _corners(boxes: list[_Box]) -> NDArray[np.float32]:
     """[B, 4], xyxy."""
     return np.array([box.corners for box in boxes], np.float32).reshape(-1, 4)
-
-
-def op_words(trace: list[tuple[str, str]]) -> str:
-    """What was done, as one line: "rotate 12°; flip horizontal"."""
-    return "; ".join(f"{name.replace('_', ' ')} {magnitude}".strip() for name, magnitude in trace)
 
 
 def _in_rgb(preprocessing: Preprocessing) -> Preprocessing:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tenfold.check.findings import ABREAST, Evidence, Finding, count, marked_boxes, share
 from tenfold.split.advice import FEWEST
+from tenfold.split.copies import are_copies
 from tenfold.split.ties import strata
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def class_findings(table: Table, blocks: NDArray[np.int64]) -> list[Finding | No
         return [None if classes else _no_boxes(len(table)), small, _names(table), _slips(table)]
     labels = table.labels()
     about = _names(table), _slips(table), _unlabeled(labels)
-    return [_alone(classes, len(table)), small, _uneven(classes, labels), *about]
+    return [_alone(classes, len(table)), small, _uneven(classes, labels[~are_copies(table)]), *about]
 
 
 def _alone(classes: Sequence[str], images: int) -> Finding | None:

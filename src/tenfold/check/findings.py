@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.errors import DataError
+from tenfold.split.copies import are_copies
 from tenfold.split.fill import kept_whole, short_name
 from tenfold.split.ties import Together, bond, bonds, join, texts
 
@@ -41,6 +42,7 @@ TITLES = {
     "blank": "Images with next to nothing in them",
     "blurred": "Blurred images",
     "copies": "Copies",
+    "augmented": "Augmented copies",
     "bursts": "Shots in a row",
     "series": "Long rows of shots",
     "scene": "Numbered images of one scene",
@@ -248,9 +250,9 @@ def gather(table: Table, found: Iterable[Finding | None], other: Table | None = 
     rows = sorted({row for finding in kept for item in finding.sets for row in item.rows})
     others = sorted({row for finding in kept for item in finding.sets for row in item.others})
     named = (_samples(table, rows), _samples(other, others) if other else {})
-    return Findings(
-        len(table), tuple(kept), *named, kept_whole(blocks_of(table, kept_sets(kept)), texts(table, "part"))
-    )
+    images = ~are_copies(table)  # no split deals with augmented copies: each goes where its image is
+    parts = [part for part, own in zip(texts(table, "part"), images, strict=True) if own]
+    return Findings(len(table), tuple(kept), *named, kept_whole(blocks_of(table, kept_sets(kept))[images], parts))
 
 
 def kept_sets(found: Iterable[Finding | None]) -> list[Evidence]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.check.findings import Evidence, Finding, are, blocks_of, count, share
 from tenfold.images.table import PARTS
+from tenfold.split.copies import are_copies
 from tenfold.split.ties import single_groups, texts
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def set_findings(
     two = [item for item in copies if len(_values(labels, item)) > 1]
     leaks = [item for item in copies if len(_values(parts, item)) > 1]
     told = {item.rows for item in (*two, *leaks)}
-    plain = [item for item in copies if item.rows not in told]
+    pictures = _pictures(table, copies)
+    plain = {
+        item: number for item, number in zip(copies, pictures, strict=True) if number > 1 and item.rows not in told
+    }
     united = blocks_of(table, copies)
     new = [item for item in bursts if len(set(united[list(item.rows)].tolist())) > 1]
     blocks = blocks_of(table, [*copies, *bursts]).tolist()
@@ -47,7 +51,7 @@ def set_findings(
             members.setdefault(name, []).append(row)
     torn = [Evidence(tuple(rows), f"group {name}") for name, rows in members.items()]
     torn = [item for item in torn if len(_values(parts, item)) > 1]
-    alone = [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain)]
+    alone = [_two_labels(two, labels), _leak(leaks, parts), _torn(torn, parts), _copies(plain), _augmented(table)]
     free = [item for item in scenes if not all(groups[row] for row in item.rows)]
     free = [item for item in free if len({blocks[row] for row in item.rows}) > 1]
     long, free = ([item for item in loose if _is_open(item, parts)] for loose in (long, free))
@@ -132,10 +136,25 @@ def _torn(sets: Sequence[Evidence], parts: Sequence[str | None]) -> Finding | No
     )
 
 
-def _copies(sets: Sequence[Evidence]) -> Finding | None:
+def _pictures(table: Table, sets: Sequence[Evidence]) -> list[int]:
+    """How many pictures each set holds, its augmented copies (`tenfold augment --save`) taken for what they are of.
+
+    One where a set is an image and copies that the listing declares; files with the same bytes are two, as ever.
+    """
+    copies, hashes, origins = are_copies(table).tolist(), texts(table, "hash"), texts(table, "origin")
+    found = []
+    for item in sets:
+        images = [row for row in item.rows if not copies[row]]
+        elsewhere = {origins[row] for row in item.rows if copies[row]} - {hashes[row] for row in images}
+        found.append(len(images) + len(elsewhere))
+    return found
+
+
+def _copies(sets: Mapping[Evidence, int]) -> Finding | None:
+    """From sets, each with its number of pictures."""
     if not sets:
         return None
-    number = _images(sets)
+    number = sum(sets.values())
     return Finding(
         kind="copies",
         needs_decision=False,
@@ -145,6 +164,24 @@ def _copies(sets: Sequence[Evidence]) -> Finding | None:
         price=f"The data hold {count(number - len(sets), 'image')} fewer than it seems; in two parts they would leak.",
         remedy="Nothing to do: tenfold split and train keep each set in one part; --fix writes a group for each.",
         sets=tuple(sets),
+    )
+
+
+def _augmented(table: Table) -> Finding | None:
+    """A note on the copies that a listing declares: nobody has to find them, and they are no images."""
+    copies = are_copies(table)
+    if not copies.any():
+        return None
+    number = int(copies.sum())
+    of = len({origin for origin, copy in zip(texts(table, "origin"), copies, strict=True) if copy})
+    return Finding(
+        kind="augmented",
+        needs_decision=False,
+        images=number,
+        evidence=f"{number:,} of the {len(table):,} {are(number)} augmented copies of {count(of, 'image')}, as the "
+        "listing says (copy_of).",
+        price="Copies are no further images: for training alone, and of use to nothing that judges.",
+        remedy="Nothing to do: tenfold split and train have each in training where its image is, else nowhere.",
     )
 
 

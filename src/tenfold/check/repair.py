@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenfold.boxes import CORNERS
 from tenfold.check.findings import Findings, set_name
 from tenfold.errors import UsageError
 from tenfold.files import write_file
@@ -36,8 +37,6 @@ DOUBTFUL = {
     "label": "label likely wrong",
 }
 """Kinds of findings whose images are left out -> the reason, before the words of the single image."""
-
-CORNERS = ("x1", "y1", "x2", "y2")
 
 HEADER = ("path", "label", "group", "reason")
 """The first columns of a repaired listing."""

@@ -189,13 +189,15 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
 def _save(
     source: Source, folder: Path, count: int, include_originals: bool, resize: bool, seed: int, json: bool
 ) -> int:
-    from tenfold.augment.save import Saving, save_augmented
+    from tenfold.augment.save import Saving, left_behind, save_augmented
 
     saving = Saving(count, seed, resize, include_originals, source.allow_truncated)
     with waiting(f"Augmenting {source.name}"):
         saved = save_augmented(source.table, source.policy, source.preprocessing, folder, saving)
     for reason in saved.unreadable:
         say(f"left out: {reason}")
+    if left := left_behind(source.path, boxed=source.table.boxes is not None):
+        say(f"{saved.listing} does not carry over these columns of {source.path}: {', '.join(left)}.")
     parts = "of the training part alone, so that no copy of a validation or test image exists"
     if not source.has_parts:
         parts = (

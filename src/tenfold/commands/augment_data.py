@@ -37,6 +37,8 @@ class Source:
     allow_truncated: bool
     run: Run | None
     notes: tuple[str, ...]
+    path: str = ""
+    """Where the images lie; empty of a run, whose table says that of each."""
 
     @property
     def training(self) -> str:
@@ -118,7 +120,9 @@ def read_source(data: str, policy: str, size: int, reader: str) -> Source:
     options = {"--model": model if left_open else "", "--policy": policy, "--size": str(size or "")}
     options["--data.reader"] = "" if reader == "auto" else reader
     typed = tuple(word for name, value in options.items() if value for word in (name, value))
-    return Source(data, table, chosen_policy(recipe.augment), policy, model, typed, made, truncated, None, notes)
+    return Source(
+        data, table, chosen_policy(recipe.augment), policy, model, typed, made, truncated, None, notes, recipe.data.path
+    )
 
 
 def _resized(preprocessing: Preprocessing, size: int) -> Preprocessing:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.commands.folds import named
 from tenfold.commands.live import Watch
 from tenfold.commands.options import Whole, with_settings
-from tenfold.commands.output import command_line, is_first, next_command, show_json, show_table, waiting
+from tenfold.commands.output import command_line, is_first, next_command, say, show_json, show_table, waiting
 from tenfold.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def curve(
     """
     from tenfold.commands.train import free_folder, read_parted
     from tenfold.evaluate import evaluate_subsets, say_gain
+    from tenfold.evaluate.learning_curve import say_repeated
     from tenfold.run import write_json
     from tenfold.train import train_subsets
     from tenfold.transfer.settle import SETTLED
@@ -87,12 +88,17 @@ def curve(
         return 0
     with waiting("Evaluating"):
         found = evaluate_subsets(runs)
-    content = found.to_json() | {"says": say_gain(found)}
+    copies = int(runs[-1].table.part("train").samples["copy"].sum())
+    counted = f"Images are counted; the {copies:,} augmented copies of the training images come beside them."
+    notes = [note for note in (say_repeated(found), counted if copies else "") if note]
+    content = found.to_json() | {"says": say_gain(found), "notes": notes}
     write_json(folder / "curve.json", content)
     if json:
         show_json({"out": folder, "runs": [run.path for run in runs], **content})
         return 0
     _show(found)
+    for note in notes:
+        say(note)
     print(say_gain(found))
     print(f"Curve: {folder}")
     next_command("tenfold", "report", runs[-1].path, when="for the run on all images")

@@ -94,6 +94,7 @@ def evaluate(
     from tenfold.evaluate import evaluate_run
     from tenfold.looks import ledger_note
     from tenfold.report import write_card
+    from tenfold.report.crowded import crowded_note
     from tenfold.report.headline import say_looks
     from tenfold.report.leaked import leaked_images
     from tenfold.run import load_run
@@ -119,6 +120,8 @@ def evaluate(
         say(sentence)
     if lost := evaluation.details.get("no_boxes"):
         say(f"{lost} proposals of these images are no box in their image, and were left out.")
+    if note := crowded_note(opened, evaluation.details):
+        say(note)
     leaked = leaked_images(opened, part, evaluation.unreadable)
     if leaked.images:
         say(f"Of these {part} images, {leaked.words}. {leaked.advice}")
@@ -136,11 +139,13 @@ def evaluate(
         else:
             _show_classes(evaluation)
         if besides:
-            show_unknown(besides)
+            show_unknown(besides, opened)
         if pairs:
             show_pairs(evaluation.details["pairs"])
         if speed:
             print(_say_speed(speed, opened.task.name))
+            if speed.get("disturbed"):
+                say(speed["disturbed"])
         if evaluation.look:
             print(say_looks(evaluation.look, level, next(iter(evaluation.figures)), evaluation.widened))
             if note := ledger_note(opened.path):

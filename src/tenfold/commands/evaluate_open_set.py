@@ -11,6 +11,7 @@ from tenfold.commands.output import show_table
 if TYPE_CHECKING:
     from tenfold.estimate import Estimate
     from tenfold.images.table import Table
+    from tenfold.run import Run
 
 
 def read_unknown(source: str) -> Table:
@@ -23,15 +24,17 @@ def read_unknown(source: str) -> Table:
     return read_table(source)
 
 
-def show_unknown(found: Mapping[str, Any]) -> None:
-    """A row for each threshold."""
-    from tenfold.report.open_set import say_unsupported, threshold_words
+def show_unknown(found: Mapping[str, Any], run: Run) -> None:
+    """A row for each threshold, and whose the score is where it is not the run's own."""
+    from tenfold.report.open_set import say_scorer, say_unsupported, threshold_words
 
     rows = [
         (threshold_words(row), row["threshold"], *(_written(name, row[name]) for name in ("far", "dir", "refused")))
         for row in found["rows"]
     ]
     title = f"{found['strangers']:,} images of other classes beside {found['known']:,} of the run's"
+    if clause := say_scorer(run):
+        title += f"; {clause}"
     show_table(("Threshold", "Score", "False alarms (FAR)", "Named rightly (DIR)", "Refused"), rows, title)
     if sentence := say_unsupported(found["supported"]):
         print(f"{sentence}\n")

@@ -30,7 +30,6 @@ OPTIONS = {
 }
 """What can be done, and the options that it takes besides --json."""
 
-BACKBONE = "efficientnet-lite0"
 NOBODY, UNTOLD = "none of these", "no threshold yet"
 MOST_LISTED = 30
 """Identities that a terminal lists; --json lists every one."""
@@ -303,6 +302,7 @@ def _standing(folder: Path) -> Gallery | None:
 
 def _embedder(standing: Gallery | None, backbone: str, weights: str) -> Embedder:
     """The network that was asked for, which must be the gallery's; without a word the gallery's own."""
+    from tenfold.models.backbones import BUILT_IN
     from tenfold.transfer import embed
 
     file = str(Path(weights).expanduser().absolute()) if weights else ""
@@ -311,7 +311,7 @@ def _embedder(standing: Gallery | None, backbone: str, weights: str) -> Embedder
     if file and not backbone:
         backbone = whose_weights(file)
     with waiting("Loading the network"):
-        embedder = embed.load_embedder(backbone or BACKBONE, file)
+        embedder = embed.load_embedder(backbone or BUILT_IN, file)
     if standing is not None:
         standing.refuse_other(embedder.origin)
     return embedder

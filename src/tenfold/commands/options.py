@@ -109,10 +109,10 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
 
 def whose_weights(file: str) -> str:
     """The network whose weights a file holds, as `network_of_file` knows it; whoever watches is told."""
-    from tenfold.models.backbones import network_of_file
+    from tenfold.models.backbones import BUILT_IN, network_of_file
 
     name = network_of_file(Path(file))
-    if name != TransferSettings().backbone:
+    if name != BUILT_IN:
         say(f"Network: {name}, whose weights {file} holds; --backbone names another.")
     return name
 
@@ -127,7 +127,7 @@ def _from_home(recipe: Recipe) -> Recipe:
 def _with_network(recipe: Recipe) -> Recipe:
     """The recipe with the network that its file of weights is of, where it takes one and names none."""
     transfer, model = recipe.transfer, recipe.model.name
-    if not transfer.weights or transfer.backbone != TransferSettings().backbone:
+    if transfer.backbone or not transfer.weights:
         return recipe
     if model != "auto":
         from tenfold.models import find_model

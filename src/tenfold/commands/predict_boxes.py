@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,9 +15,9 @@ from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from tenfold.models.contract import Prediction
+    from tenfold.report.lettering import Lettering
     from tenfold.run import Run
 
-CORNERS = ("x1", "y1", "x2", "y2")
 USUAL = 0.5
 """The score from which on objects are shown where training chose none."""
 _ROUND = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # precisions that are named where the wanted one has no support
@@ -50,6 +50,8 @@ class Seen(NamedTuple):
 
 def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str]) -> None:
     """Print or write what is found in each image; those that cannot be read go into `failed`."""
+    from tenfold.boxes import CORNERS
+
     _refuse(asked)
     least = _least_score(run, asked)
     names = _Names.of(asked.ids, run.classes) if asked.ids is not None else None
@@ -145,20 +147,28 @@ def _say_empty(found: list[Seen], least: float) -> None:
 
 
 def _object(row: dict[str, Any]) -> dict[str, Any]:
-    return {"class": row["predicted"], "score": row["score"], "box": [row[name] for name in CORNERS]}
+    return {"class": row["predicted"], "score": row["score"], "box": _corners(row)}
+
+
+def _corners(row: dict[str, Any]) -> list[float]:
+    from tenfold.boxes import CORNERS
+
+    return [row[name] for name in CORNERS]
 
 
 def _line(path: str, row: dict[str, Any]) -> list[object]:
-    return [path, row["predicted"], row["score"], *(f"{row[name]:.1f}" for name in CORNERS)]
+    return [path, row["predicted"], row["score"], *(f"{corner:.1f}" for corner in _corners(row))]
 
 
 def _printed(seen: Iterable[Seen]) -> Iterator[Seen]:
     """Pass everything on, and print it as CSV as soon as it is known, a line an object; corners to 0.01 pixels."""
+    from tenfold.boxes import CORNERS
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["path", "class", "score", *CORNERS])
     for one in seen:
         for row in one.rows:
-            corners = (f"{row[name]:.2f}" for name in CORNERS)
+            corners = (f"{corner:.2f}" for corner in _corners(row))
             writer.writerow([one.path, row["predicted"], f"{row['score']:.6f}", *corners])
         sys.stdout.flush()
         yield one
@@ -212,7 +222,7 @@ def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> 
     for one, stem in zip(found, stems, strict=True):
         image = names.image(one.path) if names else int(stem) if numbered else Path(one.path).name
         for row in one.rows:
-            x1, y1, x2, y2 = (row[name] for name in CORNERS)
+            x1, y1, x2, y2 = _corners(row)
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
             content = {"image_id": image, "category_id": categories[row["predicted"]], "bbox": box}
             results.append(content | {"score": round(row["score"], 6), "file_name": one.path})
@@ -234,7 +244,7 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
 
     _, *names = unique_names([f"/{CLASS_LIST}", *(one.path for one in found)])  # whose name no image's file may have
     for one, name in zip(found, names, strict=True):
-        boxes = np.array([[row[corner] for corner in CORNERS] for row in one.rows], np.float64).reshape(-1, 4)
+        boxes = np.array([_corners(row) for row in one.rows], np.float64).reshape(-1, 4)
         shares = to_yolo(boxes, *image_size(read_bytes(one.path), one.path)).tolist()
         lines = (
             " ".join([str(classes.index(row["predicted"])), *(f"{value:.6f}" for value in (*share, row["score"]))])
@@ -242,10 +252,26 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
         )
         write_file(folder / Path(name).with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
     write_file(folder / CLASS_LIST, "".join(f"{name}\n" for name in classes))
-    numbers = ", ".join(f"{number} {name}" for number, name in enumerate(classes[:_LISTED]))
-    more = f" and {len(classes) - _LISTED} more" if len(classes) > _LISTED else ""
-    say(f"Classes by number, as in {folder / CLASS_LIST}: {numbers}{more}.")
+    say(f"Classes by number, as in {folder / CLASS_LIST}: {_numbers(classes, classes)}.")
     print(f"{len(found):,} text files: {folder}")
+
+
+def _numbers(names: Sequence[str], classes: tuple[str, ...]) -> str:
+    """The first of some classes, each after its number in classes.txt."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(f"{classes.index(name)} {name}" for name in names[:_LISTED]) + more
+
+
+def _called(run: Run, lettering: Lettering) -> dict[str, str]:
+    """What stands at the boxes of each class: its name, or its number where no font has the letters, which is told."""
+    classes = run.table.numbered
+    unwritten = [name for name in run.classes if not lettering.has(name)]
+    if unwritten:
+        say(
+            "No font of this computer has the letters of some classes, at whose boxes their number stands: "
+            f"{_numbers(unwritten, classes)}; with a font for them installed, their names will."
+        )
+    return {name: str(classes.index(name)) if name in unwritten else name for name in run.classes}
 
 
 def _drawn(run: Run, seen: Iterable[Seen], folder: Path, paths: list[str]) -> Iterator[Seen]:
@@ -257,14 +283,17 @@ def _drawn(run: Run, seen: Iterable[Seen], folder: Path, paths: list[str]) -> It
     from tenfold.images.decode import decode_image
     from tenfold.images.writers.placed import unique_names
     from tenfold.report.drawn import draw_boxes
+    from tenfold.report.lettering import Lettering
 
+    lettering = Lettering(run.classes)
+    called = _called(run, lettering)
     names, truncated = dict(zip(paths, unique_names(paths), strict=True)), run.recipe.data.allow_truncated
     for one in seen:
         pixels = decode_image(read_bytes(one.path), channels="rgb", allow_truncated=truncated, name=one.path)
-        boxes = np.array([[row[corner] for corner in CORNERS] for row in one.rows]).reshape(-1, 4)
+        boxes = np.array([_corners(row) for row in one.rows], np.float64).reshape(-1, 4)
         colors = [run.classes.index(row["predicted"]) for row in one.rows]
-        words = [f"{row['predicted']} {row['score']:.2f}" for row in one.rows]
-        picture = draw_boxes(pixels, boxes, colors, words)
+        words = [f"{called[row['predicted']]} {row['score']:.2f}" for row in one.rows]
+        picture = draw_boxes(pixels, boxes, colors, words, lettering=lettering)
         name = Path(names[one.path])
         is_jpeg = name.suffix.casefold() in (".jpg", ".jpeg")
         content = BytesIO()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,6 +121,7 @@ def split(
         say(line)
     with waiting(f"Splitting {data}"):
         settings, advice = advised(table, asked, expect)
+        parts = set(table.samples["part"].dropna())  # that the data give
         table, is_new = _placed(table, settings, seed)
         table = limit_table(table, per_class, seed=seed) if per_class else table
         files, tables = _folds(table, path, folds, repeats, seed) if folds else ([path], iter(()))
@@ -128,7 +129,11 @@ def split(
             write_split(table, path)
         for file, dealt in zip(files, tables, strict=bool(folds)):
             write_split(dealt, file)
-    stood = [] if before is None else [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
+    typed = {"--validation": validation is not None, "--test": test is not None}
+    typed["--seed"] = bool(seed) and not (folds or per_class)
+    stood = given_note(data, parts, settings, [name for name, is_typed in typed.items() if is_typed])
+    if before is not None:
+        stood = [standing_note(path, ["--validation", "--test", *([] if folds else ["--seed"])])]
     advice = advice if before is None else None  # it is for a new split
     notes = [*stood, *table.notes, *(advice.reasons if advice else ())]
     for note in notes:
@@ -200,6 +205,25 @@ def standing_note(path: Path, options: list[str]) -> str:
     names = " and ".join(filter(None, [", ".join(options[:-1]), options[-1]]))
     verb = "holds" if len(options) == 1 else "hold"
     return f"{path} stands already and is followed; {names} {verb} for new images only. Remove it to split anew."
+
+
+def given_note(data: str, parts: Set[str], settings: SplitSettings, typed: list[str]) -> list[str]:
+    """The sentence on those options that change nothing, as the data give these parts; none where all do something.
+
+    `typed` are those of --validation, --test and --seed that were.
+    """
+    held = [name for name in ("validation", "test") if name in parts]
+    is_open = any(getattr(settings, name) > 0 for name in ("validation", "test") if name not in held)
+    idle = [name for name in typed if name.removeprefix("--") in held or (name == "--seed" and held and not is_open)]
+    if not idle:
+        return []
+    words = " and ".join(filter(None, [", ".join(idle[:-1]), idle[-1]]))
+    verb = "change" if idle[1:] else "changes"
+    what = f"the {' and '.join(held)} part{'s' if held[1:] else ''}"
+    return [
+        f"{data} gives {what} itself, and what it gives stands; {words} {verb} nothing here. Take the parts out of the "
+        "data to split anew."
+    ]
 
 
 def counts(table: Table) -> dict[str, dict[str, int]]:

@@ -12,10 +12,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tenfold.commands.decodable import without_lost_classes
 from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.ladder import climb, show_ladder, verdict_lines
 from tenfold.commands.live import Watch
-from tenfold.commands.look import findings_line, look_over
+from tenfold.commands.look import SOON, findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.commands.predict_classes import least_percent
@@ -91,14 +92,17 @@ def train(
         if source or out or folds or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
         return _resume(resume, json)
+    from tenfold.transfer.time_left import is_shared
+
     began, wanted = time.monotonic(), read_folds(folds) if folds else None
     done = wanted is not None and out is not None and _folds_ended(out, wanted)
-    recipe, table, looked, checking = read_checked(source, settings, is_trained=done)
+    counted = None if wanted or is_shared() else began  # each fold has its own time, and so have several processes
+    recipe, table, looked = read_checked(source, settings, is_trained=done, began=counted)
     folder = out or free_folder(Path(recipe.data.path))
     if wanted is not None:
         return cross_validate(table, recipe, folder, wanted, json, looked)
     findings = found_in(looked, table).to_json() if looked else None
-    started = began + checking  # the check, which --minutes does not count: see findings_line
+    started = time.monotonic() if counted is None else counted
     deadline = started + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
     with _stop_told(folder), Watch() as watch:
         run = _trained(table, recipe, folder, watch, findings, started)
@@ -114,7 +118,7 @@ def _trained(
     """
     from tenfold.train import refuse_taken, train_model
     from tenfold.transfer.best import train_best
-    from tenfold.transfer.settle import known_features
+    from tenfold.transfer.settle import known_features, note_on_strength
     from tenfold.transfer.time_left import in_time_left
 
     if recipe.model.name == "auto" and table.boxes is None:
@@ -129,6 +133,8 @@ def _trained(
         return train_rcnn(table, recipe, folder, progress=watch, findings=findings)
     settled = climb(table, recipe, watch, started)
     if settled is None:
+        if note := note_on_strength(recipe, table.part("train")):
+            say(note)
         known = known_features(recipe, table.part("train"))
         return train_model(table, recipe, folder, progress=watch, findings=findings, known=known)
     ladder = settled.ladder.to_json()
@@ -175,12 +181,19 @@ def read_parted(source: str, settings: dict[str, Any], *, of_classes: bool = Fal
 
 
 def read_checked(
-    source: str, settings: dict[str, Any], *, of_classes: bool = False, is_trained: bool = False
-) -> tuple[Recipe, Table, Looked | None, float]:
-    """The same, and what a check saw of the table's images, if the recipe wants one, and the seconds that it took.
+    source: str,
+    settings: dict[str, Any],
+    *,
+    of_classes: bool = False,
+    is_trained: bool = False,
+    began: float | None = None,
+) -> tuple[Recipe, Table, Looked | None]:
+    """The same, and what a check saw of the table's images, if the recipe wants one.
 
-    What the check could not decode is in no part, and the table's notes name it. Where all `is_trained` already, the
-    run to start from is not asked for. Raises what `refuse_boxes` raises where it must be `of_classes`.
+    What the check could not decode is in no part, and the table's notes name it; without a check, a class of which
+    nothing can be decoded is none. Where all `is_trained` already, the run to start from is not asked for. The
+    recipe's minutes count from `began` on, by time.monotonic; None: from later on. Raises what `refuse_boxes` raises
+    where it must be `of_classes`, and UsageError where the check has taken all of the minutes.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
@@ -219,11 +232,16 @@ def read_checked(
         if of_classes:
             refuse_boxes(table)
         table = hashed(table, unreadable=data.unreadable)
-    began, looked = time.monotonic(), None
+    checking, looked = time.monotonic(), None
     if data.check:
         looked, table = look_over(table, data.path, allow_truncated=data.allow_truncated, split=path)
         table = without_unreadable(table, looked, refuse=data.unreadable == "refuse")
-    seconds = time.monotonic() - began
+    else:
+        table = without_lost_classes(table, allow_truncated=data.allow_truncated, refuse=data.unreadable == "refuse")
+    seconds = time.monotonic() - checking
+    if looked and began is not None:
+        _tell_time(recipe.train.minutes, seconds, time.monotonic() - began)
+        seconds = 0.0  # told, and counted
     with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
         recipe = dataclasses.replace(recipe, split=shares_chosen)
@@ -238,7 +256,19 @@ def read_checked(
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
     if looked:
         say(findings_line(found_in(looked, table), recipe, seconds, settings.get("data__path", data.path)))
-    return recipe, table, looked, seconds
+    return recipe, table, looked
+
+
+def _tell_time(minutes: float, checking: float, spent: float) -> None:
+    """Say how much of the minutes a long check took; raises UsageError where nothing is left of them."""
+    cached = "what it saw of the images is cached, and a second time it is quick"
+    if minutes and spent >= 60 * minutes:
+        raise UsageError(
+            f"The time limit of {60 * minutes:g} s was over after the check, which took {checking:.0f} s of it; run "
+            f"the same command again ({cached}), or give more (--minutes)."
+        )
+    if minutes and checking > SOON:
+        say(f"The check took {checking:.0f} s of the {minutes:g} minutes; {cached}.")
 
 
 def found_in(looked: Looked, table: Table) -> Findings:
@@ -272,7 +302,7 @@ def free_folder(data: Path) -> Path:
 def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf) -> int:
     """Evaluate on the validation part, unless what the run has of that is of just now, and say what came out.
 
-    Classes are held out only where that ends before the deadline, by time.monotonic.
+    Classes are held out after that, and only where it ends before the deadline, by time.monotonic.
     """
     from tenfold.report import write_card
     from tenfold.transfer.unknown import fit_unknown
@@ -280,12 +310,12 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     if not is_first():
         return 0
     parts, ladder = counts(run.table)["(all)"], run.ladder
+    with waiting("Evaluating on the validation part"):
+        evaluation = _evaluation(run, evaluated) if parts["validation"] else None
     with waiting("Holding classes out"):
         teller = run.teller
         held = teller.unknown or fit_unknown(teller, seconds=deadline - time.monotonic())
-    with waiting("Evaluating on the validation part"):
-        evaluation = _evaluation(run, evaluated) if parts["validation"] else None
-        write_card(run)
+    write_card(run)
     for line in verdict_lines(ladder):
         say(line)
     if json:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import THIN, box_iou
+from tenfold.boxes import CORNERS, THIN, box_iou, large_enough
 from tenfold.draws import draw_keys, hash_numbers, uniforms
 from tenfold.errors import UsageError
 from tenfold.images.content import hashed
@@ -31,6 +31,7 @@ from tenfold.models.detection.sampling import BACKGROUND_CLASS
 from tenfold.proposals import Proposed, make_proposer, propose_table, read_proposals
 from tenfold.recipe import Recipe, TransferSettings
 from tenfold.run import Run
+from tenfold.tasks import table_objects
 from tenfold.train import (
     Progress,
     Report,
@@ -52,7 +53,6 @@ POSITIVE_FROM = 0.5
 
 _OBJECTS, _TIMES = 32, 3  # regions of objects an image at most, and of the background for each of them
 _CONTEXT = 16 / (227 - 32)  # of a box's side on each side of it: appendix A
-_CORNERS = ["x1", "y1", "x2", "y2"]
 
 
 def train_rcnn(
@@ -66,11 +66,12 @@ def train_rcnn(
     """Both stages: `train_regions` in the folder OUT-regions, then the R-CNN on its network in `out`.
 
     Whoever stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`. Raises
-    what `train_regions` and `train_model` raise.
+    UsageError where either folder is taken, and what `train_regions` and `train_model` raise.
     """
     folder = Path(out)
     refuse_taken(folder)
     regions = folder.with_name(f"{folder.name}-regions")
+    _refuse_taken_beside(folder, regions)
     text = f"first of two: the network is fine-tuned on regions, in {regions}; if that is stopped, end it, then train"
     progress(Progress("note", f"{text} with --model rcnn --init {regions}"))
     run = train_regions(table, recipe, regions, progress=progress)
@@ -84,9 +85,13 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
 
     The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Images
     are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. A batch has 32
-    regions of objects and 96 of background, unless the recipe says otherwise. Raises what `propose_table` and
-    `train_model` raise.
+    regions of objects and 96 of background, unless the recipe says otherwise. Before any image is decoded it raises
+    UsageError where `out` is taken, the recipe is of another model, or the table has no boxes, no box to learn from in
+    its training part, a box without a class or a class called (background); then what `propose_table` and `train_model`
+    raise.
     """
+    refuse_taken(Path(out))
+    _refuse(table, recipe)
     began = time.monotonic()
 
     def watch(done: int, of: int) -> None:
@@ -102,6 +107,7 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
         truncated = recipe.data.allow_truncated
         proposed = propose_table(seen, make_proposer(), allow_truncated=truncated, watch=watch)
     regions = region_table(proposed, recipe.train.seed)
+    _refuse_without_background(regions, recipe)
     squares = {"size": square_side(recipe.detect.crop), "fit": "squash", "margin": 1.0}
     train = {"balance": "background"} if recipe.train.balance == "auto" else {}
     own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train)
@@ -112,11 +118,10 @@ def region_table(proposed: Proposed, seed: int = 0) -> Table:
     """Some regions of each image, with context, as samples: up to 32 of objects, three of background for each of them.
 
     Among those of objects are the true boxes. A region keeps the part of its image, and regions of one image are a
-    group. Raises UsageError where the images have no boxes.
+    group. Raises UsageError where the images have no boxes, or one of these has no class.
     """
     table = proposed.table
-    if table.boxes is None:
-        raise UsageError("Regions need images with boxes, and these are not annotated with any.")
+    _refuse_unannotated(table)
     classes = np.array([*table.classes, BACKGROUND], object)
     keys = draw_keys(seed, 0, hash_numbers(table.samples["hash"].tolist()))
     image, boxes, label = [], [], []
@@ -140,8 +145,8 @@ def named_regions(
     """
     assert table.boxes is not None
     frame = table.boxes[table.boxes["sample"] == row]
-    true = frame[_CORNERS].to_numpy(np.float64)
-    kept = (true[:, 2:] - true[:, :2] > THIN).all(1)
+    true = frame[[*CORNERS]].to_numpy(np.float64)
+    kept = large_enough(true)
     true, ignore = true[kept], frame["ignore"].to_numpy(np.bool_)[kept]
     kinds = np.array([table.classes.index(name) for name in frame["label"].to_numpy(object)[kept]], np.int64)
     every = np.concatenate([proposals.astype(np.float64), true[~ignore]])
@@ -153,6 +158,67 @@ def named_regions(
         near = overlap.max(1) >= POSITIVE_FROM
         found[near] = kinds[~ignore][overlap.argmax(1)[near]]
     return every, found
+
+
+def _refuse_taken_beside(folder: Path, regions: Path) -> None:
+    """Raise UsageError where the folder of the first stage, beside that of the second, is not free."""
+    try:
+        refuse_taken(regions)
+    except UsageError:
+        raise UsageError(
+            f"out must leave {regions} free for the first of the two trainings, and something is there; name another "
+            f"than {folder}, or train the R-CNN on a run of regions that is there with --init {regions}."
+        ) from None
+
+
+def _refuse(table: Table, recipe: Recipe) -> None:
+    """Raise UsageError for a recipe or a table that no R-CNN can be fine-tuned by."""
+    if recipe.model.name != "rcnn":
+        raise UsageError(
+            "model.name must be rcnn to fine-tune a network on regions, as no other model is trained in two stages, "
+            f"and it is {recipe.model.name}; set --model rcnn."
+        )
+    _refuse_unannotated(table)
+    if BACKGROUND in table.classes:
+        raise UsageError(
+            f"table must have no class {BACKGROUND}, as regions without an object are called so, and it has one; give "
+            "that class another name."
+        )
+    training = table.part("train")
+    if not len(training):
+        raise UsageError(
+            f"table must have a training part, and none of its {len(table):,} images is in it; split it first, for "
+            "example with tenfold.split_table."
+        )
+    boxes = training.boxes
+    assert boxes is not None
+    corners = boxes[[*CORNERS]].to_numpy(np.float64)
+    if not (large_enough(corners) & ~boxes["ignore"].to_numpy(np.bool_)).any():
+        raise UsageError(
+            f"table must have a box to learn from in its training part, over {THIN:g} px wide and high and not to be "
+            f"ignored, and none of the {len(boxes):,} there is one; annotate objects there, or move images that have "
+            "some into it."
+        )
+
+
+def _refuse_unannotated(table: Table) -> None:
+    if table.boxes is None:
+        raise UsageError(
+            "table must have boxes to cut regions by, and its images are not annotated with any; read annotated images."
+        )
+    table_objects(table)  # which refuses a box without a class
+
+
+def _refuse_without_background(regions: Table, recipe: Recipe) -> None:
+    """Raise UsageError where a batch of a quarter objects was not asked for, and cannot be made all the same."""
+    count = int((regions.part("train").samples["label"] == BACKGROUND).sum())
+    if recipe.train.balance == "auto" and count < _TIMES:
+        source = recipe.detect.proposals_from or "Selective Search"
+        raise UsageError(
+            f"The proposals must hold {_TIMES} regions of background in the training part, which overlap no object by "
+            f"{POSITIVE_FROM:g} (IoU), and those of {source} hold {count}; give more proposals, or set train.balance "
+            "to none."
+        )
 
 
 def _draw(kinds: NDArray[np.int64], background: int, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -170,7 +236,7 @@ def _samples(
     rows = table.samples.iloc[image].reset_index(drop=True)
     shift = rows[["x1", "y1"]].fillna(0).to_numpy(np.float64).round().clip(min=0)
     context = np.tile((boxes[:, 2:] - boxes[:, :2]) * _CONTEXT, 2) * [-1, -1, 1, 1]
-    columns = dict(zip(_CORNERS, (boxes + context + np.tile(shift, 2)).T, strict=True))
+    columns = dict(zip(CORNERS, (boxes + context + np.tile(shift, 2)).T, strict=True))
     columns |= {"source": rows["source"], "row": rows["row"], "part": rows["part"], "origin": rows["hash"]}
     columns |= {"group": rows["group"].fillna(rows["hash"]), "label": label}
     return make_samples(columns, len(rows))

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError, unknown
-from tenfold.estimate import Estimate, Units, check_level, level_of_each, to_json, units_of
+from tenfold.estimate import Estimate, Units, check_level, level_of_each, level_percent, to_json, units_of
 from tenfold.evaluate.compare_notes import common_notes, group_notes, look_notes, seed_notes
 from tenfold.evaluate.evaluation import PARTS
 from tenfold.looks import count_looks, image_hashes
@@ -344,8 +344,8 @@ def _say_better(found: Difference, names: dict[str, str], better: str) -> str:
     low, high = sorted((abs(100 * gap.low), abs(100 * gap.high)))
     return (
         f"{names[better]} is better: it gets {100 * abs(gap.value):.1f} points more of the images right than "
-        f"{names[other]} ({100 * gap.level:g} % interval {low:.1f} to {high:.1f}), which is more than chance explains "
-        f"({_say_p(found.p)})"
+        f"{names[other]} ({level_percent(gap.level)} % interval {low:.1f} to {high:.1f}), which is more than chance "
+        f"explains ({_say_p(found.p)})"
     )
 
 
@@ -366,7 +366,7 @@ def _say_open(found: Difference, names: dict[str, str]) -> str:
     )
     return (
         f"No difference is shown: {seen}; in truth the difference may be anything from {low} to {high} "
-        f"({100 * gap.level:g} % interval)"
+        f"({level_percent(gap.level)} % interval)"
     )
 
 

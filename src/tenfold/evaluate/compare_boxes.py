@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tenfold.errors import UsageError, unknown
-from tenfold.estimate import check_level, to_json, units_of
+from tenfold.estimate import check_level, level_percent, to_json, units_of
 from tenfold.evaluate.compare import common_groups
 from tenfold.images.table import BOX_COLUMNS, PARTS
 from tenfold.looks import count_looks, image_hashes
@@ -60,12 +60,12 @@ class BoxComparison:
             return (
                 f"No difference is shown: AP50 is {found.first.value:.3f} and {found.second.value:.3f}, which chance "
                 f"alone could explain ({chance}); in truth the difference may be anything from {gap.low:.3f} to "
-                f"{gap.high:.3f} ({100 * gap.level:g} % interval)."
+                f"{gap.high:.3f} ({level_percent(gap.level)} % interval)."
             )
         low, high = sorted((abs(gap.low), abs(gap.high)))
         return (
-            f"{self.better} is better: its AP50 is higher by {abs(gap.value):.3f} ({100 * gap.level:g} % interval "
-            f"{low:.3f} to {high:.3f}), which is more than chance explains ({chance})."
+            f"{self.better} is better: its AP50 is higher by {abs(gap.value):.3f} ({level_percent(gap.level)} % "
+            f"interval {low:.3f} to {high:.3f}), which is more than chance explains ({chance})."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from tenfold.evaluate.evaluation import answer_part, evaluate_answers
 from tenfold.images.table import Table, stack_tables
 from tenfold.metrics import METRICS
 from tenfold.run import Run
+from tenfold.split.copies import are_copies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,24 +72,29 @@ class CrossValidation:
     """The headline first."""
     spread: dict[str, list[float]]
     """The figure of each run, repeat by repeat; of a run where it is not defined there is none."""
+    n_copies: int = 0
+    """Augmented copies of these that a model was trained on as well, on average."""
 
     @property
     def basis(self) -> str:
         """What the figures are of, in words."""
         times = f", {self.repeats} times" if self.repeats > 1 else ""
-        return f"this procedure at {self.n_train:,} training images, by {self.folds} folds{times}, {self.n:,} images"
+        copies = f" and {self.n_copies:,} copies of them" if self.n_copies else ""
+        folds = f"{self.folds} folds{times}, {self.n:,} images"
+        return f"this procedure at {self.n_train:,} training images{copies}, by {folds}"
 
     @property
     def estimand(self) -> str:
         """What the figures estimate, a sentence."""
+        copies = f" and {self.n_copies:,} copies of them" if self.n_copies else ""
         return (
-            f"What models of this recipe, each trained on {self.n_train:,} such images, reach on new ones on average; "
-            f"it is said of none of these {self.folds * self.repeats} models alone."
+            f"What models of this recipe, each trained on {self.n_train:,} such images{copies}, reach on new ones on "
+            f"average; it is said of none of these {self.folds * self.repeats} models alone."
         )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
-        names = ("folds", "repeats", "n", "n_train", "basis", "estimand", "figures", "spread")
+        names = ("folds", "repeats", "n", "n_train", "n_copies", "basis", "estimand", "figures", "spread")
         content: dict[str, Any] = to_json({name: getattr(self, name) for name in names})
         return content
 
@@ -124,8 +130,11 @@ def evaluate_folds(runs: Sequence[Run], folds: int, *, level: float = 0.95, **op
         for name in pooled[0]
         if all(name in found for found in pooled) and (name not in AVERAGED or spread[name])
     }
-    trained = np.mean([len(run.table.part("train")) for run in runs])
-    return CrossValidation(folds, repeats, next(iter(figures.values())).n, round(float(trained)), figures, spread)
+    copied = [are_copies(run.table.part("train")) for run in runs]
+    trained, copies = (
+        round(float(np.mean([own.sum() for own in rows]))) for rows in ([~own for own in copied], copied)
+    )
+    return CrossValidation(folds, repeats, next(iter(figures.values())).n, trained, figures, spread, copies)
 
 
 def overlap_factor(folds: int, repeats: int) -> float:

@@ -37,9 +37,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Estimate, check_level, standard_errors, to_json, wilson
+from tenfold.estimate import Estimate, check_level, level_percent, standard_errors, to_json, wilson
 from tenfold.evaluate.evaluation import evaluate_run
 from tenfold.run import Run
+from tenfold.split.copies import images_of
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class Point:
     """One training on part of the images."""
 
     images: int
-    """Training images."""
+    """Training images, without augmented copies of them."""
     hits: int
     """Validation images that were told right."""
     n: int
@@ -94,6 +95,8 @@ class LearningCurve:
 
     points: tuple[Point, ...]
     level: float = 0.95
+    repeated: int = 0
+    """Trainings that are no points, as they came out as another one on the same images did."""
 
     @property
     def most(self) -> int:
@@ -125,6 +128,7 @@ class LearningCurve:
         content: dict[str, Any] = to_json(
             {
                 "points": [vars(point) for point in self.points],
+                "repeated": self.repeated,
                 "curve": [{"images": number, "accuracy": self.accuracy(number)} for number in numbers.tolist()],
                 "double": 2 * self.most,
                 "gain": self.gain(2 * self.most),
@@ -222,14 +226,14 @@ def fit_learning_curve(points: Sequence[Point], *, level: float = 0.95) -> Learn
             raise UsageError(f"A point needs images > 0, 0 <= hits <= n, n > 0 and share >= 0, not {point}.")
     # All images are the same ones with every seed: a head on frozen features that is fitted to them again is no news.
     told = {(point.share, point.images, point.hits if point.share == 1 else point): point for point in points}
-    return LearningCurve(tuple(told.values()), level)
+    return LearningCurve(tuple(told.values()), level, len(points) - len(told))
 
 
 def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCurve:
     """The learning curve of runs on growing shares of the training images, as `train_subsets` gives them.
 
     Each is evaluated on its validation part; its first figure, a share of right answers, is the curve's. The share of
-    the training images that a run is of stands in its folder's name.
+    the training images that a run is of stands in its folder's name. Augmented copies are no images, and not counted.
     """
     points = []
     for run in runs:
@@ -237,7 +241,7 @@ def evaluate_subsets(runs: Sequence[Run], *, level: float = 0.95) -> LearningCur
         accuracy = next(iter(evaluation.figures.values()))
         hits = round(accuracy.value * evaluation.n)
         worth = min(images_worth(accuracy), float(evaluation.n))
-        images, seed = len(run.table.part("train")), run.recipe.train.seed
+        images, seed = len(images_of(run.table.part("train"))), run.recipe.train.seed
         points.append(Point(images, hits, evaluation.n, seed, worth, share_of(run)))
     return fit_learning_curve(points, level=level)
 
@@ -267,16 +271,28 @@ def _widened(found: Estimate, below: float, above: float) -> Estimate:
     return replace(found, low=max(low, 0.0), high=min(high, 1.0))
 
 
+def say_repeated(curve: LearningCurve) -> str:
+    """Why there are fewer points than trainings, a sentence; empty where there are as many."""
+    if not curve.repeated:
+        return ""
+    one = curve.repeated == 1
+    return (
+        f"{curve.repeated} training{'' if one else 's'} on all images {'is' if one else 'are'} not among these: with "
+        "another seed the images are the same ones, and as many were told right, which is no news."
+    )
+
+
 def say_gain(curve: LearningCurve) -> str:
     """What twice as many images are expected to bring, in a sentence, and in another what follows from it."""
     double = 2 * curve.most
     gain = curve.gain(double)
     low, value, high, luck = (100 * share for share in (gain.low, gain.value, gain.high, curve.luck(double)))
+    single = f", and one training may differ from that by {luck:.1f}" if luck else ""
     now, then = (100 * curve.accuracy(images).value for images in (curve.most, double))
     text = (
         f"Twice as many training images ({double:,} instead of {curve.most:,}) are expected to raise the accuracy by "
         f"{value:.1f} points, from about {now:.1f} to {then:.1f} %; {low:.1f} to {high:.1f} points are possible "
-        f"({100 * gain.level:g} % band){f', and one training may differ from that by {luck:.1f}' if luck else ''}."
+        f"({level_percent(gain.level)} % band){single}."
     )
     if high < 1:
         return f"{text} So more images of this kind would hardly help; look at the labels, the network or the recipe."

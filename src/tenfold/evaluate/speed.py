@@ -7,6 +7,9 @@
 
 The stages are told apart by hooks on the layers, which are there only while somebody measures. On a GPU its own clock
 tells the time, at which it comes to the work rather than gets it.
+
+Whether the machine had other things to do is told by the thread that measures: on one that is left in peace it computes
+all the time that is measured, and elsewhere it waits for a processor, or for its helpers, which wait for one.
 """
 
 from __future__ import annotations
@@ -32,13 +35,17 @@ IMAGES = 20
 SECONDS = 10.0
 """After so long none is begun any more."""
 STAGES = ("read", "proposals", "network", "answer")
+PEACE = 0.8
+"""Of the time that is measured, the share that the thread computes at least on a machine that is left in peace."""
 
 
 def measure_speed(run: Run, table: Table) -> dict[str, Any]:
     """The seconds that an image takes in each stage, over some images of a table, after one to warm up.
 
     {"stages": {stage: {"median", "least", "most"}}, with those of STAGES that there are, and "total" of the same form;
-    "images": n, "device", "threads": PyTorch's, "proposals_from": the file that they are looked up in, or empty}.
+    "images": n, "device", "threads": PyTorch's, "proposals_from": the file that they are looked up in, or empty,
+    "computed": the share of the time that the measuring thread computed, of a GPU while it read, without proposals that
+    threads of their own find; "disturbed": a sentence where that is less than on a machine left in peace, or empty}.
     Raises DataError where an image cannot be read.
     """
     rows = np.unique(np.linspace(0, len(table) - 1, IMAGES).astype(int)).tolist()
@@ -46,10 +53,12 @@ def measure_speed(run: Run, table: Table) -> dict[str, Any]:
     times: list[dict[str, float]] = []
     with clock.watching(run.model):
         _one(run, table, rows[0], clock)
+        clock.wall = clock.computed = 0.0
         for row in rows:
             if not times or time.monotonic() - began < SECONDS:
                 times.append(_one(run, table, row, clock))
     stages = {name: _spread([each[name] for each in times]) for name in STAGES if name in times[0]}
+    computed = min(clock.computed / clock.wall, 1.0) if clock.wall > 0 else 1.0
     return {
         "stages": stages,
         "total": _spread([sum(each.values()) for each in times]),
@@ -57,19 +66,33 @@ def measure_speed(run: Run, table: Table) -> dict[str, Any]:
         "device": _device_name(run.device),
         "threads": torch.get_num_threads(),
         "proposals_from": str(run.proposals.path) if run.proposals else "",
+        "computed": computed,
+        "disturbed": _say_disturbed(computed),
     }
+
+
+def _say_disturbed(computed: float) -> str:
+    """What is to be said beside times of which the measuring thread computed this share; empty where it is enough."""
+    if computed >= PEACE:
+        return ""
+    return (
+        f"The machine was busy, or its disk slow: this program computed for {100 * computed:.0f} % of the time that "
+        "was measured and waited for the rest, so these times are too long; evaluate again when nothing else runs."
+    )
 
 
 def _one(run: Run, table: Table, row: int, clock: _Clock) -> dict[str, float]:
     """Stage -> seconds of one image."""
     boxes = run.proposals.of_table(table.take([row])).boxes if run.proposals else None
     made, truncated = run.preprocessing, run.recipe.data.allow_truncated
-    began = clock.moment()
-    inputs = run.predictor.inputs([made.prepare(read_sample(table, row, made, truncated))], boxes)
-    ready = clock.moment()
+    with clock.counted():
+        began = clock.moment()
+        inputs = run.predictor.inputs([made.prepare(read_sample(table, row, made, truncated))], boxes)
+        ready = clock.moment()
     clock.forget()
-    run.predictor.look(inputs)
-    done = clock.moment()
+    with clock.counted(on_device=True):
+        run.predictor.look(inputs)
+        done = clock.moment()
     first, last = clock.first or ready, clock.last or done  # of a model without layers all is the network's
     found = {"read": clock.seconds(began, ready), "answer": clock.seconds(last, done)}
     if run.model.foreknown is None or run.proposals is not None:
@@ -86,6 +109,9 @@ class _Clock:
         """When the first layer began since `forget`; None: none has."""
         self.last: Any = None
         """When the last one ended."""
+        self.wall = self.computed = 0.0
+        """Seconds that were `counted`, and for how many of them this thread computed."""
+        self._start = (0.0, 0.0)
 
     def moment(self) -> Any:
         if self.device.type == "cpu":
@@ -106,6 +132,18 @@ class _Clock:
         self.first = self.last = None
 
     @contextmanager
+    def counted(self, on_device: bool = False) -> Iterator[None]:
+        """Count what is done meanwhile; of what is done `on_device`, from the first layer on, and on a processor only.
+
+        What comes before the first layer may be done by other threads, for which this one waits in peace.
+        """
+        self._start = _seconds_here()
+        yield
+        if not on_device or self.device.type == "cpu":
+            (wall, computed), end = self._start, _seconds_here()
+            self.wall, self.computed = self.wall + end[0] - wall, self.computed + end[1] - computed
+
+    @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
         """Note the layers of a model: those of its modules that have no others in them."""
         layers = [layer for layer in model.modules() if not list(layer.children())]
@@ -118,10 +156,16 @@ class _Clock:
                 hook.remove()
 
     def _begins(self, layer: nn.Module, inputs: object) -> None:
-        self.first = self.first or self.moment()
+        if self.first is None:
+            self.first, self._start = self.moment(), _seconds_here()
 
     def _ends(self, layer: nn.Module, inputs: object, output: object) -> None:
         self.last = self.moment()
+
+
+def _seconds_here() -> tuple[float, float]:
+    """By the clock, and of this thread computing."""
+    return time.perf_counter(), time.thread_time()
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:

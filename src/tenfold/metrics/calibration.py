@@ -146,10 +146,20 @@ def equal_bins(confidence: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """The rows of each of B bins with equally many images (within one), from low to high confidence.
 
     B is about twice the cube root of N, at most MOST_BINS, and no bin has fewer than two images but an only one.
+    Images of one confidence are in one bin, and bins then fewer and less equal: cut apart, they would lie in bins by
+    their order in the table, which is that of the classes, and so of what is right.
     """
     count = len(confidence)
     bins = max(min(int(2 * count ** (1 / 3)), MOST_BINS, count // 2), 1)
-    return np.array_split(np.argsort(confidence, kind="stable").astype(np.int64), bins)
+    order = np.argsort(confidence, kind="stable").astype(np.int64)
+    cuts = np.cumsum([len(rows) for rows in np.array_split(order, bins)])[:-1]
+    sure = confidence[order]
+    first, last = (np.searchsorted(sure, sure[cuts], side) for side in ("left", "right"))
+    kept = [0]
+    for cut in np.where(cuts - first <= last - cuts, first, last).tolist():
+        if kept[-1] + 2 <= cut <= count - 2:
+            kept.append(cut)
+    return np.split(order, kept[1:])
 
 
 def _bin_moments(

@@ -45,6 +45,7 @@ from tenfold.metrics.detection_matching import (
     Detections,
     Objects,
     check_boxes,
+    crowded_images,
     match_coco,
     match_voc,
 )
@@ -116,7 +117,8 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
     Details: "classes", "score", "confusion" (rows objects, columns detections, background and missed last),
     "per_class", "precision_recall" (at an IoU of 0.5), "errors" (kind, number from `score` on, gain in AP at 0.5 over
     all detections), "best_f1" and "reliability" (of all classes together, see detection_scores.py; None where nothing
-    was detected), and "undefined": the figures that are left out, with the reason.
+    was detected), "crowded" (what COCO's limit of detections costs, see detection_matching.py), and "undefined": the
+    figures that are left out, with the reason.
     Raises UsageError for arguments that are not as said here.
     """
     level = level_of_each(level, looks)
@@ -138,6 +140,7 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
         "per_class": [_class_line(part, found, place, score, units, level) for place in range(len(part.classes))],
         "precision_recall": _curves(part),
         "errors": _errors(part, score, resampled(mended.gains, units, draws, seed), units, level),
+        "crowded": crowded_images(objects),
         "undefined": {name: "needs an object of that size" for name in found.value if name not in figures},
         **_scores(part, units, level),
     }

@@ -160,6 +160,22 @@ def match_voc(
     return judged
 
 
+def crowded_images(objects: Objects) -> dict[str, int] | None:
+    """What COCO's limit of MOST detections of a class in an image costs, whatever was detected; None: nothing.
+
+    {"images": how many hold more objects of one class, "most": objects of one class in the fullest, "beyond": objects
+    that can never count as found, "objects": all of them}; objects to ignore are not among them.
+    """
+    wanted = ~objects.ignore
+    places = np.stack([objects.image[wanted], objects.label[wanted]], 1)
+    pairs, counts = np.unique(places, axis=0, return_counts=True)
+    over = counts > MOST
+    if not over.any():
+        return None
+    images, beyond = len(np.unique(pairs[over, 0])), int((counts[over] - MOST).sum())
+    return {"images": images, "most": int(counts.max()), "beyond": beyond, "objects": int(wanted.sum())}
+
+
 def ranks(image: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many of the same image come before each: int64 [D]."""
     order = np.argsort(image, kind="stable")

@@ -25,14 +25,13 @@ from torch import Tensor
 
 from tenfold.errors import DataError, UsageError
 from tenfold.images.batch import Batch
-from tenfold.models.backbones import Backbone, bare_backbone, make_backbone, take_backbone
+from tenfold.models.backbones import BUILT_IN, Backbone, bare_backbone, make_backbone, network_of_file, take_backbone
 from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Losses, Pretrained, Step, Usual
 from tenfold.models.heads import choose_strength, find_head, fit_head, make_head
 from tenfold.models.layers import soft_accuracy, soft_cross_entropy
 from tenfold.models.views import cut_view, find_views
 from tenfold.models.weights import Origin
-from tenfold.recipe import TransferSettings
 
 KNOWN = "features"
 """Name of a batch's features float32 [N, V, D] among its targets, where they were computed before."""
@@ -172,16 +171,18 @@ def refuse_open(backbone: str) -> None:
 def named_backbone(settings: dict[str, Any]) -> tuple[Backbone, Origin]:
     """The backbone that a recipe's [transfer] names, with its weights, and whose they are.
 
-    That of the earlier run "init", or else "backbone", with the file "weights" or the published ones. Raises what
-    `take_backbone` and `make_backbone` raise, and UsageError where a run comes with another backbone or with weights,
-    or where several backbones are left open, among which only the ladder chooses.
+    That of the earlier run "init", or else "backbone", with the file "weights" or the published ones; where no name is
+    given, that of the file, or the built-in one. Raises what `take_backbone`, `network_of_file` and `make_backbone`
+    raise, and UsageError where a run comes with another backbone or with weights, or where several backbones are left
+    open, among which only the ladder chooses.
     """
     init, name, weights = settings.get("init", ""), settings["backbone"], settings["weights"]
     if not init:
         refuse_open(name)
-        return make_backbone(name, Path(weights) if weights else None)
+        file = Path(weights) if weights else None
+        return make_backbone(name or (network_of_file(file) if file else BUILT_IN), file)
     backbone, origin = take_backbone(Path(init))
-    if weights or name not in (TransferSettings().backbone, backbone.name):
+    if weights or name not in ("", backbone.name):
         given = f"transfer.weights ({weights})" if weights else f"transfer.backbone ({name})"
         raise UsageError(
             f"transfer.init (--init) brings a network with its weights, and {given} names another; drop one."

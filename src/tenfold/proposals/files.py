@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import clip_boxes, sound_boxes
+from tenfold.boxes import CORNERS, clip_boxes, sound_boxes
 from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
@@ -38,7 +38,6 @@ from tenfold.proposals.windows import Boxes
 if TYPE_CHECKING:
     import pandas as pd
 
-CORNERS = ["x1", "y1", "x2", "y2"]
 COLUMNS = ["image", "hash", *CORNERS]
 """Those that `write_proposals` writes."""
 SUFFIXES = (".parquet", ".csv")
@@ -161,7 +160,7 @@ def read_proposals(path: str | Path) -> ProposalFile:
         images = frame["image"][~known & frame["image"].notna().to_numpy(bool)]
         full = {text: _resolved(str(file.parent / str(text))) for text in images.unique()}
         by_path = _grouped(images.map(full))
-    return ProposalFile(file, frame[CORNERS].to_numpy(np.float64), by_hash, by_path)
+    return ProposalFile(file, frame[[*CORNERS]].to_numpy(np.float64), by_hash, by_path)
 
 
 def write_proposals(path: str | Path, proposed: Proposed, most: int) -> None:
@@ -183,7 +182,7 @@ def write_proposals(path: str | Path, proposed: Proposed, most: int) -> None:
     lengths = [len(own) for own in boxes]
     whole = samples["row"].isna().to_numpy(bool)
     names = [_relative(sources[row], file.parent) if whole[row] else None for row in rows]
-    frame = pd.DataFrame(np.concatenate(boxes), columns=CORNERS)
+    frame = pd.DataFrame(np.concatenate(boxes), columns=[*CORNERS])
     frame.insert(0, "hash", np.repeat(np.array([hashes[row] for row in rows], object), lengths))
     frame.insert(0, "image", np.repeat(np.array(names, object), lengths))
     write = frame.to_parquet if file.suffix.lower() == ".parquet" else frame.to_csv

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import box_areas, sound_boxes
+from tenfold.boxes import CORNERS, box_areas, sound_boxes
 from tenfold.errors import DataError
 from tenfold.estimate import Estimate
 from tenfold.images.table import Table
@@ -94,7 +94,7 @@ def cover_objects(table: Table, proposals: Sequence[Boxes], most: int) -> Covera
     if table.boxes is None:
         raise DataError("The images have no boxes, so there is nothing to measure proposals by; give annotated images.")
     frame = table.boxes
-    corners = frame[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
+    corners = frame[[*CORNERS]].to_numpy(np.float64)
     kept = np.flatnonzero(sound_boxes(corners) & ~frame["ignore"].to_numpy(bool))
     if not len(kept):
         raise DataError(f"None of the {len(frame)} boxes has an area and is to be found; check the annotations.")

@@ -14,9 +14,11 @@
     thumbnails.py  images small enough to lie inside the page
     boxed.py       boxes over a picture of the page, those in question in a color of warning
     drawn.py       boxes drawn on a picture
+    lettering.py   fonts that have the letters of words on pictures
     labels.py      where the words at boxes go, so that they hide neither each other nor the boxes
     outlined.py    boxes over a picture of the page, a line of its own for each kind, in the words of outlined.html.j2
     detected.py    what a detector found on the images of a part, as such boxes; its surest mistakes
+    crowded.py     images with more objects of a class than COCO looks at detections
     page.py        the sections in their order, into report.html.j2 and report.css
     card.py        the model card, README.md, in the words of card.md.j2
     policy_sheet.py  what a policy makes of images, as a page, a picture or a section

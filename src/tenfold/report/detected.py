@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.boxes import box_iou
+from tenfold.boxes import CORNERS, box_iou
 from tenfold.errors import TenfoldError
 from tenfold.images.content import encoded
 from tenfold.images.decode import decode_image
@@ -86,7 +86,7 @@ def found_again(context: Context) -> tuple[Table, Detected]:
     rows = np.flatnonzero((samples["part"] == context.part) & ~samples["source"].isin(unreadable))
     table, place = context.run.table.take(rows), np.full(len(samples), -1)
     place[rows] = np.arange(len(rows))
-    frame = context.run.predictions(context.part, "x1", "y1", "x2", "y2", "predicted", "score")
+    frame = context.run.predictions(context.part, *CORNERS, "predicted", "score")
     frame = frame.assign(sample=place[frame["sample"].to_numpy(np.int64)])
     found = box_detections(frame, context.run.classes)
     part, score = match_part(table_objects(table)[0], found, context.run.classes, len(table)), context.details["score"]

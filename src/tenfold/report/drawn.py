@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from tenfold.images.readers.labels import composed
 from tenfold.report.labels import Corner, place_labels
+from tenfold.report.lettering import Font, Lettering
 
 COLORS = (
     (0, 114, 178),
@@ -39,12 +41,14 @@ def draw_boxes(
     words: Sequence[str] | None = None,
     *,
     width: int = 0,
+    lettering: Lettering | None = None,
 ) -> Image.Image:
     """A picture uint8 [H, W, 3] with boxes float [B, 4] on it.
 
     `colors` are places in COLORS, after whose end it begins again. `words`, one text for each box, stand above it, or
     else below, beside or in it, where they hide neither each other nor the objects: the first ones are served first,
-    and in a crowd the last ones may find no room. `width` of the lines in pixels; 0: by the picture's size.
+    and in a crowd the last ones may find no room. `width` of the lines in pixels; 0: by the picture's size. `lettering`
+    has the fonts of the words, numbers added or not; None: they are looked up, which takes time but for ASCII.
     """
     image = Image.fromarray(pixels)
     pen, side = ImageDraw.Draw(image), max(image.size)
@@ -53,12 +57,14 @@ def draw_boxes(
     for box, color in zip(boxes, shades, strict=True):
         pen.rectangle(box, outline=color, width=width)
     if words:
-        font = ImageFont.load_default(max(_LEAST_TEXT, side / (_TEXT if len(words) < _MANY else _SMALL)))
-        edges = [pen.textbbox((0, 0), text, font=font) for text in words]
+        words, lettering = [composed(text) for text in words], lettering or Lettering(words)
+        high = max(_LEAST_TEXT, side / (_TEXT if len(words) < _MANY else _SMALL))
+        fonts = [lettering.font(text, high) for text in words]
+        edges = [pen.textbbox((0, 0), text, font=font) for text, font in zip(words, fonts, strict=True)]
         sizes = np.array([(right - left + 6, bottom - top + 4) for left, top, right, bottom in edges], np.float64)
         sizes[:, 0] = np.minimum(sizes[:, 0], image.width)  # what is longer than the picture is cut by its end
         spots = place_labels(boxes_xyxy.astype(np.float64), sizes, (0, 0, *image.size), _HIDDEN)
-        for text, edge, size, spot, color in zip(words, edges, sizes.tolist(), spots, shades, strict=True):
+        for text, font, edge, size, spot, color in zip(words, fonts, edges, sizes.tolist(), spots, shades, strict=True):
             if spot is not None:
                 _write(pen, text, spot, size, edge[:2], color, font)
     return image
@@ -71,7 +77,7 @@ def _write(
     size: list[float],
     start: tuple[float, float],
     color: tuple[int, int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
 ) -> None:
     """A text on a ground of the box's color; `start` is where its letters begin by themselves."""
     x, y = corner

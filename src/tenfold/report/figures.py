@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from tenfold.estimate import Estimate
+from tenfold.estimate import Estimate, level_percent
 
 
 class Wording(NamedTuple):
@@ -98,8 +98,8 @@ def write_interval(name: str, estimate: Estimate) -> str:
 
 
 def write_level(level: float) -> str:
-    """ "95 %"."""
-    return f"{100 * level:g}{PERCENT}"
+    """ "95 %", "98.3 %"."""
+    return f"{level_percent(level)}{PERCENT}"
 
 
 def write_seconds(seconds: float) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
+    from tenfold.run import Run
+
 LEAST_FAR = 0.001
 """Where the axis of false alarms begins, as it has no place for 0."""
 SIZE = (4.2, 3.4)
@@ -28,7 +30,8 @@ _ROUNDING = 1e-9
 OPEN_SET = """
 {% from "pieces.html.j2" import scroll, estimate %}
 <p>{{ "{:,}".format(strangers) }} images of none of the run's classes were shown to it beside the \
-{{ "{:,}".format(known) }} of its {{ part }} part. An image gets a class where its score reaches the threshold.</p>
+{{ "{:,}".format(known) }} of its {{ part }} part. An image gets a class where its score reaches the threshold\
+{% if scorer %}; {{ scorer }}{% endif %}.</p>
 {% call scroll("Images of other classes") %}
 <table class="figures">
 <thead><tr><th scope="col">Threshold</th><th scope="col" class="number">Unknown ones given a class (FAR)</th>\
@@ -93,6 +96,7 @@ def open_set(context: Context) -> Section | None:
         OPEN_SET,
         part=context.part,
         **{name: found[name] for name in ("strangers", "known", "rows")},
+        scorer=say_scorer(context.run),
         words=threshold_words,
         marked="; marked is what held-out classes chose, a square where predict takes it" if marks else "",
         drawing=_curve(found),
@@ -124,6 +128,14 @@ def threshold_words(row: Mapping[str, Any]) -> str:
         "strangers": f"keeps {rate} on these images",
     }
     return words[row["of"]]
+
+
+def say_scorer(run: Run) -> str:
+    """Whose the score is that thresholds are of, a clause, where it is not the run's own; else empty."""
+    teller = run.teller
+    if teller is run:
+        return ""
+    return f"the score is that of the frozen network in {teller.path.name}, and the class that of the fine-tuned one"
 
 
 def say_unsupported(supported: float | None) -> str:

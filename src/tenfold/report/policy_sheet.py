@@ -8,6 +8,8 @@ Shapes: N images, S canvas pixels of a side, T those that the network sees, C ch
 
 from __future__ import annotations
 
+import math
+import textwrap
 import warnings
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,20 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.augment.chosen import chosen_policy
+from tenfold.augment.words import lines_of, tell
 from tenfold.draws import draw_keys, epoch_order, hash_numbers
 from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.prepared import read_sample
 from tenfold.report.context import Section, render, render_file, stylesheet
-from tenfold.report.drawn import draw_boxes
+from tenfold.report.drawn import COLORS, draw_boxes
 from tenfold.report.thumbnails import TINY, Thumbnail, data_address
 from tenfold.tasks import box_targets
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+    from matplotlib.figure import Figure
 
     from tenfold.augment.feed import PolicyInput
+    from tenfold.augment.policy import Policy
     from tenfold.images.table import Table
     from tenfold.run import Run
 
@@ -38,11 +43,17 @@ IMAGES, DRAWS = 4, 5
 
 _INCH = 1.3  # of a picture in a PNG
 _LINE = 0.13  # inches of a line of its caption
+_LETTER = 0.05  # inches of a letter, at most mostly
 _DPI = 150
 _BOX_LINE = 70  # the side of a picture by the width of a box's line: it is shown about 130 px wide
 
 STRIPS = """
 {% from "pieces.html.j2" import scroll, picture %}
+{% if legend %}
+<p class="note">Boxes:{% for color, names in legend %} <span style="display: inline-block; width: 0.8em; \
+height: 0.8em; margin-left: 0.6em; border: 2px solid rgb{{ color }}; vertical-align: -0.1em"></span> \
+{{ names }}{% endfor %}</p>
+{% endif %}
 {% call scroll("Images and draws of the policy") %}
 {% for strip in strips %}
 <div style="display: grid; grid-template-columns: repeat({{ strip.pictures | length }}, minmax(6.6rem, 8rem)); \
@@ -76,14 +87,15 @@ class Draw(NamedTuple):
     """[T, T, 3], red first."""
     trace: list[tuple[str, str]]
     """What was done, in order: the op's name and its magnitude in words."""
+    told: list[str]
+    """The same, a line each, with the chains of a blend and their weights."""
     mixed: str = ""
     """With what it was mixed, in words."""
 
     @property
     def words(self) -> list[str]:
         """What stands under it, a line each."""
-        lines = [f"{name.replace('_', ' ')} {magnitude}".strip() for name, magnitude in self.trace]
-        return [*lines, *filter(None, [self.mixed])]
+        return [*self.told, *filter(None, [self.mixed])]
 
 
 class Strip(NamedTuple):
@@ -94,6 +106,8 @@ class Strip(NamedTuple):
     plain: NDArray[np.uint8]
     """[T, T, 3], as evaluation sees it."""
     draws: list[Draw]
+    objects: tuple[tuple[int, str], ...] = ()
+    """The classes that its boxes are of: place, by which a box has its color, and name. None without boxes."""
 
 
 class _Shown(NamedTuple):
@@ -107,6 +121,12 @@ class _Shown(NamedTuple):
     """float32 [N, B, 4] in the original images, rows of NaN for padding; None for images without boxes."""
     label: NDArray[Any] | None
     """int64 [N, B], places in the classes."""
+
+    def objects(self, classes: tuple[str, ...]) -> list[tuple[tuple[int, str], ...]]:
+        """The classes of each image's boxes [N]: place and name."""
+        if self.label is None:
+            return [()] * len(self.canvases)
+        return [tuple((place, classes[place]) for place in np.unique(own[own >= 0]).tolist()) for own in self.label]
 
     def marked(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Pictures uint8 [N, T, T, 3] with the boxes float32 [N, B, 4] that are left on each, a color a class."""
@@ -150,34 +170,49 @@ def draw_sheet(
         plain = shown.marked(plain, seen)
     hashes = hash_numbers(part.samples["hash"].tolist())
     epochs = [_feed(feed, shown, draw_keys(seed, epoch, hashes), epoch, labels) for epoch in range(draws)]
-    return [Strip(names[row], labels[row], plain[row], [epoch[row] for epoch in epochs]) for row in range(len(part))]
+    objects = shown.objects(part.classes)
+    return [
+        Strip(names[row], labels[row], plain[row], [epoch[row] for epoch in epochs], objects[row])
+        for row in range(len(part))
+    ]
+
+
+def legend(strips: list[Strip]) -> list[tuple[tuple[int, int, int], str]]:
+    """What the colors of boxes mean: (color, names of its classes), in the order of the classes; none without boxes.
+
+    There are fewer colors than some data have classes, so one may stand for several of them.
+    """
+    names: dict[tuple[int, int, int], list[str]] = {}
+    for place, name in sorted({one for strip in strips for one in strip.objects}):
+        names.setdefault(COLORS[place % len(COLORS)], []).append(name)
+    return [(color, ", ".join(own)) for color, own in names.items()]
 
 
 def strips_html(strips: list[Strip]) -> Markup:
     """The sheet as a piece of a page."""
     shown = [{"label": strip.label, "name": strip.name, "pictures": _pictures(strip)} for strip in strips]
-    return render(STRIPS, strips=shown)
+    return render(STRIPS, strips=shown, legend=legend(strips))
 
 
-def sheet_page(name: str, policy: object, strips: list[Strip], about: list[str]) -> str:
-    """A page of its own on what `policy` (whose text says it in words) does to the data called `name`."""
+def sheet_page(name: str, policy: Policy, strips: list[Strip], about: list[str]) -> str:
+    """A page of its own on what `policy` does to the data called `name`."""
     return render_file(
         "policy_sheet.html.j2",
         css=stylesheet(),
         name=name,
-        policy=str(policy),
+        policy=policy,
         strips=strips_html(strips),
         about=about,
     )
 
 
-def write_sheet(path: str | Path, name: str, policy: object, strips: list[Strip], about: list[str]) -> None:
+def write_sheet(path: str | Path, name: str, policy: Policy, strips: list[Strip], about: list[str]) -> None:
     """Write the sheet as an image (.png) or a page. Raises OSError where the file cannot be written."""
     path = Path(path)
     if path.suffix.casefold() != ".png":
         write_file(path, sheet_page(name, policy, strips, about))
         return
-    figure = _figure(f"{str(policy).partition(' (')[0]} on {name}", strips)
+    figure = _figure(f"Policy {policy.name} on {name}", strips)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that the font lacks is drawn as boxes
         write_file(path, lambda aside: figure.savefig(aside, format="png", dpi=_DPI, metadata={"Software": None}))
@@ -272,11 +307,15 @@ def _feed(feed: PolicyInput, shown: _Shown, keys: NDArray[np.uint64], epoch: int
     for name in feed.boxes:
         rgb = shown.marked(rgb, made_of[name].numpy())
     policy, side, (height, width) = feed.on_canvas, feed.size(epoch), canvases.shape[1:3]
-    traces = policy.draw(keys, height, width, (side, side), made.channels).trace()
+    drawn = policy.draw(keys, height, width, (side, side), made.channels)
+    traces, told = drawn.trace(), [tell(drawn, row) for row in range(count)]
     added = len(policy.ops) - len(feed.policy.ops)  # that a canvas's centre is taken first is no op of the policy
     shares = next(iter(mixed.values())).diagonal().tolist() if mixed else [1.0] * count
     return [
-        Draw(rgb[row], traces[row][added:], _mixing(shares[row], labels[(row + 1) % count])) for row in range(count)
+        Draw(
+            rgb[row], traces[row][added:], lines_of(told[row][added:]), _mixing(shares[row], labels[(row + 1) % count])
+        )
+        for row in range(count)
     ]
 
 
@@ -315,10 +354,17 @@ def _figure(title: str, strips: list[Strip]) -> Any:
     columns = 1 + max(len(strip.draws) for strip in strips)
     lines = [max(2, *(len(draw.words) for draw in strip.draws)) for strip in strips]
     heights = [_INCH + _LINE * (count + 1.5) for count in lines]
-    width, height = columns * (_INCH + 0.15) + 0.15, sum(heights) + 0.45
+    width, keys = columns * (_INCH + 0.15) + 0.15, legend(strips)
+    longest = 0.35 + _LETTER * max((len(names) for _, names in keys), default=0)
+    across = max(1, int((width - 0.15) / longest))
+    head = 0.4 + _LINE * math.ceil(len(keys) / across)
+    height = head + sum(heights) + 0.05
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(0.15 / width, 1 - 0.2 / height, title, fontsize=9, va="center", weight="bold", parse_math=False)
-    top = height - 0.4
+    for place, (color, names) in enumerate(keys):
+        corner = (0.15 + longest * (place % across), height - 0.4 - _LINE * (place // across))
+        _draw_key(figure, corner, color, textwrap.shorten(names, int((width - 0.5) / _LETTER), placeholder=" …"))
+    top = height - head
     for strip, tall in zip(strips, heights, strict=True):
         cells = [(strip.plain, [strip.label, "as it is"]), *((draw.pixels, draw.words) for draw in strip.draws)]
         for place, (pixels, words) in enumerate(cells):
@@ -332,3 +378,14 @@ def _figure(title: str, strips: list[Strip]) -> Any:
             figure.text(*corner, caption, fontsize=5.6, va="top", linespacing=1.4, parse_math=False)
         top -= tall
     return figure
+
+
+def _draw_key(figure: Figure, corner: tuple[float, float], color: tuple[int, int, int], names: str) -> None:
+    """What a color of boxes means, in inches from the figure's lower left corner on."""
+    from matplotlib.patches import Rectangle
+
+    (left, middle), (width, height) = corner, figure.get_size_inches()
+    side, edge = 0.08, [part / 255 for part in color]
+    place = (left / width, (middle - side / 2) / height)
+    figure.add_artist(Rectangle(place, side / width, side / height, fill=False, edgecolor=edge, linewidth=1.2))
+    figure.text((left + 0.13) / width, middle / height, names, fontsize=5.6, va="center_baseline", parse_math=False)

@@ -28,7 +28,7 @@ SPEED = """
 <p class="note">Medians over {{ speed.images }} images, one after another, after one to warm up; below each stand the \
 fastest and the slowest. Measured on {{ speed.device }}, with {{ speed.threads }} thread{{ "s" if speed.threads > 1 }} \
 of PyTorch.{% if speed.proposals_from %} Proposals were looked up in {{ speed.proposals_from }}: finding them is not \
-in these times.{% endif %}</p>
+in these times.{% endif %}{% if speed.get("disturbed") %} {{ speed.disturbed }}{% endif %}</p>
 """
 
 

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from tenfold.boxes import CORNERS
 from tenfold.errors import DataError, UsageError
 from tenfold.files import write_file
 from tenfold.images.readers.listing import COPY_OF
@@ -20,7 +21,6 @@ from tenfold.models.backbones.taught import NOTE
 from tenfold.recipe import Recipe, write_recipe
 from tenfold.run import write_json
 
-_CORNERS = ("x1", "y1", "x2", "y2")
 _MARK, _LAST = "checkpoint", "recipe.toml"
 _FIRST = (
     "table.parquet",
@@ -86,7 +86,7 @@ def _listing(table: Table) -> str:
     """The images of a table as a listing that the reader of listings reads."""
     regions = table.samples["x1"].notna().any()
     copies = table.samples["copy"]
-    names = ("source", "label", "group", "part", *(_CORNERS if regions else ()), *([COPY_OF] if copies.any() else []))
+    names = ("source", "label", "group", "part", *(CORNERS if regions else ()), *([COPY_OF] if copies.any() else []))
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", *names[1:]])

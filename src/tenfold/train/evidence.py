@@ -30,6 +30,7 @@ from tenfold.metrics.intervals import area_estimate, share
 from tenfold.metrics.ranking import Area
 from tenfold.models.contract import Model, Prediction
 from tenfold.recipe import Recipe
+from tenfold.split.copies import are_copies
 from tenfold.split.ties import strata
 from tenfold.tasks import Task, table_objects
 from tenfold.train.data import rows_loader
@@ -112,7 +113,7 @@ class Facts:
     recipe: Recipe
     classes: tuple[str, ...]
     images: NDArray[np.int64]
-    """int64 [K], the training images of each class, or with an object of it."""
+    """int64 [K], the training images of each class, or with an object of it, without augmented copies of them."""
     last: Measured
     """With the last weights."""
     kept: Measured
@@ -123,6 +124,13 @@ class Facts:
     """An epoch about four fifths through the training, and what its weights made of the validation part."""
     tried: frozenset[str] = frozenset()
     """The settings, as "model.name", whose other values the run is compared with anyway: no advice."""
+    copies: NDArray[np.int64] | None = None
+    """int64 [K], the augmented copies of these images (`tenfold augment --save`) that were trained on; None: none."""
+
+    @property
+    def trained(self) -> NDArray[np.int64]:
+        """int64 [K], images and copies together: what the training loss is of."""
+        return self.images if self.copies is None else self.images + self.copies
 
 
 @dataclass(frozen=True)
@@ -170,18 +178,30 @@ class Examiner:
         first = list(dict.fromkeys(turns))[:most]
         return self._outcome(rows[np.array(sorted(first), np.int64)])
 
-    def counts(self) -> NDArray[np.int64]:
-        """The training images of each class, or with an object of it: int64 [K]."""
+    def counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The training images of each class, or with an object of it, and their augmented copies: two int64 [K].
+
+        Copies without any image count as images.
+        """
         table = self.prepared.table
-        _, labels = strata(table.take(self._rows("train")))
-        return np.bincount(labels, minlength=len(table.classes) + 1)[:-1]
+        part = table.take(self._rows("train"))
+        images, copies = (
+            np.bincount(strata(part.take(np.flatnonzero(own)))[1], minlength=len(table.classes) + 1)[:-1]
+            for own in (~are_copies(part), are_copies(part))
+        )
+        return (images, copies) if images.any() else (copies, images)
 
     def _rows(self, part: str) -> NDArray[np.int64]:
         return np.flatnonzero(self.prepared.table.samples["part"] == part)
 
     def _shuffled(self) -> NDArray[np.int64]:
-        """The rows of the training part, in an order that depends on their content and the seed only."""
+        """The rows of the training part, in an order that depends on their content and the seed only.
+
+        Without augmented copies, as the validation part has none; but where there are no images with them.
+        """
         rows = self._rows("train")
+        images = rows[~are_copies(self.prepared.table.take(rows))]
+        rows = images if len(images) else rows
         hashes = hash_numbers(self.prepared.table.samples["hash"].iloc[rows].tolist())
         return rows[epoch_order(self.recipe.train.seed, 0, hashes)]
 

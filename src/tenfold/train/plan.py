@@ -15,6 +15,7 @@ from tenfold.images.table import Table
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
+from tenfold.train.background import in_quarters
 from tenfold.train.choose import fresh_model, make_card, shrink_images
 from tenfold.train.data import noise_batch, plain_loader, training_loader
 from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
@@ -72,7 +73,7 @@ class Plan:
         self.progress(Progress("measure", text))
 
     def settle_rate(self, model: Model, prepared: PreparedTable) -> None:
-        """Find the learning rate by a range test, where the recipe asks for it."""
+        """Find the learning rate by a range test on the batches of the training, where the recipe asks for it."""
         if not self.recipe.train.find_lr:
             return
         if not any(step.parameters for step in model.steps()):
@@ -80,6 +81,7 @@ class Plan:
             self.progress(Progress("note", "train.find_lr: no rate to find, as this model takes no gradient steps"))
             return
         loader = training_loader(self.recipe, prepared, self.task, lambda epoch: self.recipe.image.size)
+        loader = in_quarters(loader, self.recipe, prepared)
         batches = (batch for epoch in range(100) for batch in loader.batches(epoch))
         device = choose_device(self.recipe.train.device)
         still = plain_loader(self.recipe, prepared, self.task, "train")

@@ -301,9 +301,9 @@ def _finish(loop: Loop, prepared: PreparedTable, task: Task) -> None:
         _write_history(folder / "history.csv", rows)
     if examiner:
         kept = examiner.measure(loop.state.best_epoch or loop.state.epoch)
-        classes, counts = prepared.table.classes, examiner.counts()
+        classes, (images, copies) = prepared.table.classes, examiner.counts()
         tried = compared(Run(folder).ladder)
-        facts = Facts(recipe, classes, counts, last or kept, kept, examiner.each_class(), earlier, tried)
+        facts = Facts(recipe, classes, images, last or kept, kept, examiner.each_class(), earlier, tried, copies)
         write_json(folder / "diagnosis.json", [found.to_json() for found in diagnose(pd.DataFrame(rows), facts)])
     if fitted := calibrate(model, recipe, prepared, task, loop.device):
         write_json(folder / "model.json", read_card(folder) | {"calibration": fitted})

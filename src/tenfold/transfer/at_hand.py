@@ -1,7 +1,8 @@
 """Which pretrained networks the ladder is climbed on: those that a recipe names, or all that are at hand.
 
-At hand ("auto") is what needs no download: the networks that are published under a name of Tenfold's own, and those of
-torchvision in its cache, wherever their weights are on this machine already. Some of these must be named to be tried:
+At hand ("auto", and where a recipe names none) is what needs no download: the networks that are published under a name
+of Tenfold's own, and those of torchvision in its cache, wherever their weights are on this machine already. Some of
+these must be named to be tried:
 
 - weights that are not free for every use, by their licence;
 - networks that were trained on faces alone;
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from tenfold.errors import DataError, UsageError
-from tenfold.models.backbones import Backbone, bare_backbone
+from tenfold.models.backbones import BUILT_IN, Backbone, bare_backbone
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.models.frozen import AUTO, FrozenClassifier, leaves_open
@@ -27,7 +28,6 @@ from tenfold.recipe import TransferSettings
 
 FACTOR = 10
 """How many times the multiply-adds of the built-in network one may have to be tried unasked."""
-BUILT_IN = TransferSettings().backbone
 _OF_FACES = {"mobilefacenet"}
 
 
@@ -45,7 +45,7 @@ def wanted_networks(transfer: TransferSettings) -> Networks:
 
     Raises UsageError where one network's weights are given for several, DataError where nothing is at hand.
     """
-    if not leaves_open(transfer.backbone):
+    if not leaves_open(transfer.backbone) and (transfer.backbone or transfer.weights or transfer.init):
         return Networks((transfer.backbone,))
     for name, option in (("weights", ""), ("init", " (--init)")):
         if getattr(transfer, name):
@@ -53,7 +53,7 @@ def wanted_networks(transfer: TransferSettings) -> Networks:
                 f"transfer.{name}{option} brings the weights of one network, and transfer.backbone leaves several open "
                 f"({transfer.backbone}); drop one."
             )
-    if transfer.backbone == AUTO:
+    if transfer.backbone in ("", AUTO):
         return networks_at_hand()
     names = tuple(dict.fromkeys(name.strip() for name in transfer.backbone.split(",")))
     if AUTO in names or "" in names:

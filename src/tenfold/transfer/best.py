@@ -16,7 +16,6 @@ one.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from tenfold.evaluate import evaluate_run
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.table import Table
+from tenfold.models.backbones import BUILT_IN
 from tenfold.models.frozen import refuse_open
 from tenfold.models.weights import find_weights
 from tenfold.recipe import Recipe, TransferSettings, recipe_dict, recipe_from
@@ -51,7 +51,7 @@ from tenfold.train import (
 from tenfold.transfer.ladder import AloneError
 from tenfold.transfer.rungs import Ladder
 from tenfold.transfer.settle import resume_settled, settle_head
-from tenfold.transfer.time_left import in_time_left
+from tenfold.transfer.time_left import closing_seconds, in_time_left, is_shared
 from tenfold.transfer.unknown import fit_unknown
 from tenfold.transfer.verdict import FEWEST, PART, judge
 
@@ -191,7 +191,7 @@ def why_scratch(table: Table, recipe: Recipe) -> str:
     if not join(bonds(training)).any():
         return "All training images belong together, so that no head could be judged on images apart from its own."
     try:
-        find_weights(recipe.transfer.backbone)
+        find_weights(BUILT_IN)
     except DataError as error:
         return str(error)
     return ""
@@ -199,7 +199,7 @@ def why_scratch(table: Table, recipe: Recipe) -> str:
 
 def _refuse_several() -> None:
     """Raise UsageError under torchrun: whatever is decided by the time that it takes would come out differently."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if is_shared():
         raise UsageError(
             "Several processes train one model together and cannot choose between two; name it: --model finetuned, "
             "frozen, residual or plain."
@@ -316,15 +316,21 @@ def _tuned(frozen: Run, deadline: float, progress: Report) -> Run:
 
 
 def _in_time(table: Table, recipe: Recipe, deadline: float, progress: Report) -> Recipe:
-    """The recipe with the minutes that are left; _LeftOut where they are too few for one epoch."""
+    """The recipe with the minutes that are left to train in; _LeftOut where they are too few for one epoch."""
     if math.isinf(deadline):
         return recipe
+    if deadline <= time.monotonic():
+        raise _LeftOut("fine-tuning: there was no time left for it.")
     compile_kernel(recipe, progress)
     recipe, epoch = measure_epoch(table, recipe)
     left = deadline - time.monotonic()
-    if left < epoch:
-        raise _LeftOut(f"fine-tuning: an epoch takes about {epoch:.0f} s here, and {max(left, 0.0):.0f} s were left.")
-    return recipe.change(train={"minutes": left / 60})
+    after = closing_seconds(table, epoch)
+    if left < epoch + after:
+        raise _LeftOut(
+            f"fine-tuning: an epoch takes about {epoch:.0f} s here, to see what came out {after:.0f} s, and "
+            f"{max(left, 0.0):.0f} s were left."
+        )
+    return recipe.change(train={"minutes": (left - after) / 60})
 
 
 def _keep_frozen(folder: Path) -> None:

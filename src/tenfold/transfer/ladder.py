@@ -10,7 +10,7 @@ Shapes: N images, V views, D features, R repeats of the folds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from tenfold.estimate import units_of
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable, prepare_table
 from tenfold.images.table import Table
-from tenfold.models.heads import HEADS, held_out_answers
+from tenfold.models.heads import HEADS, can_hold_out, held_out_answers
 from tenfold.split import fold_tables
 from tenfold.split.copies import Followers, images_of
 from tenfold.split.ties import bonds, grouped, join
@@ -30,7 +30,7 @@ from tenfold.tasks import TASKS
 from tenfold.train import Progress
 from tenfold.transfer.at_hand import multiply_adds
 from tenfold.transfer.clock import Clock, OverError
-from tenfold.transfer.features import Extractor, Watch, table_features
+from tenfold.transfer.features import Extractor, Watch, seconds_to_look, table_features, watch_nothing
 from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
 
 LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
@@ -38,6 +38,10 @@ LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
 FOLDS = 5
 FEW = 1000
 """Images below which folds are dealt twice: with more, once tells enough."""
+_BLIND = (
+    "But no class has two training images that do not belong together, so each was answered by heads that had seen "
+    "nothing of its class: these figures and the choice say little; give images of each class taken on other occasions."
+)
 _TRIED = 0.25  # share of the images whose decoding tells how long that of the others takes: sizes differ
 
 Tell = Callable[[Progress], None]
@@ -93,16 +97,17 @@ def climb_table(
     """Climb the ladder on the training part of a table, over these backbones, the cheapest first.
 
     By the `clock` what would not end in time is left out and named, decoding and features included; and time is kept
-    back in which the rest is decoded and seen, as the images of the training part were. None: no limit. Augmented
-    copies (`tenfold augment --save`) take no part, as the choice is by images; nor do images that cannot be read.
-    Raises UsageError without a backbone, a training part or labels, or where the images of the training part cannot be
-    decoded in time; AloneError where those that can be read are fewer than two separate images or groups; DataError
-    where none can be read.
+    back in which the rest is decoded and seen, as the images of the training part were, and in which the validation
+    part is seen once more, when the run is evaluated. None: no limit. Augmented copies (`tenfold augment --save`) take
+    no part, as the choice is by images; nor do images that cannot be read. Where no class has two images that do not
+    belong together, the ladder's reason says that the choice rests on nothing. Raises UsageError without a backbone, a
+    training part or labels, or where the images of the training part cannot be decoded in time; AloneError where those
+    that can be read are fewer than two separate images or groups; DataError where none can be read.
     """
     clock = clock or Clock()
     training = grouped(hashed(table.part("train")))
-    others, table = len(table.part("validation")), images_of(training)
-    others += len(training) - len(table)  # copies are decoded later, for the fit alone
+    validation, table = len(table.part("validation")), images_of(training)
+    others = validation + len(training) - len(table)  # copies are decoded later, for the fit alone
     if not eyes:
         raise UsageError("The ladder needs at least one backbone, and none is given.")
     eyes = sorted(eyes, key=lambda eye: eye.cost)
@@ -114,7 +119,7 @@ def climb_table(
             )
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS["classification"].targets(table)  # refuses what cannot be learnt from
-    sight = _Sight(others / len(table), workers, device, progress, clock)
+    sight = _Sight(others / len(table), validation, workers, device, progress, clock)
     try:
         first = sight.decode(table, eyes[0].extractor)
     except OverError as error:
@@ -138,7 +143,10 @@ def climb_table(
     folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)
     units = units_of(table.samples["group"].to_numpy(object), len(table))
     exam = Exam(table.labels(), len(table.classes), folds, units)
-    return climb([source(eye) for eye in eyes], exam, heads=heads, clock=clock, progress=progress)
+    ladder = climb([source(eye) for eye in eyes], exam, heads=heads, clock=clock, progress=progress)
+    if can_hold_out(exam.labels, join(bonds(table))):
+        return ladder
+    return replace(ladder, reason=f"{ladder.reason} {_BLIND}")
 
 
 def _refuse_alone(table: Table) -> None:
@@ -157,6 +165,8 @@ class _Sight:
 
     later: float
     """How much of this comes again for images that take no part in the ladder, as a share of those that do."""
+    evaluated: int
+    """Images that the network sees once more when the run is evaluated, which takes no features from the cache."""
     workers: int
     device: str
     progress: Tell
@@ -183,9 +193,13 @@ class _Sight:
     def look(self, prepared: PreparedTable, extractor: Extractor, watch: Watch, decoding: float) -> NDArray[np.float32]:
         """Features float32 [N, V, D] of images that took so many seconds to decode; raises as `decode`."""
         began = self.clock.tick()
-        in_time = _both(watch, self.clock.watch(warms_up=True, later=self.later))
+        later = self.later + self.evaluated / len(prepared.table)
+        in_time = _both(watch, self.clock.watch(warms_up=True, later=later))
         found = table_features(prepared, extractor, device=self.device, watch=in_time)
-        self.clock.keep(self.later * (decoding + self.clock.tick() - began))
+        seconds = self.later * (decoding + self.clock.tick() - began)
+        if self.clock.seconds and self.evaluated:
+            seconds += self.evaluated * seconds_to_look(prepared, extractor, self.clock.tick)
+        self.clock.keep(seconds)
         return found
 
 
@@ -250,6 +264,8 @@ def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exa
     kind = HEADS[head]
     each = 1 + len(kind.strengths)
     of, done, watch = each * exam.fold_count * len(exam.folds), 0, clock.watch()
+    if head == "mean":  # a sum a class, and who has the features has paid for all that it needs
+        watch = watch_nothing
 
     def before_fit() -> None:
         nonlocal done

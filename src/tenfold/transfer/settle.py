@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.environment import choose_device
+from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
 from tenfold.models.frozen import KNOWN, named_backbone
+from tenfold.models.heads import can_hold_out, find_head
 from tenfold.models.views import find_views
 from tenfold.recipe import Recipe, read_recipe
 from tenfold.run import Run
+from tenfold.split.copies import images_of
+from tenfold.split.ties import bonds, grouped, join
 from tenfold.train import (
     Known,
     Progress,
@@ -116,6 +120,24 @@ def _known(extractor: Extractor, device: str) -> Known:
     return known
 
 
+def note_on_strength(recipe: Recipe, training: Table) -> str:
+    """What to say where a head that a recipe names has its strength chosen, and nothing can be held out to choose it.
+
+    `choose_strength` takes the strongest penalty then. Empty elsewhere.
+    """
+    look = recipe.transfer
+    if recipe.model.name != "frozen" or is_open(recipe) or look.strength or not find_head(look.head).is_penalized:
+        return ""
+    table = images_of(grouped(hashed(training)))
+    if not len(table) or can_hold_out(table.labels(), join(bonds(table))):
+        return ""
+    return (
+        "No class has two training images that do not belong together, on one of which a strength could be tried: the "
+        f"strongest penalty, {find_head(look.head).strengths[0]:g}, is taken, which leans least on so few; "
+        "--transfer.strength names another."
+    )
+
+
 def is_open(recipe: Recipe) -> bool:
     """Whether a recipe leaves the head of a frozen network to the ladder."""
     return recipe.model.name == "frozen" and recipe.transfer.head == "auto"
@@ -131,6 +153,8 @@ def train_settled(
     `settle_head` and `train_model` raise.
     """
     if not is_open(recipe):
+        if note := note_on_strength(recipe, table.part("train")):
+            progress(Progress("note", note))
         known = known_features(recipe, table.part("train"))
         return train_model(table, recipe, out, task=task, progress=progress, known=known)
     settled = settle_head(table, recipe, progress=progress)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tenfold.boxes import from_voc
+from tenfold.boxes import CORNERS, from_voc
 from tenfold.errors import DataError
 from tenfold.images.readers.annotated import (
     Annotated,
@@ -33,7 +33,7 @@ from tenfold.images.readers.annotated import (
     noted,
     number,
 )
-from tenfold.images.readers.columns import CORNERS, SIDES, Counting, count_corners, has_other_corners, taken_note
+from tenfold.images.readers.columns import SIDES, Counting, count_corners, has_other_corners, taken_note
 from tenfold.images.readers.folder import ENDINGS, Found, walk
 from tenfold.images.readers.labels import composed, natural_order, part_name
 from tenfold.images.readers.listing import (

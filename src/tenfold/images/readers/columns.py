@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tenfold.boxes import CORNERS
 from tenfold.errors import DataError
 
-CORNERS = ("x1", "y1", "x2", "y2")
 SIDES = ("width", "height")
 """An image's, which the files of others have beside the corners of each box."""
 

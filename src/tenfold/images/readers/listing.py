@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tenfold.boxes import CORNERS
 from tenfold.errors import DataError
 from tenfold.images.readers.columns import (
-    CORNERS,
     SIDES,
     count_corners,
     has_other_corners,

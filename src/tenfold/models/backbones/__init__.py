@@ -45,6 +45,7 @@ from tenfold.models.weights.read import Tensors, read_graph, read_tensors
 
 __all__ = [
     "BACKBONES",
+    "BUILT_IN",
     "OWN",
     "Backbone",
     "backbone_of_run",
@@ -71,6 +72,8 @@ BACKBONES: dict[str, BackboneMaker] = {
 }
 """Name -> how it is made. What needs to be said beside the name follows a colon: "torchvision:resnet18"."""
 _MORE_SAID = ("torchvision", "timm", "onnx")
+BUILT_IN = "efficientnet-lite0"
+"""The one whose weights come with Tenfold: what is meant where none is named."""
 
 
 def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Origin]:

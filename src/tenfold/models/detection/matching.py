@@ -70,7 +70,8 @@ FAST_RULE = Rule(0.5, (0.1, 0.5))
 def read_truths(batch: Batch) -> Truths:
     """The true boxes among a batch's targets "boxes" [N, M, 4] (NaN or no label: padding), "label" and "ignore".
 
-    Boxes without area in the image are taken for padding, and so are clicks: those with a side of THIN at most.
+    Boxes without area in the image are taken for padding, and so is what is THIN at most in the original image, as a
+    crop may leave it of a box. Clicks are not among the targets in the first place: turned, a thin one has a wide hull.
     """
     size = batch.images.shape[2], batch.images.shape[3]
     given, label, ignore = batch.targets["boxes"], batch.targets["label"], batch.targets["ignore"]

@@ -35,7 +35,6 @@ from tenfold.models.detection.roi import DETECTIONS, NOTHING
 from tenfold.models.weights.places import file_hash, find_published
 from tenfold.models.weights.published import DETECTORS, Origin, published_files
 from tenfold.models.weights.read import Tensors, read_tensors
-from tenfold.recipe import TransferSettings
 
 _LIBRARY = "torchvision:"
 _USUAL = "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -65,7 +64,7 @@ _OF_CLASSES = ("roi_heads.box_predictor.", "head.classification_head.")
 class TorchvisionDetector(Model):
     """A detector of torchvision.
 
-    Settings: "backbone" (torchvision:NAME, a name in DETECTORS; the default of [transfer] stands for
+    Settings: "backbone" (torchvision:NAME, a name in DETECTORS; empty stands for
     fasterrcnn_mobilenet_v3_large_320_fpn) and "weights" (a file, or empty: the published ones) of [transfer];
     "fixed_stride", "score", "overlap" (0: torchvision's own) and "detections" of [detect].
 
@@ -161,11 +160,11 @@ class TorchvisionDetector(Model):
 
 
 def detector_name(backbone: str) -> str:
-    """The name in DETECTORS that transfer.backbone stands for; its default stands for the usual one.
+    """The name in DETECTORS that transfer.backbone stands for; empty stands for the usual one.
 
     Raises UsageError for another, which names the nearest.
     """
-    if backbone == TransferSettings().backbone:
+    if not backbone:
         return _USUAL
     if backbone.removeprefix(_LIBRARY) not in DETECTORS:
         names = [_LIBRARY + name for name in DETECTORS]

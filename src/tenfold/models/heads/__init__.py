@@ -12,7 +12,7 @@ To add a head, write a function in fits.py (or your own file) and a line in HEAD
 from tenfold.models.heads.fits import HEADS, Kind, find_head, fit_head, make_head
 from tenfold.models.heads.head import Head, LinearHead, NeighborHead, unit_rows
 from tenfold.models.heads.sharpness import fit_sharpness
-from tenfold.models.heads.strength import Answers, best_answers, choose_strength, held_out_answers
+from tenfold.models.heads.strength import Answers, best_answers, can_hold_out, choose_strength, held_out_answers
 
 __all__ = [
     "HEADS",
@@ -22,6 +22,7 @@ __all__ = [
     "LinearHead",
     "NeighborHead",
     "best_answers",
+    "can_hold_out",
     "choose_strength",
     "find_head",
     "fit_head",

@@ -118,6 +118,15 @@ def choose_strength(
     return best_answers(found)
 
 
+def can_hold_out(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> bool:
+    """Whether a class has two images that do not belong together, so that a head that knows one can answer the other.
+
+    labels  int64 [N]
+    groups  int64 [N], equal for images that belong together
+    """
+    return bool(_dealt(labels, groups).any())
+
+
 def _dealt(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """The fold of each image, int64 [N]: each group of a class goes where the fewest groups of that class are so far.
 

@@ -90,6 +90,12 @@ def _verdict(context: Context) -> str:
     error: Estimate | None = context.figures.get("calibration_error")
     if error is None:
         return said + "."
+    if error.value == 0:
+        return (
+            f"{said}. Chance alone makes as much of {error.n:,} image{'s' if error.n != 1 else ''}: that its "
+            "probabilities are off at all cannot be told, and they may be off by up to "
+            f"{write_value('accuracy', error.high)}."
+        )
     width = f"{write_value('accuracy', error.value)} ({write_interval('accuracy', error)}; root mean square)"
     # Chance counts in the difference of these two means, and is taken off the error, which may be the smaller one.
     chance = f"Beyond what chance alone makes of {error.n:,} image{'s' if error.n != 1 else ''}"
@@ -120,11 +126,14 @@ def _temperature(context: Context) -> str:
 
 def _plots(details: dict[str, Any]) -> list[tuple[str, Markup, str]]:
     bins, points = details["reliability"], details["coverage"]
+    sizes = [row["accuracy"].n for row in bins]
+    least, most = min(sizes), max(sizes)
+    each = f"about {most:,}" if most - least <= 1 else f"{least:,} to {most:,}"  # those of one confidence are together
     return [
         (
             "Reliability",
             _reliability(bins),
-            f"Each point is about {bins[0]['accuracy'].n:,} images with its interval; below the dotted line the model "
+            f"Each point is {each} images with its interval; below the dotted line the model "
             "is too sure, above it not sure enough.",
         ),
         (

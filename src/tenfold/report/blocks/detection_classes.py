@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenfold.report.context import Context, Section, render
+from tenfold.report.crowded import crowded_note
 
 FIGURES = {"ap50": "AP50", "ap": "AP", "ap75": "AP75", "precision": "Precision", "recall": "Recall"}
 CLASSES = """
@@ -27,6 +28,7 @@ precision looks at all.</p>
 AP: the mean over overlaps from 0.5 to 0.95. Below each figure stands its interval{% if level %} at \
 {{ level | level }}{% endif %}; a dash where there is nothing to measure it on.\
 {% if flat %} {{ "One box of no area was" if flat == 1 else flat ~ " boxes of no area were" }} left out.{% endif %}</p>
+{% if crowded %}<p class="note">{{ crowded }}</p>{% endif %}
 """
 
 
@@ -41,5 +43,6 @@ def detection_classes(context: Context) -> Section:
         score=context.details["score"],
         level=levels[0] if levels else None,
         flat=context.details.get("no_area", 0),
+        crowded=crowded_note(context.run, context.details),
     )
     return Section("Class by class", html)

@@ -37,7 +37,7 @@ def go_on(facts: Facts) -> str:
     return f"Train again with {minutes}--epochs {2 * epochs}."
 
 
-OTHER_NETWORK = "on another pretrained network: tenfold train DATA --transfer.backbone auto takes the best at hand"
+OTHER_NETWORK = "on another pretrained network (tenfold weights list names them): --transfer.backbone NAME"
 """For a pretrained network that may be the wrong one."""
 
 

@@ -111,7 +111,7 @@ class Case:
         """The training loss of a network that looks at no image; of a detector, where none is known, its first one."""
         if self.finds_boxes:
             return self.curve.first if self.curve else math.nan
-        return blind_loss(self.facts.images, self.facts.recipe.train.label_smoothing, balanced=self._is_balanced)
+        return blind_loss(self.facts.trained, self.facts.recipe.train.label_smoothing, balanced=self._is_balanced)
 
     @property
     def blind_words(self) -> str:

@@ -41,12 +41,18 @@ def say_lost(case: Case, lost: list[int], verb: str, place: str) -> str:
         missed = [part for part, _ in _misses(case, one)]
         known = "training" not in missed and bool((case.facts.each.truth == one).any())
         alone = ", known on those alone" if known else ""
-        named = f"{case.facts.classes[one]} ({case.facts.images[one]} training images{alone})"
+        copies = f" and {made} copies of them" if (made := _copies(case, one)) else ""
+        named = f"{case.facts.classes[one]} ({case.facts.images[one]} training images{copies}{alone})"
         groups.setdefault(" and ".join(missed), []).append(named)
     where = [f"{place} the {parts} images of {', '.join(names)}" for parts, names in groups.items()]
     more = f", and so of {len(lost) - _SHOWN} more classes" if len(lost) > _SHOWN else ""
     easy = "If they were as easy as the others, some would have been."
     return f"Not one {verb} {', nor '.join(where)}{more}. {easy}"
+
+
+def _copies(case: Case, place: int) -> int:
+    """The augmented copies of a class's training images."""
+    return 0 if case.facts.copies is None else int(case.facts.copies[place])
 
 
 def evidence_of(case: Case, lost: list[int], figure: str) -> Evidence:

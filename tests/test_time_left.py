@@ -1,0 +1,141 @@
+"""What --minutes counts: the check before the training, and the looks at images after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from tenfold.__main__ import main
+from tenfold.commands import train as train_command
+from tenfold.commands.train import _finish, read_parted
+from tenfold.errors import UsageError
+from tenfold.models.plain import PlainNetwork
+from tenfold.recipe import Recipe
+from tenfold.run import Run
+from tenfold.train import train_model
+from tenfold.transfer import time_left as time_left_module
+from tenfold.transfer import unknown as unknown_module
+from tenfold.transfer.time_left import closing_seconds, in_time_left
+from tests.toys import quick_recipe, shapes_table, write_scenes
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def slow_check(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Called with seconds, has every check take so many by the command's clock, and nothing else any."""
+    real, late = train_command.look_over, SimpleNamespace(by=0.0)
+    monkeypatch.setattr(train_command, "time", SimpleNamespace(monotonic=lambda: 1000.0 + late.by))
+
+    def slow_by(seconds: float) -> None:
+        def look_over(*given: Any, **options: Any) -> Any:
+            late.by += seconds
+            return real(*given, **options)
+
+        monkeypatch.setattr(train_command, "look_over", look_over)
+
+    return slow_by
+
+
+def test_the_check_is_of_the_minutes(
+    slow_check: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    write_scenes(Path("data"), each=4)
+    given: list[float] = []
+
+    def trained(table: Any, recipe: Any, folder: Any, watch: Any, findings: Any, started: float) -> Any:
+        given.append(started)
+        raise UsageError("Enough.")
+
+    monkeypatch.setattr(train_command, "_trained", trained)
+    slow_check(100)
+    assert main(["train", "data", "--minutes", "5"]) == 2
+    assert given == [1000]  # not when the check had ended
+    said = capsys.readouterr().err
+    assert "The check took 100 s of the 5 minutes; what it saw of the images is cached, and a second time it is" in said
+    assert "which are not of" not in said
+    read_parted("data", {"train__minutes": 5.0})  # of a learning curve each training has its own minutes
+    said = capsys.readouterr().err
+    assert "It took 100 s, which are not of the 5 minutes of training." in said
+    assert "The check took" not in said
+
+
+def test_a_check_that_takes_all_of_the_minutes_says_so(
+    slow_check: Callable[[float], None], tmp_path: Path, capsys: Capture
+) -> None:
+    write_scenes(Path("data"), each=4)
+    slow_check(301)
+    assert main(["train", "data", "--minutes", "5", "--out", "run"]) == 2
+    assert (
+        "The time limit of 300 s was over after the check, which took 301 s of it; run the same command again (what it "
+        "saw of the images is cached, and a second time it is quick), or give more (--minutes)."
+    ) in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.split.csv"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_comes_after_a_training_is_kept_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """54 images to learn from, 18 to validate: six looks at the 18, two at the 54, one at five of each class of three;
+    each takes a third of a 54th of an epoch of 81 s.
+    """
+    table = shapes_table(tmp_path / "data")
+    recipe = Recipe().change(model={"name": "plain"}, augment={"policy": "none"}, train={"minutes": 5.0})
+    monkeypatch.setattr(time_left_module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+
+    def measure(table: Any, recipe: Recipe) -> tuple[Recipe, float]:
+        return recipe.change(train={"precision": "bfloat16"}), epoch
+
+    monkeypatch.setattr(time_left_module, "measure_epoch", measure)
+    epoch = 81.0
+    after = (6 * 18 + 2 * 54 + 15) * 81 / 54 / 3
+    found = in_time_left(table, recipe, 970.0)
+    assert found.train.minutes == pytest.approx((300 - 30 - after) / 60, abs=0.01)
+    assert found == recipe.change(train={"precision": "bfloat16", "minutes": found.train.minutes})
+    epoch = 0.0  # a model without steps has no pace, and no precision of theirs
+    assert in_time_left(table, recipe, 970.0) == recipe.change(train={"minutes": 4.5})
+    epoch = 900.0
+    with pytest.raises(UsageError, match=r"^The time limit of 300 s leaves none to train in, as to see what .* 1283 s"):
+        in_time_left(table, recipe, 970.0)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_so_many_images_are_looked_at_after_a_training(
+    keep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Counted in the network itself, from its last step to the command's end."""
+    table, seen = shapes_table(tmp_path / "data"), list[int]()
+    real = PlainNetwork.forward
+
+    def forward(self: PlainNetwork, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            seen.clear()
+        else:
+            seen.append(len(images))
+        return real(self, images)
+
+    monkeypatch.setattr(PlainNetwork, "forward", forward)
+
+    def hold_out(run: Run, *, seconds: float) -> None:
+        assert (run.path / "evaluation.json").is_file()  # first what must be, then what may be left out
+        assert 0 < seconds <= 60
+
+    monkeypatch.setattr(unknown_module, "fit_unknown", hold_out)
+    run = train_model(table, quick_recipe(train={"epochs": 5, "keep": keep}), tmp_path / "run")
+    assert _finish(run, True, evaluated=True, deadline=time.monotonic() + 60) == 0
+    most = closing_seconds(table, 3.0 * 54, looks=6)  # a second a look
+    # Weights of the last epoch need no comparison with those that are kept.
+    assert most == 6 * 18 + 2 * 54 + 15
+    others = () if keep == "last" else (0,)
+    assert most - sum(seen) in (18 + 54, *others)
