@@ -185,7 +185,7 @@ def test_looks_that_came_after_the_evaluation_count(tmp_path):
     level = 1 - 0.05 / 3
     low, high = clopper_pearson(round(accuracy["value"] * accuracy["n"]), accuracy["n"], level)
     text = page_of(run).text
-    assert f"{100 * low:.1f} to {100 * high:.1f}, {100 * level:g} % Clopper-Pearson" in text
+    assert f"{100 * low:.1f} to {100 * high:.1f}, 98.3 % Clopper-Pearson" in text
     assert "This test part has had 3 looks" in text
     assert "2 of these came after this one, which only the headline's interval allows for" in text
 
