@@ -61,7 +61,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from tenfold.augment.published import FROM_SCRATCH, NAMED
+from tenfold.augment.published import NAMED
 from tenfold.check import check_table
 from tenfold.environment import processor_name
 from tenfold.evaluate import evaluate_run
@@ -78,7 +78,7 @@ STAGES = ("screen", "confirm", "show")
 EPOCHS = {20: 60, 50: 40, 200: 20}
 """Of a training, by images a class: multiples of 20, as the validation part is looked at 20 times then."""
 SCREENED, SCREEN_SEEDS, CONFIRM_SEEDS = 50, (0, 1), (10, 11, 12, 13, 14)
-PLAIN, DEFAULT = "none", FROM_SCRATCH
+PLAIN, DEFAULT = "none", "standard"
 LEVEL = 0.95
 
 

@@ -38,7 +38,7 @@ def test_what_the_check_calls_a_click_is_not_large_enough() -> None:
     assert (large_enough(boxes) == ~thin(boxes))[sound].all()
 
 
-def test_the_names_of_the_corners_are_one_constant() -> None:
+def test_no_other_module_names_the_corners_in_a_constant() -> None:
     named = re.compile(r'^_?[A-Z_]+ = [(\[]"x1", "y1", "x2", "y2"[)\]]', re.MULTILINE)
     source = Path(__file__).parents[1] / "src" / "tenfold"
     files = [file for file in source.rglob("*.py") if named.search(file.read_text(encoding="utf-8"))]

@@ -16,12 +16,10 @@ from tenfold.commands import train as train_command
 from tenfold.commands.train import _finish, read_parted
 from tenfold.errors import UsageError
 from tenfold.models.plain import PlainNetwork
-from tenfold.recipe import Recipe
 from tenfold.run import Run
-from tenfold.train import train_model
-from tenfold.transfer import time_left as time_left_module
+from tenfold.train import closing_seconds, train_model
+from tenfold.train import plan as plan_module
 from tenfold.transfer import unknown as unknown_module
-from tenfold.transfer.time_left import closing_seconds, in_time_left
 from tests.toys import quick_recipe, shapes_table, write_scenes
 
 Capture = pytest.CaptureFixture[str]
@@ -79,8 +77,8 @@ def test_a_check_that_takes_all_of_the_minutes_says_so(
     slow_check(301)
     assert main(["train", "data", "--minutes", "5", "--out", "run"]) == 2
     assert (
-        "The time limit of 300 s was over after the check, which took 301 s of it; run the same command again (what it "
-        "saw of the images is cached, and a second time it is quick), or give more (--minutes)."
+        "The time limit of 300 s was over after the images were read and checked, which took 0 and 301 s; run the same "
+        "command again (what it saw of the images is cached, and a second time it is quick), or give more (--minutes)."
     ) in capsys.readouterr().err
     assert not list(tmp_path.glob("*.split.csv"))
     assert not (tmp_path / "run").exists()
@@ -91,23 +89,16 @@ def test_what_comes_after_a_training_is_kept_back(tmp_path: Path, monkeypatch: p
     each takes a third of a 54th of an epoch of 81 s.
     """
     table = shapes_table(tmp_path / "data")
-    recipe = Recipe().change(model={"name": "plain"}, augment={"policy": "none"}, train={"minutes": 5.0})
-    monkeypatch.setattr(time_left_module, "time", SimpleNamespace(monotonic=lambda: 1000.0))
-
-    def measure(table: Any, recipe: Recipe) -> tuple[Recipe, float]:
-        return recipe.change(train={"precision": "bfloat16"}), epoch
-
-    monkeypatch.setattr(time_left_module, "measure_epoch", measure)
-    epoch = 81.0
-    after = (6 * 18 + 2 * 54 + 15) * 81 / 54 / 3
-    found = in_time_left(table, recipe, 970.0)
-    assert found.train.minutes == pytest.approx((300 - 30 - after) / 60, abs=0.01)
-    assert found == recipe.change(train={"precision": "bfloat16", "minutes": found.train.minutes})
-    epoch = 0.0  # a model without steps has no pace, and no precision of theirs
-    assert in_time_left(table, recipe, 970.0) == recipe.change(train={"minutes": 4.5})
-    epoch = 900.0
-    with pytest.raises(UsageError, match=r"^The time limit of 300 s leaves none to train in, as to see what .* 1283 s"):
-        in_time_left(table, recipe, 970.0)
+    assert closing_seconds(table, 81.0) == (6 * 18 + 2 * 54 + 15) * 81 / 54 / 3
+    kept, limited = [50.0], quick_recipe(train={"epochs": 0, "minutes": 1.0})
+    monkeypatch.setattr(plan_module, "closing_seconds", lambda table, epoch: kept[0])
+    run = train_model(table, limited, tmp_path / "run")
+    assert 1 < run.history["seconds"].max() < 30  # of which ten are for the steps
+    kept[0] = 61.0
+    with pytest.raises(
+        UsageError, match=r"was over before the first step \(61 s of it are kept to see what came out\)"
+    ):
+        train_model(table, limited, tmp_path / "late")
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
@@ -134,7 +125,7 @@ def test_so_many_images_are_looked_at_after_a_training(
     monkeypatch.setattr(unknown_module, "fit_unknown", hold_out)
     run = train_model(table, quick_recipe(train={"epochs": 5, "keep": keep}), tmp_path / "run")
     assert _finish(run, True, evaluated=True, deadline=time.monotonic() + 60) == 0
-    most = closing_seconds(table, 3.0 * 54, looks=6)  # a second a look
+    most = closing_seconds(table, 3.0 * 54)  # a second a look
     # Weights of the last epoch need no comparison with those that are kept.
     assert most == 6 * 18 + 2 * 54 + 15
     others = () if keep == "last" else (0,)

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 from tenfold import environment
-from tenfold.augment.published import FROM_SCRATCH, named_policy
+from tenfold.augment.published import named_policy
 from tenfold.environment import torch_threads
 from tenfold.errors import DataError, Interrupted, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
@@ -241,7 +241,7 @@ def test_a_time_limit_shrinks_the_images_unless_their_size_is_given(tmp_path, mo
 
 @pytest.mark.parametrize(("epochs", "share"), [(1, 0), (25, 0.25), (80, 0.5)])
 def test_longer_trainings_mix_more_images(epochs, share):
-    recipe = Recipe().change(augment={"policy": "standard"}, train={"epochs": epochs})
+    recipe = Recipe().change(train={"epochs": epochs})
     assert choose_mixing(recipe).augment.mix_share == share
     assert choose_mixing(recipe.change(augment={"mix_share": 0.1})).augment.mix_share == 0.1
 
@@ -346,7 +346,7 @@ def test_settings_left_open_are_chosen_and_written(table, tmp_path):
     assert recipe.train.batch_size == 8
     assert recipe.train.lr == 0.04
     assert len(recipe.image.mean) == 3
-    assert recipe.augment.policy == named_policy(FROM_SCRATCH).to_dict()
+    assert recipe.augment.policy == named_policy("standard").to_dict()
 
 
 @pytest.mark.parametrize(

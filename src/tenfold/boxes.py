@@ -18,7 +18,7 @@ Boxes = NDArray[np.floating[Any]]
 """[B, 4], finite."""
 
 CORNERS = ("x1", "y1", "x2", "y2")
-"""The names of a box's four numbers, in that order, wherever they are columns: of a Table's samples and boxes, of
+"""The names of a box's four numbers, in that order, where they are columns: of a Table's samples and boxes, of
 predictions, of files of proposals, and of the listings that Tenfold writes."""
 
 THIN = 1.0

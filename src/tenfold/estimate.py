@@ -257,13 +257,13 @@ def resamples(units: Units, seed: int = 0, count: int = RESAMPLES) -> Iterator[t
 
 
 def level_percent(level: float) -> str:
-    """A level in percent, with as many decimals as it takes to stay below 100.
+    """A level in percent, rounded down, as no interval has more than it says; with as many decimals as 100 needs.
 
     >>> level_percent(0.95), level_percent(1 - 0.05 / 3), level_percent(1 - 0.05 / 500)
     ('95', '98.3', '99.99')
     """
-    decimals = next((number for number in range(1, 12) if float(f"{100 * level:.{number}f}") < 100), 12)
-    return f"{100 * level:.{decimals}f}".rstrip("0").rstrip(".")
+    decimals = max(1, math.ceil(-math.log10(100 * (1 - level))))
+    return f"{math.floor(100 * level * 10**decimals + 1e-6) / 10**decimals:.{decimals}f}".rstrip("0").rstrip(".")
 
 
 def check_level(level: float) -> None:

@@ -75,8 +75,8 @@ class ImageSettings:
 class AugmentSettings:
     policy: PolicySetting = "auto"
     """What is done to training images: none, light, standard, strong, randaugment, trivialaugment, autoaugment-cifar10,
-    autoaugment-imagenet, augmix, or a TOML file; auto: randaugment, to fine-tune and for the built-in digits standard,
-    light for a detector, none for a frozen network. A run's own recipe has the policy itself here, as tables."""
+    autoaugment-imagenet, augmix, or a TOML file; auto: standard, for the built-in digits without its flip, light for a
+    detector and none for a frozen network. A run's own recipe has the policy itself here, as tables."""
     mix_share: float = -1.0
     """Share of the images that are mixed, where the policy has mixup or CutMix; -1: the policy's, else chosen from the
     number of epochs: none in a short training, which it would slow down, up to half in a long one."""

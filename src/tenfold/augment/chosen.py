@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 from tenfold.augment.policy import Policy
-from tenfold.augment.published import FROM_SCRATCH, find_policy, named_policy
+from tenfold.augment.published import find_policy, named_policy
 from tenfold.recipe import AugmentSettings, PolicySetting
 
 
 def read_policy(setting: PolicySetting) -> Policy:
-    """The policy of a name ("auto": that of training from scratch), of a TOML file, or of such tables as it has.
+    """The policy of a name ("auto" is "standard"), of a TOML file, or of tables as such a file has them.
 
     Raises UsageError for an unknown name or an impossible setting, DataError for a file that cannot be read.
     """
     if isinstance(setting, dict):
         return Policy.from_dict(setting)
-    return named_policy(FROM_SCRATCH) if setting == "auto" else find_policy(setting)
+    return named_policy("standard") if setting == "auto" else find_policy(setting)
 
 
 def chosen_policy(settings: AugmentSettings) -> Policy:

@@ -144,7 +144,7 @@ def light() -> Policy:
 
 
 def standard() -> Policy:
-    """Moderate changes of place, size and color, and mixing: what fine-tuning takes."""
+    """The default of `tenfold train` from scratch, with the settings of [augment] in a recipe."""
     ops = (
         op("shift", 0.05),
         op("crop", {"scale": [0.5, 1], "aspect": 1.33}),
@@ -209,9 +209,6 @@ def augmix(severity: int = 3, width: int = 3, alpha: float = 1.0) -> Policy:
     ops = tuple(_published(name, _AUGMIX, 9, 0, severity - 1) for name in _SPACE)
     return Policy("augmix", (Blend(width, Choose(1, 3, ops), alpha),), fill="constant")
 
-
-FROM_SCRATCH = "randaugment"
-"""What `tenfold train` does from scratch, by the figures of benchmarks/augment_gain.py (docs/policies.md)."""
 
 NAMED: dict[str, Callable[[], Policy]] = {
     "none": none,

@@ -263,9 +263,10 @@ def _tell_time(minutes: float, checking: float, spent: float) -> None:
     """Say how much of the minutes a long check took; raises UsageError where nothing is left of them."""
     cached = "what it saw of the images is cached, and a second time it is quick"
     if minutes and spent >= 60 * minutes:
+        again = f"run the same command again ({cached}), or give more (--minutes)"
         raise UsageError(
-            f"The time limit of {60 * minutes:g} s was over after the check, which took {checking:.0f} s of it; run "
-            f"the same command again ({cached}), or give more (--minutes)."
+            f"The time limit of {60 * minutes:g} s was over after the images were read and checked, which took "
+            f"{spent - checking:.0f} and {checking:.0f} s; {again if checking > SOON else 'give more (--minutes)'}."
         )
     if minutes and checking > SOON:
         say(f"The check took {checking:.0f} s of the {minutes:g} minutes; {cached}.")

@@ -72,6 +72,7 @@ def train_rcnn(
     refuse_taken(folder)
     regions = folder.with_name(f"{folder.name}-regions")
     _refuse_taken_beside(folder, regions)
+    _refuse(table, recipe)
     text = f"first of two: the network is fine-tuned on regions, in {regions}; if that is stopped, end it, then train"
     progress(Progress("note", f"{text} with --model rcnn --init {regions}"))
     run = train_regions(table, recipe, regions, progress=progress)

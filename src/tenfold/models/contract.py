@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tenfold.augment.published import FROM_SCRATCH
 from tenfold.images.batch import Batch
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.preprocess import Fit, Preprocessing
@@ -57,7 +56,7 @@ class Usual(NamedTuple):
     """Image size in pixels, at most; smaller images are enlarged to it for weights that were trained elsewhere."""
     margin: float = 1.15
     fit: Fit = "crop"
-    policy: str = FROM_SCRATCH
+    policy: str = "standard"
     keep: Literal["best", "last"] = "best"
     """Which weights stay, where the recipe has no patience."""
 

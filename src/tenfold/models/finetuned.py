@@ -46,7 +46,7 @@ class FineTunedNetwork(OnBackbone, Classifier):
     "thawed", "rate_decay".
     """
 
-    usual: ClassVar[Usual] = Usual("adamw", 0.1, images=6_000, epochs=(5, 40), size=160, policy="standard", keep="last")
+    usual: ClassVar[Usual] = Usual("adamw", 0.1, images=6_000, epochs=(5, 40), size=160, keep="last")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ Shapes: N images, S canvas pixels of a side, T those that the network sees, C ch
 from __future__ import annotations
 
 import math
-import textwrap
 import warnings
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -363,7 +362,7 @@ def _figure(title: str, strips: list[Strip]) -> Any:
     figure.text(0.15 / width, 1 - 0.2 / height, title, fontsize=9, va="center", weight="bold", parse_math=False)
     for place, (color, names) in enumerate(keys):
         corner = (0.15 + longest * (place % across), height - 0.4 - _LINE * (place // across))
-        _draw_key(figure, corner, color, textwrap.shorten(names, int((width - 0.5) / _LETTER), placeholder=" …"))
+        _draw_key(figure, corner, color, _shortened(names, int((width - 0.5) / _LETTER)))
     top = height - head
     for strip, tall in zip(strips, heights, strict=True):
         cells = [(strip.plain, [strip.label, "as it is"]), *((draw.pixels, draw.words) for draw in strip.draws)]
@@ -378,6 +377,10 @@ def _figure(title: str, strips: list[Strip]) -> Any:
             figure.text(*corner, caption, fontsize=5.6, va="top", linespacing=1.4, parse_math=False)
         top -= tall
     return figure
+
+
+def _shortened(names: str, most: int) -> str:
+    return names if len(names) <= most else f"{names[: most - 1]}…"
 
 
 def _draw_key(figure: Figure, corner: tuple[float, float], color: tuple[int, int, int], names: str) -> None:

@@ -37,6 +37,7 @@ from tenfold.train.choose import (
 )
 from tenfold.train.data import prepare_images
 from tenfold.train.events import refuse_missing
+from tenfold.train.evidence import closing_seconds
 from tenfold.train.folds import Trainer, folds_ended, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
 from tenfold.train.progress import Progress, Report, no_report
@@ -51,6 +52,7 @@ __all__ = [
     "Trainer",
     "choose_mixing",
     "choose_settings",
+    "closing_seconds",
     "compile_kernel",
     "convolution_speed",
     "folds_ended",

@@ -57,6 +57,8 @@ class State:
     """Processor threads that may still be halved; 0: what the recipe says."""
     most: int = 0
     """Epochs at most, however much time is left; 0: as many as fit."""
+    closing: float = 0.0
+    """Seconds of a time limit that are kept for what comes after the last step."""
 
 
 def checkpoint_file(folder: Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tenfold.augment.chosen import read_policy
-from tenfold.augment.published import FROM_SCRATCH, named_policy
+from tenfold.augment.published import named_policy
 from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
 from tenfold.images.cache import cache_folder
@@ -67,9 +67,8 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
     _refuse_whole_views(recipe, size)
     policy = recipe.augment.policy
     if policy == "auto":
-        digits = _is_digits(training)  # what is best for flowers was not tried on them
-        wanted = named_policy("standard" if digits and usual.policy == FROM_SCRATCH else usual.policy)
-        policy = (wanted.without("flip") if digits else wanted).to_dict()
+        wanted = named_policy(usual.policy)
+        policy = (wanted.without("flip") if _is_digits(training) else wanted).to_dict()
     batch, usual_epochs = choose_amounts(recipe, training, usual, processes)
     tiny = smallest_batch(batch, count, processes) < TINY_BATCH and training.boxes is None
     norm = recipe.model.norm if recipe.model.norm != "auto" else "group" if tiny else "batch"

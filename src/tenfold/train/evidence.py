@@ -46,6 +46,25 @@ OF_EACH = 5
 """Training images of every class that are looked at, so that small classes are; of a detector MOST_WITH_BOXES in all,
 or one of each class where there are more classes than that."""
 
+_LOOKS = 6
+"""Looks at the validation part after the last step: for the last row of the history, at three epochs' weights for the
+diagnosis, to calibrate, and to evaluate the run."""
+_LOOK = 1 / 3
+"""What it takes to look at an image, as a share of what learning from it does; the loop goes by it too."""
+
+
+def closing_seconds(table: Table, epoch: float) -> float:
+    """About how long a training of a table with parts looks at images after its last step, and its evaluation does.
+
+    `epoch` is how many seconds an epoch takes. The evaluation is taken to run where the training does.
+    """
+    training, classes, has_boxes = len(table.part("train")), len(table.classes), table.boxes is not None
+    validation = len(table.part("validation"))
+    fewest, most = (FEWEST_WITH_BOXES, MOST_WITH_BOXES) if has_boxes else (FEWEST_SAMPLED, MOST_SAMPLED)
+    sample = min(training, min(max(validation, fewest), most) + fewest * has_boxes)
+    each = min(training, max(most, classes) if has_boxes else OF_EACH * classes)
+    return (_LOOKS * validation + 2 * sample + each) * _LOOK * epoch / max(training, 1)
+
 
 @dataclass(frozen=True)
 class Outcome:

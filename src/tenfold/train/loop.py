@@ -256,9 +256,9 @@ class Loop:
 
         Once the images have their full size it only plans fewer, so that the learning rate comes down once.
         """
-        state, limit = self.state, self.recipe.train.minutes * 60
-        left = limit - self.ranks.first(state.seconds)
-        if not limit or left <= 0 or (state.most and state.epoch >= state.most):
+        state, minutes = self.state, self.recipe.train.minutes
+        left = minutes * 60 - state.closing - self.ranks.first(state.seconds)
+        if not minutes or left <= 0 or (state.most and state.epoch >= state.most):
             return
         planned = self.schedule.epochs
         if state.epoch == planned and (planned > 1 or left < state.pace):
@@ -288,7 +288,7 @@ class Loop:
 
     def _is_late(self) -> bool:
         minutes = self.recipe.train.minutes
-        return minutes > 0 and self.state.seconds >= minutes * 60
+        return minutes > 0 and self.state.seconds >= minutes * 60 - self.state.closing
 
     def _save(self) -> None:
         if self.ranks.is_first:

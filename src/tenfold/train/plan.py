@@ -18,6 +18,7 @@ from tenfold.tasks import Task
 from tenfold.train.background import in_quarters
 from tenfold.train.choose import fresh_model, make_card, shrink_images
 from tenfold.train.data import noise_batch, plain_loader, training_loader
+from tenfold.train.evidence import closing_seconds
 from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
 from tenfold.train.progress import Progress, Report, several
 from tenfold.train.ranks import Ranks
@@ -38,20 +39,25 @@ class Plan:
     progress: Report
     epoch_seconds: float = 0.0
     """What an epoch at full size takes, as measured; 0 where it does not count."""
+    closing: float = 0.0
+    """Seconds of a time limit that are kept for what comes after the last step."""
 
-    def settle_speed(self, training: Table, *, may_shrink: bool) -> None:
-        """Settle precision and threads, and the image size where it may be shrunk.
+    def settle_speed(self, table: Table, *, may_shrink: bool) -> None:
+        """Settle precision and threads for a table with parts, and the image size where it may be shrunk.
 
         Where a time limit leaves too few epochs, the images are made smaller: of flowers, 120 s on 2 cores allow 19
         epochs at 96 px (77.5 % of the validation part right, with AdamW) or 28 at 72 px (80.0 %).
         """
+        training = table.part("train")
         self._measure(training)
+        self.closing = closing_seconds(table, self.epoch_seconds)
         settings = self.recipe.train
         if not self.epoch_seconds or not may_shrink or self.recipe.image.size < _SHRUNK_FROM:
             return
         if self._epochs_left() < min(_ENOUGH_EPOCHS, settings.epochs or _ENOUGH_EPOCHS):
             self.recipe = shrink_images(self.recipe)
             self._measure(training)
+            self.closing = closing_seconds(table, self.epoch_seconds)
 
     def settle_epochs(self) -> None:
         """Under a time limit, plan as many epochs as fit into what is left of it.
@@ -64,7 +70,8 @@ class Plan:
         limit = several(settings.minutes, "minute")
         if self._seconds_left() <= 0:
             over = f"The time limit of {limit} was over before the first step"
-            raise UsageError(f"{over}; give more, or try again: the images are cached.")
+            kept = f" ({self.closing:.0f} s of it are kept to see what came out)" if self.closing >= 1 else ""
+            raise UsageError(f"{over}{kept}; give more, or try again: the images are cached.")
         fitting = self._epochs_left()
         epochs = min(settings.epochs or fitting, fitting)
         self.recipe = self.recipe.change(train={"epochs": epochs})
@@ -113,7 +120,8 @@ class Plan:
             self.epoch_seconds = 1.3 * seconds * math.ceil(len(training) / settings.batch_size)
 
     def _seconds_left(self) -> float:
-        return self.ranks.first(self.recipe.train.minutes * 60 - (time.monotonic() - self.started))
+        spent = time.monotonic() - self.started
+        return self.ranks.first(self.recipe.train.minutes * 60 - self.closing - spent)
 
     def _epochs_left(self) -> int:
         schedule = Schedule(self.recipe, 0)

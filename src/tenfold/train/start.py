@@ -125,7 +125,7 @@ def train_model(
     most = recipe.train.epochs if recipe.train.minutes else 0
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
     scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
-    plan.settle_speed(training, may_shrink=given.image.size == 0 and scale_is_free)
+    plan.settle_speed(table, may_shrink=given.image.size == 0 and scale_is_free)
     seen = np.flatnonzero(table.samples["part"] != "test")
     prepared = prepare_images(table.take(seen), plan.recipe, progress)
     prepared = replace(prepared, known=known(prepared)) if known else prepared
@@ -147,6 +147,7 @@ def train_model(
         facts = {"findings.json": findings, "ladder.json": ladder, NOTE: taught.to_json() if taught else None}
         begin_run(folder, table, environment, card, recipe, facts)
     state = State(epochs=recipe.train.epochs, most=most, threads=0 if given.train.threads else recipe.train.threads)
+    state.closing = plan.closing
     state.seconds = state.began = time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, TASKS[task], ranks, state, progress)
     return Run(folder, table)
@@ -160,7 +161,7 @@ def measure_epoch(table: Table, recipe: Recipe) -> tuple[Recipe, float]:
     training = table.part("train")
     limited = choose_settings(recipe, training).change(train={"minutes": 1.0})  # only then does an epoch's time count
     plan = Plan(limited, TASKS[find_model(limited.model.name).task], Ranks(), time.monotonic(), no_report)
-    plan.settle_speed(training, may_shrink=False)
+    plan.settle_speed(table, may_shrink=False)
     return recipe.change(train={"precision": plan.recipe.train.precision}), plan.epoch_seconds
 
 

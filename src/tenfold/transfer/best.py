@@ -39,6 +39,7 @@ from tenfold.split.ties import bonds, grouped, join
 from tenfold.train import (
     Progress,
     Report,
+    closing_seconds,
     compile_kernel,
     is_small_and_grey,
     measure_epoch,
@@ -51,7 +52,7 @@ from tenfold.train import (
 from tenfold.transfer.ladder import AloneError
 from tenfold.transfer.rungs import Ladder
 from tenfold.transfer.settle import resume_settled, settle_head
-from tenfold.transfer.time_left import closing_seconds, in_time_left, is_shared
+from tenfold.transfer.time_left import in_time_left, is_shared
 from tenfold.transfer.unknown import fit_unknown
 from tenfold.transfer.verdict import FEWEST, PART, judge
 
@@ -330,7 +331,7 @@ def _in_time(table: Table, recipe: Recipe, deadline: float, progress: Report) ->
             f"fine-tuning: an epoch takes about {epoch:.0f} s here, to see what came out {after:.0f} s, and "
             f"{max(left, 0.0):.0f} s were left."
         )
-    return recipe.change(train={"minutes": (left - after) / 60})
+    return recipe.change(train={"minutes": left / 60})
 
 
 def _keep_frozen(folder: Path) -> None:

@@ -31,9 +31,12 @@ def hurry(recipe: Recipe) -> str:
 
 
 def go_on(facts: Facts) -> str:
-    """Twice the training that there was. Both limits are raised, as a training ends by whichever comes first."""
+    """Twice the training that there was. Both limits are raised, as a training ends by whichever comes first.
+
+    The recipe's minutes are those that the training had, not those of the command.
+    """
     train, epochs = facts.recipe.train, max(facts.recipe.train.epochs, facts.last.epoch)
-    minutes = f"--minutes {2 * train.minutes:g} " if train.minutes else ""
+    minutes = "twice the time (--minutes) and " if train.minutes else ""
     return f"Train again with {minutes}--epochs {2 * epochs}."
 
 
@@ -43,6 +46,13 @@ OTHER_NETWORK = "on another pretrained network (tenfold weights list names them)
 
 def loosen(facts: Facts, *, longer: bool) -> str:
     """For a network that does not know its own training images: time first, then what holds it back, then size."""
+    if facts.recipe.model.name == "frozen" and facts.recipe.transfer.head == "majority":
+        wrong = "".join(heeded(facts.recipe, {"transfer.backbone": f", or train {OTHER_NETWORK}"}, facts.tried))
+        return (
+            "The most frequent class is named whatever is shown, which the ladder takes only where no head is better: "
+            "so few images do not tell the classes apart, or this network does not see what does. Add images of each "
+            f"class (tenfold curve DATA says how much they help){wrong}."
+        )
     recipe, model, mix = facts.recipe, facts.recipe.model, chosen_policy(facts.recipe.augment).mix
     tries = heeded(
         recipe,
@@ -72,7 +82,7 @@ def tighten(facts: Facts, *, useless: bool, rose: bool) -> str:
             "the labels are right, and whether they can be seen in the images at all."
         )
     mix, is_plain = chosen_policy(recipe.augment).mix, not chosen_policy(recipe.augment).ops
-    mixes = mix.mixup > 0 or mix.cutmix > 0
+    mixes = is_plain or mix.mixup > 0 or mix.cutmix > 0  # the usual policy does
     whole = recipe.transfer.views in ("center", "flip")
     options = heeded(
         recipe,
