@@ -485,9 +485,9 @@ def test_the_command_shows_both(run: Run, others: Path, capsys: Capture) -> None
     assert main(["evaluate", str(run.path), "--unknown", str(others), "--pairs"]) == 1
     out, err = capsys.readouterr()
     assert "24 images of other classes beside 20 of the run's" in out
-    assert "keeps 10\u00a0% on held-out classes" in out
-    assert "keeps 1\u00a0% on these images" in out
-    assert "predict --false-accept keeps 24.1\u00a0% at best, as the held-out classes support no less." in out
+    assert "at most 10\u00a0% of held-out images reach it" in out
+    assert "at most 1\u00a0% of these images reach it" in out
+    assert "predict --false-accept takes no share below 24.1\u00a0%, the least that the held-out classes support" in out
     assert "30 pairs of one class and 160 of two, 5 classes" in out
     assert "Left out: a false match rate of 1\u00a0% and 0.1\u00a0%, as 5 classes support 9.1\u00a0% at best" in out
     assert "knows their class: red (8 images)." in err
@@ -509,7 +509,7 @@ def test_the_report_shows_both(run: Run, others: Path) -> None:
     assert 'id="open_set"' in page
     assert 'id="pairs"' in page
     assert "32 images of none of the run's classes were shown to it beside the 20 of its validation part" in page
-    assert "predict --false-accept keeps 24.1 % at best" in page
+    assert "predict --false-accept takes no share below 24.1 %, the least" in page
     assert "where its score reaches the threshold.</p>" in page
     assert 'id="plot-open-set' in page
     assert "30 pairs of one class and 160 of two, of 5 classes" in page
@@ -525,4 +525,4 @@ def test_a_share_that_is_supported_has_its_threshold_of_predict_in_the_report(ru
     (run.path / "evaluation.json").write_text(json.dumps({"validation": stored}), "utf-8")
     page = write_report(run).read_text("utf-8").replace("\u00a0", " ")
     assert "of predict --false-accept 10%" in page
-    assert "at best, as the held-out classes" not in page
+    assert "takes no share below" not in page

@@ -170,7 +170,7 @@ def test_of_many_classes_it_names_the_first(tmp_path):
 
 def test_it_tells_what_the_parts_have_in_common(tmp_path):
     run = make_run(tmp_path, ("a", "b"), each=2, evaluated=())
-    assert "No groups are known." in card_of(run)
+    assert "No groups were given." in card_of(run)
     parts = run.table.samples["part"]
     apart = replace(
         run, table=run.table.assign(group="camera of " + parts, hash=[f"{n:032}" for n in range(len(parts))])
@@ -180,7 +180,7 @@ def test_it_tells_what_the_parts_have_in_common(tmp_path):
     assert "flatter" not in card_of(apart)
     alike = ["alike-0123456789ab"] * 2 + [None] * (len(parts) - 2)
     found = card_of(replace(run, table=run.table.assign(group=alike)))
-    assert "No groups are known." in found  # nobody gave any
+    assert "No groups were given." in found  # nobody gave any
     assert (
         "2 images are copies, shots in a row or of one picture, in 1 set that were found; each set counts as one in "
         "the intervals."

@@ -898,5 +898,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(work: Path, tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1].startswith("error: Stopped and saved; go on with: tenfold train --resume ")
+    assert err.splitlines()[-1].startswith("Stopped and saved; go on with: tenfold train --resume ")
     assert (run / "checkpoint").is_dir()

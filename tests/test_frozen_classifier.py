@@ -313,7 +313,7 @@ def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path):
     assert ladder.best.words + " (chosen)" in page
     lines = ladder_lines(ladder)
     assert sum(line.startswith("*") for line in lines) == 1
-    assert len(lines) == len(ladder.rungs) + 3
+    assert len(lines) == len(ladder.rungs) + 4
 
 
 def test_a_run_of_it_is_a_run_like_any_other(monkeypatch, tmp_path):

@@ -101,6 +101,21 @@ def test_weights_of_nobody_are_refused_with_what_to_type(tmp_path):
         chosen_recipe(None, {"transfer__weights": str(tmp_path / "none.h5")})
 
 
+def test_a_file_or_a_run_given_as_a_backbone_is_refused_with_what_to_type(tmp_path):
+    file = own_file("mobilenetv2", tmp_path / "file.safetensors")
+    for name in (str(file), str(tmp_path / "gone.onnx")):
+        with pytest.raises(UsageError) as caught:
+            bare_backbone(name)
+        assert str(caught.value).startswith(f"The backbone must be a network's name, and {name} is a file: give it by ")
+        assert f"--weights {name}, and no --backbone" in str(caught.value)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"run is a run: to train on its network give --init .*run$"):
+        bare_backbone(str(tmp_path / "run"))
+    with pytest.raises(UsageError, match="not 'resnet18'; did you mean 'torchvision:resnet18'"):
+        bare_backbone("resnet18")
+
+
 def test_right_weights_with_a_number_that_is_none_are_refused_for_that(tmp_path):
     file = own_file("mobilenetv2", tmp_path / "file.safetensors")
     tensors = read_tensors(file)

@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tenfold.errors import DataError
 from tenfold.estimate import from_json
 from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
+from tenfold.images.table import Table
 from tenfold.metrics.open_set import sure_rate, sure_threshold
 from tenfold.metrics.unknown import HeldOut, known_score
 from tenfold.models import frozen as frozen_module
@@ -33,7 +35,7 @@ from tenfold.run import Run, load_run
 from tenfold.split import split_table
 from tenfold.train import train_model
 from tenfold.transfer import unknown as unknown_module
-from tenfold.transfer.unknown import Fit, fit_unknown, hold_out
+from tenfold.transfer.unknown import Fit, fit_unknown, hold_out, why_not
 from tests.frozen import TinyBackbone
 from tests.test_heads import clouds
 from tests.toys import quick_recipe, save, shapes_table, write_shapes
@@ -279,6 +281,34 @@ def test_where_it_cannot_be_done_nothing_is_stored(run: Run, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*/unknown.safetensors"))
 
 
+def test_why_it_cannot_be_done_is_the_reason_that_applies(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And each is a reason that `fit_unknown` holds to."""
+
+    def trained(name: str, table: Table, **changes: Any) -> Run:
+        return train_model(table, run.recipe.change(**changes), tmp_path / name)
+
+    earlier = trained("earlier", run.table)
+    recipe = earlier.path / "recipe.toml"
+    gone = json.dumps(str(tmp_path / "moved"))
+    recipe.write_text(recipe.read_text("utf-8").replace('init = ""', f"init = {gone}"), "utf-8")
+    few = run.table.take(np.flatnonzero(run.table.samples["label"].isin(["blue", "red", "green"])))
+    found = {
+        "its head, majority, does not": trained("majority", run.table, transfer={"head": "majority"}),
+        "an earlier run has trained its network": Run(earlier.path),
+        "it was trained on 3 classes, and no fewer than 4 will do": trained("few", few),
+        "all training images of each class belong": trained("one", run.table.assign(group=run.table.samples["label"])),
+    }
+    for reason, of in found.items():
+        assert fit_unknown(of) is None
+        assert main(["predict", str(of.path), str(tmp_path / "data"), "--false-accept", "30%"]) == 2
+        sentence = capsys.readouterr().err
+        assert f"has none of it: {reason}" in sentence
+        assert not any(other in sentence for other in found if other != reason)
+    assert why_not(run) == ""
+
+
 def test_reading_the_features_takes_of_the_time_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, read = SimpleNamespace(now=1000.0), unknown_module._training_features
 
@@ -363,9 +393,10 @@ def test_predict_says_none_of_these(run: Run, tmp_path: Path, capsys: pytest.Cap
     found = json.loads(out)
     assert found["false_accept"] == 0.1
     assert found["least_score"] == pytest.approx(middle)
-    assert f"Gives a class from a score of {middle:.3f} on: 1000 images (one of each group) of 5 classes" in err
-    assert "held out support that at most 10 % get one. Of these 0.0 % (0.0 to " in err
-    assert "do, and 100.0 % (" in err
+    assert f"Images get a class from a score of {middle:.3f} on. 0.0 % of 1000 images of 5 classes that training" in err
+    assert "reach it, so that, at a level of 95 %, at most 10 % of images of unknown classes like these do." in err
+    assert "Of images of known classes 100.0 % (" in err
+    assert "group" not in err  # there are none
     known = [image["score"] > middle for image in found["images"]]
     assert {True, False} == set(known)
     assert [image["known"] for image in found["images"]] == known
@@ -478,15 +509,20 @@ def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, caps
         assert main(["predict", str(of.path), str(tmp_path / "data"), "--false-accept", share]) == 2
         return capsys.readouterr().err
 
-    assert f"--false-accept needs what training measures on classes that it holds out, and {run.path} has" in refused(
-        run, "5%"
+    needs = f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it: "
+    assert refused(run, "5%") == (
+        f"error: {needs}tenfold train measures it at its end, to which this run did not come; train again.\n"
     )
+    recipe, short = run.path / "recipe.toml", tmp_path / "short"
+    shutil.copytree(run.path, short)
+    text = recipe.read_text("utf-8")
+    assert "minutes = 0.0" in text
+    (short / "recipe.toml").write_text(text.replace("minutes = 0.0", "minutes = 2.0"), "utf-8")
+    assert ": its 2 minutes left no time for it; train again with more --minutes.\n" in refused(Run(short), "5%")
     fit_unknown(run)
     sentence = refused(run, "5%")
-    assert (
-        f"--false-accept 5 % is less than {run.path} supports: 60 images (one of each group) of 5 classes" in sentence
-    )
-    assert "that were held out support 24.1 % at best, as a share is only as sure as there are classes" in sentence
+    assert f"--false-accept 5 % is less than {run.path} supports: 60 images of 5 classes that training" in sentence
+    assert "held out support 24.1 % at best, as a share is only as sure as there are classes" in sentence
     assert "; give --false-accept 24.1%, or train on more classes." in sentence
     assert main(["predict", str(run.path), str(tmp_path / "data"), "--false-accept", "24.1%"]) == 0
     capsys.readouterr()

@@ -220,9 +220,7 @@ def test_timm_s_weights_are_found_in_the_hub_s_folder(homes, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder.parent))
     assert find_weights("timm:resnet18.a1_in1k") == folder / "snapshots" / "abc" / "model.safetensors"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        DataError, match=r"HF_HUB_OFFLINE forbids downloads\. The weights of timm:resnet34 .*huggingface"
-    ):
+    with pytest.raises(DataError, match=r"cannot be fetched \(HF_HUB_OFFLINE forbids downloads\): .*huggingface"):
         fetch_weights("timm:resnet34")
 
 
@@ -437,8 +435,10 @@ def test_without_the_file_the_error_says_what_to_bring(what, server, monkeypatch
         what, "500,000 bytes"
     )
     command = re.escape("tenfold weights import toy toy.pth")
-    with pytest.raises(DataError, match=rf"{first}.*toy.pth, 3 MB, sha256 {SHA256}, from {url}.*{command}"):
+    with pytest.raises(DataError, match=rf"{first}.*toy.pth, 3 MB, sha256 {SHA256}, from {url}.*{command}") as caught:
         fetch_weights("toy")
+    assert str(caught.value).count(url) == 1
+    assert "tenfold weights fetch" not in str(caught.value)  # that has just failed
     assert bool(server.asked) == (what in ("missing", "cut at once"))
     if what == "cut at once":
         assert fetch_weights("toy").path.read_bytes() == CONTENT
@@ -528,6 +528,55 @@ def test_weights_are_imported_only_if_the_network_takes_them(capsys, homes, monk
         weights("import", "vgg16", file)
 
 
+def test_a_file_is_imported_without_its_networks_name(capsys, homes, monkeypatch):
+    from tenfold.models.backbones import bare_backbone
+
+    file = homes / "mine.safetensors"
+    save_file(bare_backbone("efficientnet-lite0").state_dict(), file)
+    publish(monkeypatch, toy(backbone="efficientnet-lite0", file="net.safetensors", sha256=places.file_hash(file)))
+    monkeypatch.setattr(places, "PUBLISHED", published.PUBLISHED)
+    assert main(["weights", "import", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "efficientnet-lite0"
+    assert find_weights("efficientnet-lite0")
+    other = homes / "other.onnx"
+    assert main(["weights", "import", str(other)]) == 3
+    assert "other.onnx cannot be read: No such file" in capsys.readouterr().err
+    other.write_bytes(b"a graph")
+    assert main(["weights", "import", str(other)]) == 2
+    assert f"{other} is no published file, by its hash or its name" in capsys.readouterr().err
+
+
+def test_one_of_torchvisions_files_is_known_by_its_name_and_held_against_its_hash(homes, capsys):
+    file = homes / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
+    file.write_bytes(CONTENT)
+    assert main(["weights", "import", str(file)]) == 3
+    name = "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"
+    assert f"has sha256 {SHA256}, so it is not the file that {name} is published in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resnet18", "torchvision:resnet18"),
+        ("resnet-18", "torchvision:resnet18"),
+        ("fasterrcnn_resnet50_fpn", "torchvision:fasterrcnn_resnet50_fpn"),
+        ("vgg-16", "vgg16"),
+    ],
+)
+def test_a_bare_name_of_torchvisions_network_is_known(name, meant, capsys):
+    assert main(["weights", "fetch", name]) == 2
+    sentence = capsys.readouterr().err
+    assert sentence.endswith(f"torchvision:NAME, timm:NAME, not {name!r}; did you mean {meant!r}?\n")
+    assert " torchvision," not in sentence
+
+
+def test_timm_is_asked_for_a_name_that_is_no_other_s(capsys):
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("needs timm")
+    assert main(["weights", "fetch", "edgenext_xx_small"]) == 2
+    assert "did you mean 'timm:edgenext_xx_small'?" in capsys.readouterr().err
+
+
 def test_a_fetch_says_whose_the_weights_are(capsys, server, monkeypatch):
     publish(monkeypatch, toy(backbone="vgg16", url=server.url, note=NON_COMMERCIAL))
     assert weights("fetch", "vgg16") == 0
@@ -536,7 +585,7 @@ def test_a_fetch_says_whose_the_weights_are(capsys, server, monkeypatch):
 
 @pytest.mark.parametrize("words", [("list", "vgg16"), ("fetch",), ("import", "vgg16"), ("fetch", "vgg16", Path("f"))])
 def test_what_makes_no_sense_is_refused(words):
-    with pytest.raises(UsageError, match="takes list, fetch NAME or import NAME FILE, not"):
+    with pytest.raises(UsageError, match="takes list, fetch NAME, import NAME FILE or import FILE, not"):
         weights(*words)
 
 

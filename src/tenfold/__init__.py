@@ -4,7 +4,7 @@ A Table comes in, a Run comes out, and whatever comes after training reads only 
 
     import tenfold
     table = tenfold.split_table(tenfold.read_table("flowers"))
-    run = tenfold.train_model(table, tenfold.Recipe(), "runs/first")
+    run = tenfold.train_best(table, tenfold.Recipe(), "runs/first")
     evaluation = tenfold.evaluate_run(run, "test")
 
 The files, in the order in which data flows; each imports only those above it (`commands/` imports inside functions):
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from tenfold.run import Run, load_run
     from tenfold.split import split_table
     from tenfold.train import train_model
+    from tenfold.transfer.best import train_best
 
 __version__ = "0.1.0"
 
@@ -64,6 +65,7 @@ __all__ = [
     "load_run",
     "read_table",
     "split_table",
+    "train_best",
     "train_model",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "load_run": "run",
     "read_table": "images.readers",
     "split_table": "split",
+    "train_best": "transfer.best",
     "train_model": "train",
 }
 

@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except CycloptsError as error:
         return _fail(_sentence(error), 2)
+    except Interrupted as error:
+        return _fail(error, EXIT_CODES[Interrupted], "")
     except TenfoldError as error:
         return _fail(error, next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind)))
     except BrokenPipeError:  # the reader of our output left, as `head` does
@@ -91,11 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush_or_close_output()
         return _fail(f"{error.filename or 'The output'}: {error.strerror or error}.", 3)  # write_file names its file
     except KeyboardInterrupt:
-        return _fail("Stopped by Ctrl-C.", 130)
+        return _fail("Stopped by Ctrl-C.", EXIT_CODES[Interrupted], "")
 
 
-def _fail(error: object, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+def _fail(error: object, code: int, kind: str = "error: ") -> int:
+    print(f"{kind}{error}", file=sys.stderr)
     return code
 
 

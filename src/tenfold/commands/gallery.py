@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tenfold.commands.gallery_words import claim_words, how_named, pair_words, size_words, tell_worth
 from tenfold.commands.options import Share, Whole, whose_weights
-from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
+from tenfold.commands.output import command_line, next_command, say, show_json, show_table, waiting
 from tenfold.errors import DataError, UsageError, unknown
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
     from tenfold.transfer.embed import Embedded, Embedder
     from tenfold.transfer.gallery import Found, Gallery
-    from tenfold.transfer.thresholds import Point
 
 OPTIONS = {
     "enroll": ("--as", "--false-accept", "--backbone", "--weights", "--reader"),
@@ -59,10 +59,11 @@ def gallery(
     support a share of 1 %; of fewer than three, identify shows the nearest and names
     nobody.
 
-    enroll makes a gallery or adds to it. verify says whether an image is of the
-    identity --as, or two images are of one, enrolled or not; its exit code is 1
-    where not. An image that cannot be read is named on stderr and left out; the
-    exit code is then 1.
+    enroll makes a gallery or adds to it. verify says whether an image passes as the
+    identity --as, or two images pass as one, enrolled or not; its exit code is 1
+    where not. Only that score counts: an image may pass as somebody and be more like
+    another, which is said. An image that cannot be read is named on stderr and left
+    out; the exit code is then 1.
 
     For example:
 
@@ -159,8 +160,8 @@ def _enroll(
     if json:
         show_json(_summary(folder, known) | {"enrolled": enrolled, "unreadable": lost})
     else:
-        print(f"Enrolled {enrolled} images. {_size(folder, known)}")
-        _tell(known)
+        print(f"Enrolled {enrolled} images. {size_words(folder, known)}")
+        tell_worth(known)
         if known.points:
             next_command("tenfold", "gallery", "identify", folder, "photo.jpg")
     return 1 if lost else 0
@@ -205,18 +206,8 @@ def _identify(folder: Path, items: Sequence[str], top_k: int, weights: str, json
         header += [f"{word} {place}" for place in places for word in ("Nearest", "Score")]
         nobody = NOBODY if point else UNTOLD
         show_table(header, [(path, answer.identity or nobody, *chain(*answer.top)) for path, answer in answers])
-        print(_named_from(point))
+        print(how_named(point))
     return 1 if found.unreadable else 0
-
-
-def _named_from(point: Point | None) -> str:
-    """What the names in an answer stand on."""
-    from tenfold.transfer.thresholds import NO_THRESHOLD
-
-    if point is None:
-        return f"{NO_THRESHOLD} Nobody is named: the nearest is shown, whoever it is."
-    share = f"{_percent(point.false_accept)} of strangers' images are expected to reach"
-    return f"Named from a score of {point.threshold:.3f} on, which {share}."
 
 
 def _ranked(answer: Found) -> list[dict[str, object]]:
@@ -232,6 +223,8 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
         )
     known = load_gallery(folder)
     known.point("verify_images")
+    if name:
+        _refuse_strangers(folder, known, [name], guess=True)
     found = _look_at(known, items, weights)
     if found.unreadable:
         raise DataError(found.unreadable[0])
@@ -240,12 +233,11 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
     verdict = known.verify_identity(found.vectors[0], name) if name else known.verify_images(*found.vectors)
     limits = {"threshold": verdict.point.threshold, "false_accept": verdict.point.false_accept}
     if json:
-        show_json({"gallery": folder, "as": name or None, "same": verdict.same, "score": verdict.score, **limits})
+        nearest = dict(zip(("identity", "score"), verdict.nearest, strict=True)) if verdict.nearest else None
+        answer = {"same": verdict.same, "score": verdict.score, "nearest": nearest}
+        show_json({"gallery": folder, "as": name or None, **answer, **limits})
     else:
-        whose = f"{items[0]} is{'' if verdict.same else ' not'} {name}" if name else ""
-        both = f"{items[0]} and {items[-1]} are{'' if verdict.same else ' not'} the same one"
-        share = f"{_percent(verdict.point.false_accept)} of pairs of two identities are expected to reach that"
-        print(f"{whose or both}: score {verdict.score:.3f}, threshold {verdict.point.threshold:.3f}; {share}.")
+        print(claim_words(items[0], name, verdict) if name else pair_words(items[0], items[1], verdict))
     return 0 if verdict.same else 1
 
 
@@ -260,6 +252,7 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
     for digest, path in hashes.items():
         if digest not in known.hashes:
             raise UsageError(f"{path} is not enrolled in {folder}, so it cannot be removed.")
+    _refuse_strangers(folder, known, names, guess=False)  # a guess would be somebody else to be deleted
     left = known.remove(names, hashes)
     save_gallery(left, folder)
     removed = len(known.labels) - len(left.labels)
@@ -267,8 +260,9 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
     if json:
         show_json(_summary(folder, left) | {"removed": removed, "gone": gone})
     else:
-        print(f"Removed {removed} images{' and with them ' + ', '.join(gone) if gone else ''}. {_size(folder, left)}")
-        _tell(left)
+        with_them = f" and with them {', '.join(gone)}" if gone else ""
+        print(f"Removed {removed} images{with_them}. {size_words(folder, left)}")
+        tell_worth(left)
     return 0
 
 
@@ -284,9 +278,19 @@ def _show(folder: Path, json: bool) -> int:
     show_table(("Identity", "Images"), counts[:MOST_LISTED])
     if more > 0:
         print(f"... and {more} more; --json lists every one.\n")
-    print(_size(folder, known))
-    _tell(known)
+    print(size_words(folder, known))
+    tell_worth(known)
     return 0
+
+
+def _refuse_strangers(folder: Path, known: Gallery, names: Iterable[str], guess: bool) -> None:
+    """Raise UsageError for a name that is not enrolled; with `guess` it says which one is like it."""
+    for name in names:
+        if name in known.identities:
+            continue
+        near = get_close_matches(name, known.identities, n=1, cutoff=0.5) if guess else []
+        listed = f"{command_line('tenfold', 'gallery', 'show', folder)} lists who is."
+        raise UsageError(f"{name!r} is not enrolled in {folder}; {f'did you mean {near[0]!r}?' if near else listed}")
 
 
 def _standing(folder: Path) -> Gallery | None:
@@ -361,26 +365,6 @@ def _embedded(embedder: Embedder, table: Table) -> Embedded:
     return found
 
 
-def _tell(known: Gallery) -> None:
-    """What the thresholds are worth, and where the network's weights come from."""
-    from tenfold.transfer.thresholds import NO_THRESHOLD, QUESTIONS
-
-    print(f"Network: {known.origin.weights}.\n")
-    if not known.points:
-        print(f"{NO_THRESHOLD} Until then identify shows the nearest alone, and verify has no answer.")
-    for question, point in known.points.items():
-        asked = QUESTIONS[question].capitalize()
-        others = "strangers" if question == "identify" else "pairs of two identities"
-        limit = f"from {point.threshold:.3f} on, fitted for {_percent(point.false_accept)} of {others}"
-        show_figures(point.figures, f"{asked}: yes {limit}")
-    worst = max((point.false_accept for point in known.points.values()), default=0.0)
-    if worst > known.false_accept:
-        say(
-            f"{len(known.identities)} identities support a false accept rate of {_percent(worst)} at best, not the "
-            f"{_percent(known.false_accept)} that was asked for; {math.ceil(1 / known.false_accept)} would."
-        )
-
-
 def _summary(folder: Path, known: Gallery) -> dict[str, Any]:
     return {
         "gallery": folder,
@@ -390,11 +374,3 @@ def _summary(folder: Path, known: Gallery) -> dict[str, Any]:
         "false_accept": known.false_accept,
         "thresholds": known.points,
     }
-
-
-def _size(folder: Path, known: Gallery) -> str:
-    return f"{folder} has {len(known.identities)} identities and {len(known.labels)} images."
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"

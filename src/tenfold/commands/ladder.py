@@ -36,13 +36,16 @@ def show_ladder(ladder: Ladder) -> None:
 
 
 def ladder_lines(ladder: Ladder) -> list[str]:
-    """Every rung, which was chosen and why, and what the choice is worth."""
+    """Every rung, which was chosen and why, how that goes with the rungs' figures, and what the choice is worth."""
+    from tenfold.report.ladder import COMPARED
+
     lines = ["Ladder: of the training images alone, each answered by heads that were fitted without it"]
     for place, rung in enumerate(ladder.rungs):
         mark = "*" if place == ladder.chosen else " "
         lines.append(f"{mark} {rung.words}: {_figures(rung.accuracy, rung.log_loss)}, {rung.seconds:.1f} s")
     lines += [f"  left out: {sentence}" for sentence in ladder.left_out]
     lines.append(f"Chosen: {ladder.reason}")
+    lines += [COMPARED] if len(ladder.rungs) > 1 else []
     lines.append(f"The choice included: {_figures(ladder.accuracy, ladder.log_loss)}")
     return lines
 

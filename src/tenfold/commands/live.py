@@ -19,6 +19,10 @@ PAUSE = 2.0
 LONG_PAUSE = 30.0
 """Seconds without a plain line after which one comes within an epoch."""
 
+WHOSE = ("Pretrained network: ", "Weights: ")
+"""How notes begin that say whose weights these are and under what licence: the ladder, the frozen network and the
+fine-tuned one each say it, and once is enough."""
+
 
 class Watch:
     """Shows the messages of a training; to be called with each, inside a `with`."""
@@ -34,6 +38,7 @@ class Watch:
         self.shown = time.monotonic()
         self.last: Progress | None = None
         self.checked = ""
+        self.whose: set[str] = set()
 
     def __enter__(self) -> Watch:
         if self.bars:
@@ -49,13 +54,21 @@ class Watch:
     def __call__(self, message: Progress) -> None:
         """Show one message."""
         if message.phase in ("note", "measure", "done"):
-            self._say(message.text)
+            if not self._is_told(message.text):
+                self._say(message.text)
         elif self.bars:
             self._show(message)
         elif self._is_due(message):
             self._say(self._state(message) if message.phase != "prepare" else message.text)
         if message.phase == "step":
             self.last = message
+
+    def _is_told(self, text: str) -> bool:
+        """Whether a note says of the same weights what another has said."""
+        whose = next((text.removeprefix(start).rstrip("; ") for start in WHOSE if text.startswith(start)), "")
+        told = whose in self.whose
+        self.whose |= {whose} if whose else set()
+        return told
 
     def _show(self, message: Progress) -> None:
         assert self.bars is not None

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.estimate import Estimate
+    from tenfold.run import Run
 
 Item = TypeVar("Item")
 
 WIDE = 120
 """Columns of a table where no terminal sets a limit, as in a file or a pipe; more where its words need them."""
+
+FOLDED = 5
+"""Images of each class from which on cross-validation by five folds is advised."""
 
 TALL = 12
 """Lines of a cell from which on a table rather becomes wider."""
@@ -86,10 +90,10 @@ def column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
 
 def show_figures(figures: Mapping[str, Estimate], title: str) -> None:
     """Print figures, all of one level, with their intervals."""
-    from tenfold.report.figures import figure_label, write_interval, write_level, write_value
+    from tenfold.report.figures import figure_label, write_figure, write_interval, write_level
 
     rows = [
-        (figure_label(name), write_value(name, figure.value), write_interval(name, figure), figure.method)
+        (figure_label(name), write_figure(name, figure), write_interval(name, figure), figure.method)
         for name, figure in figures.items()
     ]
     level = write_level(next(iter(figures.values())).level)
@@ -100,6 +104,20 @@ def next_command(*words: object, when: str = "") -> None:
     """Print the command that most people want next, as their shell takes it, and when they should."""
     command = command_line(*words)
     print(f"Next, {when}: {command}" if when else f"Next: {command}")
+
+
+def next_look(run: Run) -> None:
+    """Print how to look at a trained run's test part; where there is none, how to come by a figure."""
+    test, split, table = len(run.table.part("test")), run.recipe.split, run.table
+    if test:
+        next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
+        return
+    counts = table.without("test").samples["label"].value_counts()
+    again = f"remove {split.file} and train again"
+    ways = [f"{again} with --split.test 15%" if split.test == 0 else f"add images of each class, {again}"]
+    if table.boxes is not None or (len(counts) and counts.min() >= FOLDED):
+        ways.append(f"or cross-validate: {command_line('tenfold', 'train', run.recipe.data.path, '--folds', '5x2')}")
+    print(f"Next, as there is no test part: {'; '.join(ways)}")
 
 
 def command_line(*words: object) -> str:

@@ -124,10 +124,12 @@ def _least_score(run: Run, teller: Run, false_accept: float) -> float:
     held, limit = teller.unknown, f"{100 * false_accept:.4g} %"
     if held is None:
         raise UsageError(
-            f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it; "
-            "train again, on four classes or more, a network that no earlier run trained, and with time left for it."
+            f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it: "
+            f"{_why_unmeasured(teller)}."
         )
-    images = f"{len(held.strangers)} images (one of each group) of {held.classes} classes that were held out"
+    strangers, known = len(held.strangers), int(held.known.sum())
+    grouped = " (one of each group)" if strangers < known else ""
+    images = f"{strangers} images{grouped} of {held.classes} classes that training held out"
     if 0 < false_accept < held.supported():
         least = f"{least_percent(held):g}"
         raise UsageError(
@@ -136,13 +138,25 @@ def _least_score(run: Run, teller: Run, false_accept: float) -> float:
             f"--false-accept {least}%, or train on more classes."
         )
     score = held.threshold(false_accept)
-    far, named = (_percent(held.figures(score)[name]) for name in ("far", "dir"))
+    figures = held.figures(score)
     whose = "" if teller is run else f" All of that is of the frozen network in {teller.path}, which gives the score."
     say(
-        f"Gives a class from a score of {score:.3f} on: {images} support that at most {limit} get one. Of these {far} "
-        f"do, and {named} of images of known classes get theirs; intervals at 95 %, by class.{whose}"
+        f"Images get a class from a score of {score:.3f} on. {100 * figures['far'].value:.1f} % of {images} reach it, "
+        f"so that, at a level of 95 %, at most {limit} of images of unknown classes like these do. Of images of known "
+        f"classes {_percent(figures['dir'])} reach it and are named rightly; the interval is at 95 %, by class.{whose}"
     )
     return score
+
+
+def _why_unmeasured(run: Run) -> str:
+    """Why a frozen run has nothing of classes that were held out, and what to do."""
+    from tenfold.transfer.unknown import why_not
+
+    if reason := why_not(run):
+        return reason
+    if minutes := run.recipe.train.minutes:
+        return f"its {minutes:g} minutes left no time for it; train again with more --minutes"
+    return "tenfold train measures it at its end, to which this run did not come; train again"
 
 
 def _percent(figure: Estimate) -> str:

@@ -18,11 +18,11 @@ from tenfold.commands.ladder import climb, show_ladder, verdict_lines
 from tenfold.commands.live import Watch
 from tenfold.commands.look import SOON, findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
-from tenfold.commands.output import is_first, next_command, say, show_figures, show_json, waiting
+from tenfold.commands.output import is_first, next_look, say, show_figures, show_json, waiting
 from tenfold.commands.predict_classes import least_percent
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts, parted, settled, standing_note
-from tenfold.errors import Interrupted, UsageError
+from tenfold.errors import DataError, Interrupted, UsageError
 from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def read_checked(
     What the check could not decode is in no part, and the table's notes name it; without a check, a class of which
     nothing can be decoded is none. Where all `is_trained` already, the run to start from is not asked for. The
     recipe's minutes count from `began` on, by time.monotonic; None: from later on. Raises what `refuse_boxes` raises
-    where it must be `of_classes`, and UsageError where the check has taken all of the minutes.
+    where it must be `of_classes`, UsageError where the check has taken all of the minutes, and DataError for one class.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
@@ -231,6 +231,7 @@ def read_checked(
         refuse_other_task(recipe, table)
         if of_classes:
             refuse_boxes(table)
+        _refuse_one_class(table)
         table = hashed(table, unreadable=data.unreadable)
     checking, looked = time.monotonic(), None
     if data.check:
@@ -238,6 +239,7 @@ def read_checked(
         table = without_unreadable(table, looked, refuse=data.unreadable == "refuse")
     else:
         table = without_lost_classes(table, allow_truncated=data.allow_truncated, refuse=data.unreadable == "refuse")
+    _refuse_one_class(table)
     seconds = time.monotonic() - checking
     if looked and began is not None:
         _tell_time(recipe.train.minutes, seconds, time.monotonic() - began)
@@ -251,12 +253,21 @@ def read_checked(
     if not is_trained:
         learn_from(table, recipe.transfer.init)  # refused before the ladder climbs
     for note in (*table.notes, *(advice if is_new else ())):
-        say(note)
+        say(note.replace("tenfold train DATA --folds", "--folds"))  # the diagnosis gives the command in full
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))
     if looked:
         say(findings_line(found_in(looked, table), recipe, seconds, settings.get("data__path", data.path)))
     return recipe, table, looked
+
+
+def _refuse_one_class(table: Table) -> None:
+    """Raise DataError, before anything is written, where a classifier has nothing to tell apart."""
+    if table.boxes is None and len(table.classes) == 1:
+        raise DataError(
+            f"A classifier needs images of at least two classes, and all of these are of one, {table.classes[0]!r}; "
+            "add images of another class, in a folder (or with a label) of its own."
+        )
 
 
 def _tell_time(minutes: float, checking: float, spent: float) -> None:
@@ -338,7 +349,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
             f"share is supported by {held.classes} classes."
         )
     print(f"Run: {run.path}")
-    next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
+    next_look(run)
     return 0
 
 

@@ -34,21 +34,26 @@ def weights(
         tenfold weights fetch vgg16
         tenfold weights fetch torchvision:resnet18
         tenfold weights import vgg16 vgg16-397923af.pth
+        tenfold weights import MobileFaceNet.onnx
 
     Parameters
     ----------
     action
         What to do.
     name
-        The network whose weights are meant, for fetch and import.
+        The network whose weights are meant, for fetch and import. Of a file to import it may be left out: a published
+        file is known by its hash, or by its name where it is one of torchvision's or timm's.
     file
         The file to import.
     json
         Print one JSON object.
     """
+    if action == "import" and file is None and _is_file(name):
+        file = Path(name)
+        name = _whose(file)
     if (action == "list") != (not name) or (action == "import") != (file is not None):
         raise UsageError(
-            "tenfold weights takes list, fetch NAME or import NAME FILE, "
+            "tenfold weights takes list, fetch NAME, import NAME FILE or import FILE, "
             f"not {' '.join(filter(None, (action, name, str(file or ''))))!r}."
         )
     if action == "list":
@@ -114,31 +119,55 @@ def _others() -> Iterator[dict[str, Any]]:
 
 
 def _fetch(name: str) -> Found:
-    from tenfold.models.backbones import BACKBONES
     from tenfold.models.weights import fetch_weights
 
-    _check_name(name, BACKBONES)
+    _check_name(name)
     with _bar(name) as watch:
         return fetch_weights(name, watch)
 
 
 def _import(name: str, file: Path) -> Found:
     """Kept only if the network can be made with it; torchvision's detectors are known by the file's hash alone."""
-    from tenfold.models.backbones import BACKBONES, make_backbone
+    from tenfold.models.backbones import make_backbone
     from tenfold.models.weights import keep_weights
     from tenfold.models.weights.published import DETECTORS
 
-    _check_name(name, BACKBONES)
+    _check_name(name)
     if name.removeprefix("torchvision:") not in DETECTORS:
         make_backbone(name, file)
     return keep_weights(name, file)
 
 
-def _check_name(name: str, known: dict[str, Any]) -> None:
-    from tenfold.errors import unknown
+def _is_file(name: str) -> bool:
+    """Whether that is a file of weights, be it there or not, and no network's name."""
+    from tenfold.models.weights.read import READERS
 
-    if name.partition(":")[0] not in known:
-        raise unknown("The network", name, known)
+    return Path(name).is_file() or name.lower().endswith(tuple(READERS))
+
+
+def _whose(file: Path) -> str:
+    """The network that a published file is of; `keep_weights` holds it against the hash that is published."""
+    from tenfold.models.weights.places import file_hash, known_file
+    from tenfold.models.weights.published import timm_files, torchvision_files
+
+    if published := known_file(file, file_hash(file)):
+        return published.backbone
+    for list_files in (torchvision_files, timm_files):
+        for name, known in list_files().items():
+            if known == file.name:
+                return name
+    raise UsageError(
+        f"{file} is no published file, by its hash or its name, and only these are imported; name its network if it is "
+        f"one all the same (tenfold weights import NAME {file}), or give it where you train: --weights {file}"
+    )
+
+
+def _check_name(name: str) -> None:
+    from tenfold.models.backbones import BACKBONES, NAMES
+    from tenfold.models.weights.published import DETECTORS, no_such_name
+
+    if name.partition(":")[0] not in BACKBONES:
+        raise no_such_name("The network", name, NAMES, DETECTORS)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def decode_jpeg(content: bytes, colors: str, allow_truncated: bool, name: str) -
         reason = reason.removeprefix("Corrupt JPEG data: ")
         raise DataError(
             f"Cannot decode {name}: it is damaged or ends too early ({reason}); save it again, or set "
-            "data.allow_truncated to take what is there."
+            "data.allow_truncated (--data.allow-truncated) to take what is there."
         )
     return None
 

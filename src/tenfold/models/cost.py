@@ -18,10 +18,17 @@ class Cost(NamedTuple):
     parameters: int
     """Trainable numbers."""
     multiply_adds: int
-    """Of convolutions and linear layers in one forward pass of one image."""
+    """Of convolutions and linear layers in one forward pass of one image, all views of it."""
+    every: int
+    """All numbers, those that stay as they are too."""
+    views: int
+    """How often the network looks at an image."""
 
     def __str__(self) -> str:
-        return f"{self.parameters:,} parameters, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image"
+        fitted = f"{self.parameters:,} of {self.every:,} parameters are fitted"
+        count = fitted if self.every > self.parameters else f"{self.parameters:,} parameters"
+        seen = f" in {self.views} views" if self.views > 1 else ""
+        return f"{count}, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image{seen}"
 
 
 @torch.no_grad()
@@ -45,7 +52,9 @@ def count_cost(model: Model, size: int) -> Cost:
         model.train(was)
         for hook in hooks:
             hook.remove()
-    return Cost(sum(p.numel() for p in model.parameters() if p.requires_grad), counted)
+    every = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    learns, views = sum(number for number, own in every if own), len(getattr(model, "views", ())) or 1
+    return Cost(learns, counted, sum(number for number, _ in every), views)
 
 
 def _blank_batch(model: Model, size: int, device: torch.device) -> Batch:

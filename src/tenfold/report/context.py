@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from tenfold.estimate import Estimate
 from tenfold.metrics.confusion import confusion_matrix
-from tenfold.report.figures import figure_label, figure_meaning, write_interval, write_level, write_value
+from tenfold.report.figures import figure_label, figure_meaning, write_figure, write_interval, write_level, write_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,5 +111,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(label=figure_label, meaning=figure_meaning, level=write_level)
-    environment.globals.update(write_value=write_value, write_interval=write_interval)
+    environment.globals.update(write_value=write_value, write_figure=write_figure, write_interval=write_interval)
     return environment

@@ -91,6 +91,19 @@ def write_value(name: str, value: float) -> str:
     return f"{100 * value:.1f}{PERCENT}" if figure_wording(name).percent else f"{value:.3f}"
 
 
+def is_unmeasured(name: str, estimate: Estimate) -> bool:
+    """Whether a figure is 0 only because chance alone makes as much: it tells no more than how high it may be."""
+    return name == "calibration_error" and estimate.value == 0
+
+
+def write_figure(name: str, estimate: Estimate) -> str:
+    """`write_value`; "up to 27.9 %" where only that is known, "not known" where not even that."""
+    if not is_unmeasured(name, estimate):
+        return write_value(name, estimate.value)
+    highest = write_value(name, estimate.high)
+    return "not known" if highest == write_value(name, 1.0) else f"up to {highest}"
+
+
 def write_interval(name: str, estimate: Estimate) -> str:
     """ "80.9 to 87.0" for a share, "0.790 to 0.831" for any other figure."""
     low, high = (write_value(name, bound).removesuffix(PERCENT) for bound in (estimate.low, estimate.high))

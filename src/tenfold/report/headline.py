@@ -12,6 +12,7 @@ from tenfold.looks import count_looks, for_looks, image_hashes
 from tenfold.report.figures import figure_label, figure_wording, write_interval, write_level, write_value
 from tenfold.report.ladder import CHOSEN_BY_VALIDATION
 from tenfold.report.leaked import leaked_images
+from tenfold.split.ties import is_found
 
 if TYPE_CHECKING:
     from tenfold.report.context import Context
@@ -150,15 +151,22 @@ def _few_groups(run: Run, context: Context) -> list[str]:
     count = groups.nunique() + int(groups.isna().sum())
     if groups.isna().all() or count >= FEWEST_GROUPS:
         return []
-    noun = "one group" if count == 1 else f"only {count} groups"
+    found = groups.map(is_found, na_action="ignore").eq(True).any()  # nobody gave these: copies and shots in a row
+    if found:
+        alone = "one image or set of images that belong together"
+        noun = alone if count == 1 else f"only {count} images or sets of images that belong together"
+        other, others, same = "another one", "others", "sets"
+    else:
+        noun = "one group" if count == 1 else f"only {count} groups"
+        other, others, same = "another group", "other groups", "groups"
     if count < COUNTED_BY:
         return [
-            f"These images come from {noun} and are counted as if each stood alone; another group may do better or "
-            "worse than the interval says."
+            f"These images come from {noun} and are counted as if each stood alone; {other} may do better or worse "
+            "than the interval says."
         ]
     return [
-        f"These images come from {noun}: the interval is wide, as other groups may do better or worse, and more images "
-        "of the same groups would not narrow it much."
+        f"These images come from {noun}: the interval is wide, as {others} may do better or worse, and more images of "
+        f"the same {same} would not narrow it much."
     ]
 
 

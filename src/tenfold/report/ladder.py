@@ -17,6 +17,13 @@ CHOSEN_BY_VALIDATION = (
     "good; the test part, which chose nothing, tells how good the model is."
 )
 
+COMPARED = (
+    "A rung's figures allow for the choice of its strength; the choice compares each at its best strength, so it may "
+    "call another the lowest. Simpler is what takes fewer multiply-adds for an image and, of one network, what stands "
+    "further up, however long its fits took."
+)
+"""How the reason for a choice and the figures of the rungs go together."""
+
 LADDER = """
 {% from "pieces.html.j2" import scroll, estimate %}
 <p>Chosen: {{ reason }}</p>
@@ -42,10 +49,8 @@ LADDER = """
 <p>Left out: {{ sentence }}</p>
 {% endfor %}
 <p class="note">Of the training images alone, each answered by heads that were fitted without it: {{ folds }} folds\
-{% if repeats > 1 %}, dealt {{ repeats }} times{% endif %}. A rung's figures allow for the choice of its strength; the \
-choice compares each at its best strength, so it may call another the lowest. {% if several %}Of two networks the one \
-of fewer multiply-adds for an image is the cheaper. {% endif %}The last line allows for the choice among all of \
-them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) does.</p>
+{% if repeats > 1 %}, dealt {{ repeats }} times{% endif %}. {{ compared }} The last line allows for the choice among \
+all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) does.</p>
 {% if tuned %}
 <h3>What fine-tuning changed</h3>
 <p>Taken: {{ tuned.reason }}</p>
@@ -81,10 +86,11 @@ def ladder(run: Run) -> Section | None:
     decided = tuned if tuned.get("decided") else {}
     resume = f"tenfold train --resume {shlex.quote(str(run.path))}" if tuned and not decided else ""
     values = {"tuned": decided, "resume": resume, "note": CHOSEN_BY_VALIDATION, "write_difference": write_difference}
+    values["compared"] = COMPARED
     took = write_seconds(decided["seconds"]) if decided else ""
     several = len({rung["settings"]["backbone"] for rung in found["rungs"]}) > 1
     title = "How the model was chosen" if decided or several else "How the head was chosen"
-    return Section(title, render(LADDER, **found, **values, took=took, several=several))
+    return Section(title, render(LADDER, **found, **values, took=took))
 
 
 def write_difference(name: str, difference: Estimate) -> str:

@@ -54,8 +54,9 @@ OPEN_SET = """
 {% endfor %}
 <p class="note">Intervals are {{ far.method }} for unknown ones and {{ dir.method }} for known ones, at \
 {{ far.level | level }}, of the threshold as it stands. Held-out classes are the run's own training classes, each \
-unknown to heads that were fitted without it; a threshold that they choose keeps its share of other unknown images \
-only where these are like them.</p>
+unknown to heads that were fitted without it. "At most a share of these reach it" is what was seen on those very \
+images; for other unknown images like the held-out ones only the threshold of predict --false-accept is sure of its \
+share, at a level of 95&nbsp;%.</p>
 """
 
 PAIRS = """
@@ -120,12 +121,12 @@ def pairs(context: Context) -> Section | None:
 
 
 def threshold_words(row: Mapping[str, Any]) -> str:
-    """What chose a threshold: "keeps 10 % of held-out classes"."""
+    """What chose a threshold. The first and the last say what was seen on those very images and promise nothing."""
     rate = write_rate(row["rate"])
     words = {
-        "held_out": f"keeps {rate} on held-out classes",
+        "held_out": f"at most {rate} of held-out images reach it",
         "predict": f"of predict --false-accept {rate.replace(PERCENT, '%')}",
-        "strangers": f"keeps {rate} on these images",
+        "strangers": f"at most {rate} of these images reach it",
     }
     return words[row["of"]]
 
@@ -147,7 +148,10 @@ def say_unsupported(supported: float | None) -> str:
         )
     if supported <= min(SHARES):
         return ""
-    return f"predict --false-accept keeps {write_rate(supported)} at best, as the held-out classes support no less."
+    return (
+        f"predict --false-accept takes no share below {write_rate(supported)}, the least that the held-out classes "
+        f"support at a level of 95{PERCENT}."
+    )
 
 
 def say_unsupported_pairs(found: Mapping[str, Any]) -> str:

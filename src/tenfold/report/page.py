@@ -69,9 +69,9 @@ def page(run: Run, blocks: Mapping[str, Callable[[Context], Section]]) -> str:
         together=found_together(run),
         notes=[*environment.pop("notes", []), *environment.pop("unreadable", {}).values()],
         model=run.recipe.model.name,
-        recipe={section: _literals(values) for section, values in recipe_dict(run.recipe).items()},
+        recipe={section: _literals(values) for section, values in used_settings(run).items()},
         preprocessing=_literals(run.preprocessing.to_json()),
-        parameters=sum(parameter.numel() for parameter in run.model.parameters()),
+        parameters=parameter_words(run),
         described=run.model.describe(),
         has_boxes=run.table.boxes is not None,
         environment=flat(environment),
@@ -136,14 +136,53 @@ def _object_rows(run: Run) -> list[tuple[str, list[int]]]:
     return rows
 
 
+_SEALED = "Evaluate it on the sealed test part; each look is counted"
+_OF_STEPS = (
+    "epochs", "lr", "find_lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "label_smoothing",
+    "balance", "clip", "ema", "grow", "patience", "keep",
+)  # fmt: skip
+"""Settings in [train] that say how gradient steps are taken."""
+_OF_TUNING = ("frozen", "thawed", "rate_decay")
+"""Settings in [transfer] that say how a pretrained network is fine-tuned."""
+
+
+def used_settings(run: Run) -> dict[str, dict[str, Any]]:
+    """The settings of the run's recipe by section; a frozen network's without those of steps, new layers and boxes."""
+    settings: dict[str, dict[str, Any]] = recipe_dict(run.recipe)
+    if run.recipe.model.name != "frozen":
+        return settings
+    kept = {
+        "model": {"name": run.recipe.model.name},
+        "transfer": {name: value for name, value in settings["transfer"].items() if name not in _OF_TUNING},
+        "train": {name: value for name, value in settings["train"].items() if name not in _OF_STEPS},
+    }
+    return {name: kept.get(name, values) for name, values in settings.items() if name != "detect"}
+
+
+def parameter_words(run: Run) -> str:
+    """How many numbers the network has; and of one that is fitted at once how many were fitted, the others given."""
+    parameters = list(run.model.parameters())
+    count = sum(parameter.numel() for parameter in parameters)
+    if run.recipe.model.name != "frozen":
+        return f"{count:,} parameters"
+    fitted = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return f"{count:,} parameters, of which {fitted:,} were fitted"
+
+
+def evaluable(run: Run) -> list[str]:
+    """The parts that can be evaluated, in the order in which they are looked at."""
+    return [part for part in PARTS if part != "train" and len(run.table.part(part))]
+
+
 def commands(run: Run) -> list[tuple[str, str]]:
     """(what it does, the command), with the run's path as seen from the working folder."""
     path = run.path.resolve()
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     place = shlex.quote(shown.as_posix())
+    words = {"validation": "Evaluate it on its validation part", "test": _SEALED}
     return [
         ("Train the same model again", training_again(run, shown, f"{shown.as_posix()}-again")),
-        ("Evaluate it on the sealed test part; each look is counted", f"tenfold evaluate {place} --part test"),
+        *((words[part], f"tenfold evaluate {place} --part {part}") for part in evaluable(run)[-1:]),
         ("Use it on images", f"tenfold predict {place} photo.jpg"),
         ("Write this page again", f"tenfold report {place}"),
     ]

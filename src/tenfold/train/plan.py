@@ -67,7 +67,7 @@ class Plan:
         if not self.epoch_seconds:
             return
         settings = self.recipe.train
-        limit = several(settings.minutes, "minute")
+        limit = _minutes_words(settings.minutes)
         if self._seconds_left() <= 0:
             over = f"The time limit of {limit} was over before the first step"
             kept = f" ({self.closing:.0f} s of it are kept to see what came out)" if self.closing >= 1 else ""
@@ -75,7 +75,8 @@ class Plan:
         fitting = self._epochs_left()
         epochs = min(settings.epochs or fitting, fitting)
         self.recipe = self.recipe.change(train={"epochs": epochs})
-        fits = f"about {several(epochs, 'epoch')} fit into {limit}"
+        # One step on noise is all that is known here: layers that learn only later make the first epochs quicker.
+        fits = f"about {several(epochs, 'epoch')} fit into {limit} by this first measurement; training goes by its pace"
         text = fits if epochs == fitting else f"{several(epochs, 'epoch')}, which take less than {limit}"
         self.progress(Progress("measure", text))
 
@@ -127,3 +128,14 @@ class Plan:
         schedule = Schedule(self.recipe, 0)
         schedule.fit(0, self._seconds_left(), self.epoch_seconds)
         return schedule.epochs
+
+
+def _minutes_words(minutes: float) -> str:
+    """ "5 minutes", "4 min 52 s", "33 s", "0.6 s": whole ones as they are given, what was left of them in seconds."""
+    if minutes == int(minutes):
+        return several(minutes, "minute")
+    seconds = 60 * minutes
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole, rest = divmod(round(seconds), 60)
+    return " ".join(filter(None, [f"{whole} min" if whole else "", f"{rest} s" if rest else ""]))

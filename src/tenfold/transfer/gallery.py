@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,6 +50,9 @@ class Verdict(NamedTuple):
     """-1 to 1."""
     point: Point
     """The threshold, and what it is worth."""
+    nearest: tuple[str, float] | None = None
+    """Of an image and an identity: which identity the image is most like, and that score; another one may be nearer
+    than one as which the image passes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,10 +200,14 @@ class Gallery:
         return _verdict(float(first @ second), self.point("verify_images"))
 
     def verify_identity(self, vector: NDArray[np.float32], identity: str) -> Verdict:
-        """Whether an image, float32 [D] of length 1, is of an enrolled identity."""
+        """Whether an image, float32 [D] of length 1, passes as an enrolled identity; others may be more alike."""
         place = self.identities.index(self._existing(identity))
         [probe] = self._placed(vector[None])
-        return _verdict(float(probe @ self.templates[place]), self.point("verify_identity"))
+        scores = self.templates @ probe  # [G]
+        best = int(scores.argmax())
+        best = best if scores[best] > scores[place] else place
+        verdict = _verdict(float(scores[place]), self.point("verify_identity"))
+        return verdict._replace(nearest=(self.identities[best], float(scores[best])))
 
     def point(self, question: str) -> Point:
         """The threshold of one of QUESTIONS. Raises UsageError where too few are enrolled to fit one."""
@@ -221,9 +227,7 @@ class Gallery:
     def _existing(self, name: str) -> str:
         if name in self.identities:
             return name
-        near = get_close_matches(name, self.identities, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "`tenfold gallery show` lists who is."
-        raise UsageError(f"{name!r} is not enrolled in the gallery; {hint}")
+        raise UsageError(f"{name!r} is not enrolled in the gallery; its `identities` are all who are.")
 
     def _checked(self, vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Vectors [M, D] of as many features as those that are enrolled."""

@@ -134,9 +134,16 @@ def choose_rung(tried: Sequence[Tried], exam: Exam, seconds: float, left_out: Se
 
 
 def _reason(chosen: str, lowest: str) -> str:
+    """Why that one: what is compared is each at its best strength, which the rungs' own figures allow for."""
     if lowest == chosen:
-        return f"{chosen}: its log loss is the lowest, and nothing cheaper is within one standard error of it."
-    return f"{chosen}: the cheapest within one standard error of the lowest log loss, which {lowest} has."
+        return (
+            f"{chosen}: with each at its best strength its log loss is the lowest, and nothing simpler is within one "
+            "standard error of it."
+        )
+    return (
+        f"{chosen}: the simplest that, with each at its best strength, is within one standard error of the lowest log "
+        f"loss, which {lowest} has."
+    )
 
 
 def _figures(

@@ -11,7 +11,7 @@ Shapes: N images, G identities, D features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ MOST_COMPARED = 1000
 """Images that are compared two by two: 499,500 comparisons, which tell more than there are identities to vary."""
 QUESTIONS = {
     "identify": "is it anyone enrolled",
-    "verify_identity": "is an image of an identity",
-    "verify_images": "are two images of one identity",
+    "verify_identity": "does an image pass as an identity",
+    "verify_images": "do two images pass as one identity",
 }
 _BLOCK = 1024  # images that are searched for at a time
 
@@ -165,7 +165,8 @@ def _identification(enrolled: Enrolled, false_accept: float) -> Point:
     )
     people = np.concatenate([numbers[mated], numbers])
     each = fit_without_each(strangers, rate, count)
-    return Point(fit_threshold(strangers, rate), rate, identification_figures(search, people, each[people]))
+    figures = identification_figures(search, people, each[people])
+    return Point(fit_threshold(strangers, rate), rate, _by_identity(figures))
 
 
 def _verification(comparisons: Comparisons, false_accept: float) -> Point:
@@ -174,7 +175,13 @@ def _verification(comparisons: Comparisons, false_accept: float) -> Point:
     rate = max(false_accept, supported_rate(impostors, count))
     each = fit_without_each(impostors, rate, count)
     figures = verification_figures(comparisons, each[comparisons.first])
-    return Point(fit_threshold(impostors, rate), rate, figures)
+    return Point(fit_threshold(impostors, rate), rate, _by_identity(figures))
+
+
+def _by_identity(figures: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The figures with methods that call what they count by what it is here: all groups are identities."""
+    words = {name: figure.method.replace("groups", "identities") for name, figure in figures.items()}
+    return {name: replace(figure, method=words[name].replace("group", "identity")) for name, figure in figures.items()}
 
 
 def _with_templates(enrolled: Enrolled) -> Comparisons:

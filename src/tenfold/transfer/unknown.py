@@ -66,21 +66,16 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
     or the cache cannot be written.
     """
     ends = time.monotonic() + seconds
-    if seconds <= 0:
-        return None
     model = run.model
-    if not isinstance(model, FrozenClassifier) or model.settings["head"] == "majority" or _is_trained(run):
-        return None
-    if run.table.part("train").samples["label"].nunique() < FEWEST_CLASSES:
+    if seconds <= 0 or not isinstance(model, FrozenClassifier) or why_not(run):
         return None
     table, features = _training_features(run, model)
     images = np.flatnonzero(~table.samples["copy"].to_numpy(bool))
     if len(images):  # a copy tells what its image is
         table, features = table.take(images), features[images]
-    units = join(bonds(table))
+    units, labels = join(bonds(table)), table.labels()
     if not units.any():
         return None
-    labels = table.labels()
     head, strength, spread = (model.settings[name] for name in ("head", "strength", "spread"))
     if not strength:  # the run's head was fitted with what this chooses
         strength = choose_strength(head, features, labels, len(run.classes), spread=spread).strength
@@ -91,6 +86,25 @@ def fit_unknown(run: Run, *, seconds: float = math.inf) -> HeldOut | None:
         arrays = {name: torch.from_numpy(values) for name, values in found.arrays().items()}
         write_weights(run.path / "unknown.safetensors", arrays)
     return found
+
+
+def why_not(run: Run) -> str:
+    """Why no class of a frozen run can be held out, and what to do, clauses; empty where that takes time alone."""
+    if run.card["settings"]["head"] == "majority":
+        return "its head, majority, does not look at the images; train with another head"
+    if _is_trained(run):
+        return (
+            "an earlier run has trained its network, perhaps on these classes; train with a pretrained network as it "
+            "was published, without --init"
+        )
+    table = run.table.part("train")
+    labels, units = table.labels(), join(bonds(table))
+    classes = len(np.unique(labels))
+    if classes < FEWEST_CLASSES:
+        return f"it was trained on {classes} classes, and no fewer than {FEWEST_CLASSES} will do; train on more classes"
+    if len(np.unique(np.stack([labels, units]), axis=1).T) == classes:
+        return "all training images of each class belong together; train on several groups of each class"
+    return ""
 
 
 def hold_out(

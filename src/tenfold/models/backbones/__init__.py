@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tenfold.errors import DataError, UsageError, unknown
+from tenfold.errors import DataError, UsageError
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone
 from tenfold.models.backbones.efficientnet_lite import EfficientNetLite
@@ -40,12 +40,13 @@ from tenfold.models.backbones.mobilenet import MobileNetV2
 from tenfold.models.backbones.own import OWN, OwnNetwork, own_backbone
 from tenfold.models.backbones.vgg import VGG16
 from tenfold.models.weights.places import file_hash, find_published, known_file, origin_of
-from tenfold.models.weights.published import Origin
-from tenfold.models.weights.read import Tensors, read_graph, read_tensors
+from tenfold.models.weights.published import Origin, no_such_name
+from tenfold.models.weights.read import READERS, Tensors, read_graph, read_tensors
 
 __all__ = [
     "BACKBONES",
     "BUILT_IN",
+    "NAMES",
     "OWN",
     "Backbone",
     "backbone_of_run",
@@ -72,6 +73,8 @@ BACKBONES: dict[str, BackboneMaker] = {
 }
 """Name -> how it is made. What needs to be said beside the name follows a colon: "torchvision:resnet18"."""
 _MORE_SAID = ("torchvision", "timm", "onnx")
+NAMES = [name for name in BACKBONES if name not in _MORE_SAID]
+"""The networks whose name says it all."""
 BUILT_IN = "efficientnet-lite0"
 """The one whose weights come with Tenfold: what is meant where none is named."""
 
@@ -104,14 +107,14 @@ def network_of_file(file: Path) -> str:
         return published.backbone
     if file.suffix.lower() == ".onnx":
         return "onnx"
-    tensors, named = read_tensors(file), [name for name in BACKBONES if name not in _MORE_SAID]
-    if name := _fitting(named, tensors, file):
+    tensors = read_tensors(file)
+    if name := _fitting(NAMES, tensors, file):
         return name
     finite = {key: torch.nan_to_num(value) for key, value in tensors.items()}
-    if name := _fitting(named, finite, file):
+    if name := _fitting(NAMES, finite, file):
         bare_backbone(name).take_tensors(tensors, file)  # raises, and says which numbers are not
     raise UsageError(
-        f"The weights {file} fit none of {', '.join(named)}; say whose they are, --backbone torchvision:NAME or "
+        f"The weights {file} fit none of {', '.join(NAMES)}; say whose they are, --backbone torchvision:NAME or "
         "--backbone timm:NAME, and where they are an earlier run's, name its folder instead: --init RUN"
     )
 
@@ -138,8 +141,22 @@ def bare_backbone(name: str) -> Backbone:
     if family in OWN:
         return OwnNetwork(name)
     if family not in BACKBONES:
-        raise unknown("The backbone", name, BACKBONES)
+        raise _no_such(name)
     return BACKBONES[family](name)
+
+
+def _no_such(name: str) -> UsageError:
+    """The error for what is no network's name; it may be that of a file or a run."""
+    if (Path(name) / "model.json").is_file():
+        return UsageError(
+            f"The backbone must be a network's name, and {name} is a run: to train on its network give --init {name}"
+        )
+    if name.lower().endswith(tuple(READERS)) or Path(name).is_file():
+        return UsageError(
+            f"The backbone must be a network's name, and {name} is a file: give it by --weights {name}, and no "
+            "--backbone where the network is to be found by what the file holds."
+        )
+    return no_such_name("The backbone", name, NAMES)
 
 
 def take_backbone(folder: Path) -> tuple[Backbone, Origin]:

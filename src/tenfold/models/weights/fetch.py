@@ -41,11 +41,11 @@ def fetch_weights(name: str, watch: Watch = watch_nothing) -> Found:
             return found
     for published in (file for file in files if file.url or file.repository):
         if is_offline():
-            raise DataError(f"HF_HUB_OFFLINE forbids downloads. {how_to_get(name, files)}")
+            raise DataError(how_to_get(name, files, failed="HF_HUB_OFFLINE forbids downloads"))
         try:
             path = _from_hub(published) if published.repository else download(published, watch)
         except Unreachable as error:
-            raise DataError(f"{error} {how_to_get(name, files)}") from error
+            raise DataError(how_to_get(name, files, failed=str(error))) from error
         return Found(path, file_hash(path), published)
     raise DataError(how_to_get(name, files))
 
@@ -56,7 +56,7 @@ def is_offline() -> bool:
 
 
 class Unreachable(Exception):
-    """The network, or the server at the other end, did not give the file; the text is a sentence."""
+    """The network, or the server at the other end, did not give the file; the text is a clause without its address."""
 
 
 def download(published: Published, watch: Watch = watch_nothing) -> Path:
@@ -72,7 +72,7 @@ def download(published: Published, watch: Watch = watch_nothing) -> Path:
     while not _append(published.url, part, here, watch):
         before, here = here, _size(part)
         if here <= before:
-            raise Unreachable(f"{published.url} broke off after {here:,} bytes; what came is kept for the next try.")
+            raise Unreachable(f"the download broke off after {here:,} bytes, which are kept for the next try")
     sha256 = file_hash(part)
     if published.digest and not is_published(part, sha256, published):
         part.unlink()
@@ -122,9 +122,9 @@ def _ask(url: str, start: int) -> _Answer | None:
         error.close()
         if error.code == 416 and start:
             return None
-        raise Unreachable(f"{url} answers {error.code} {error.reason}.") from error
+        raise Unreachable(f"the server answers {error.code} {error.reason}") from error
     except (OSError, HTTPException) as error:
-        raise Unreachable(f"{url} cannot be reached: {getattr(error, 'reason', error)}.") from error
+        raise Unreachable(f"the server cannot be reached: {getattr(error, 'reason', error)}") from error
     length = int(response.headers.get("Content-Length") or 0)
     first = _FIRST.match(response.headers.get("Content-Range", ""))
     if response.status == 206 and first and int(first[1]) == start:
@@ -147,4 +147,4 @@ def _from_hub(published: Published) -> Path:
         return Path(hub.hf_hub_download(published.repository, published.file))
     except (OSError, ValueError) as error:  # the bases of all that it raises
         reason = " ".join(str(error).split()).rstrip(".")
-        raise Unreachable(f"{published.repository} cannot be fetched: {reason}.") from error
+        raise Unreachable(reason) from error

@@ -113,14 +113,20 @@ def look_for(published: Published, damaged: list[str] | None = None) -> Found | 
     return None
 
 
-def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = ()) -> str:
-    """One sentence: that weights are not here, which files hold them, and the commands that bring them."""
+def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = (), failed: str = "") -> str:
+    """One sentence: that weights are not here, which files hold them, and the commands that bring them.
+
+    `failed` is why they could not be fetched just now, a clause: then that is not advised.
+    """
     if not files:
         return f"No weights are published for the backbone {name}; give a file: --transfer.weights FILE"
     spoiled = f" ({', '.join(damaged)} is damaged: its hash is another)" if damaged else ""
     wanted = ", or ".join(file.where() for file in files)
     fetch = f"fetch them with: tenfold weights fetch {name}" if any(f.url or f.repository for f in files) else ""
-    bring = f"without a network bring the file and type: tenfold weights import {name} {files[0].file}"
+    bring = f"type: tenfold weights import {name} {files[0].file}"
+    if failed:
+        return f"The weights of {name} cannot be fetched ({failed}): {wanted}; bring the file another way and {bring}"
+    bring = f"without a network bring the file and {bring}"
     return (
         f"The weights of {name} are not on this machine{spoiled}: {wanted}; {'; '.join(filter(None, (fetch, bring)))}"
     )

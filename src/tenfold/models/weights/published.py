@@ -7,13 +7,15 @@ which is all that is known of some; a hash that is written out in full was taken
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from tenfold.errors import UsageError
+from tenfold.errors import UsageError, unknown
 from tenfold.models.weights.packages import need_package
 
 NON_COMMERCIAL = "non-commercial: not for products or paid work"
@@ -238,6 +240,22 @@ def no_such_network(library: str, network: str, names: list[str]) -> UsageError:
     near = get_close_matches(network, names, n=1)
     hint = f"; did you mean {library}:{near[0]}?" if near else "."
     return UsageError(f"The backbone {library}:NAME must name one of {library}'s networks, not {network!r}{hint}")
+
+
+def no_such_name(what: str, name: str, known: Sequence[str], others: Sequence[str] = ()) -> UsageError:
+    """The error for a name that is none of the `known` networks; it says so where torchvision or timm has that one.
+
+    `others` are names of torchvision's that count as well: of its detectors, where these are allowed.
+    """
+    near = {each: each for each in known}
+    with suppress(ImportError):
+        models = import_module("torchvision.models")
+        near = {each: f"torchvision:{each}" for each in (*models.list_models(module=models), *others)} | near
+    if name not in near and find_spec("timm") and import_module("timm").is_model(name.partition(".")[0]):
+        near[name] = f"timm:{name}"
+    # Of two that are as near, ours: efficientnet_lite0 is meant to be efficientnet-lite0, which timm has too.
+    alike = get_close_matches(name, known, n=1, cutoff=0.9) or get_close_matches(name, near, n=1, cutoff=0.5)
+    return unknown(what, name, [*known, "torchvision:NAME", "timm:NAME"], near[alike[0]] if alike else "")
 
 
 def torchvision_files() -> dict[str, str]:

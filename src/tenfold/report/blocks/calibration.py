@@ -14,7 +14,7 @@ from tenfold.estimate import Estimate, units_of
 from tenfold.metrics.abstention import Step, choose_step, images_needed
 from tenfold.metrics.intervals import share
 from tenfold.report.context import Context, Section, render
-from tenfold.report.figures import write_interval, write_value
+from tenfold.report.figures import is_unmeasured, write_interval, write_value
 from tenfold.report.plots import MUTED, SERIES, draw, percent_axis
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _verdict(context: Context) -> str:
     error: Estimate | None = context.figures.get("calibration_error")
     if error is None:
         return said + "."
-    if error.value == 0:
+    if is_unmeasured("calibration_error", error):
         return (
             f"{said}. Chance alone makes as much of {error.n:,} image{'s' if error.n != 1 else ''}: that its "
             "probabilities are off at all cannot be told, and they may be off by up to "

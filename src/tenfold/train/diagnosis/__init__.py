@@ -42,6 +42,9 @@ Shapes: N images, K classes, E epochs.
 
 from __future__ import annotations
 
+import re
+import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenfold.train.diagnosis.boxes import BoxCase, diagnose_boxes
@@ -63,8 +66,20 @@ __all__ = ["Diagnosis", "compared", "diagnose", "say_diverged"]
 def diagnose(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
     """The findings of one training, the gravest first; none of a detector that was not looked at, as R-CNN.
 
-    `history` is history.csv, with NaN where it is empty.
+    `history` is history.csv, with NaN where it is empty. Commands in the next steps name the data by the recipe's path,
+    or as DATA where that has none.
     """
+    path = facts.recipe.data.path
+    found = _found(history, facts)
+    return [replace(one, next=_with_path(one.next, path)) for one in found] if path else found
+
+
+def _with_path(advice: str, path: str) -> str:
+    """An advice whose commands have the path of the data in place of DATA, as a shell takes it."""
+    return re.sub(r"\b(tenfold \w+) DATA\b", lambda match: f"{match[1]} {shlex.quote(path)}", advice)
+
+
+def _found(history: pd.DataFrame, facts: Facts) -> list[Diagnosis]:
     if not len(facts.last.training.truth):
         return []
     if facts.last.training.part is not None:
