@@ -11,6 +11,7 @@ on torch, two threads, n = 1:
       keras                     85.8 (fit 77.6)        157.6    7437
       keras / tenfold            7.0                     6.6
       largest difference of 1,572,864 whitened values: 4.8e-4
+      a second run: 10.9 s, Keras 82.4 s, 7.6 times as long, 7.1 in CPU seconds; 866 and 7,370 MiB; 4.8e-4
 
 2026-11-26, AMD EPYC with AVX2, other programs beside it, the middle 16x16x3, one thread, n = 3: 3.5 s (1.8 to 3.9),
 Keras 42.0 (23.7 to 47.1), 12.1 times as long (12.0 to 13.2); 236 and 2,438 MiB; at most 1.9e-4 apart.
