@@ -37,8 +37,8 @@ accuracies hold and wall times do not; flowers, 550 test images, per cent by see
 Wanted are 80 and 88 as the mean of five: 10 a class is about two points short, 50 a class one to two. Seed 3 failed
 here, as a split could not hold one of two copies of an image; that is mended. The stage tune: transfer_tune.py. The
 other stages have not been run. 200 flowers in five folders, an empty cache, nothing beside it, `tenfold train
-flowers200 --model frozen`, check, decoding, ladder and evaluation included (28 November 2026, n = 1): 12.5 s, wanted below 60;
-`--minutes 0.7`, fine-tuning included: 44 s.
+flowers200 --model frozen`, check, decoding, ladder and evaluation included (28 November 2026, n = 1): 12.5 s, wanted
+below 60; `--minutes 0.7`, fine-tuning included: 44 s.
 """
 
 from __future__ import annotations
