@@ -341,20 +341,27 @@ def test_what_comes_before_the_first_features_says_nothing_of_their_pace():
 @pytest.fixture
 def hours(monkeypatch):
     """A clock on which every image takes a second to be read, and every strength of an SVM a second in each fold."""
-    hours, read, path = Hours(), prepared_module.read_sample, HEADS["svm"].path
+    hours, read = Hours(), prepared_module.read_sample
 
     def slow_read(*given):
         hours.time += 1
         return read(*given)
+
+    monkeypatch.setattr(prepared_module, "read_sample", slow_read)
+    slow_svm(monkeypatch, hours)
+    return hours
+
+
+def slow_svm(monkeypatch, hours):
+    """Have every strength of an SVM take a second in each fold."""
+    path = HEADS["svm"].path
 
     def slow_path(*given):
         for head in path(*given):
             hours.time += 1
             yield head
 
-    monkeypatch.setattr(prepared_module, "read_sample", slow_read)
     monkeypatch.setitem(HEADS, "svm", replace(HEADS["svm"], path=slow_path))
-    return hours
 
 
 EYE = {"backbone": "tiny", "views": "center", "spread": False}
@@ -383,19 +390,14 @@ def test_time_is_kept_in_which_the_run_is_evaluated(tmp_path, monkeypatch):
 
     Features that are in the cache take no time; the evaluation sees its 18 images all the same.
     """
-    hours, path, look = Hours(), HEADS["svm"].path, TinyBackbone.features
+    hours, look = Hours(), TinyBackbone.features
 
     def slow_look(self, images):
         hours.time += len(images)
         return look(self, images)
 
-    def slow_path(*given):
-        for head in path(*given):
-            hours.time += 1
-            yield head
-
     monkeypatch.setattr(TinyBackbone, "features", slow_look)
-    monkeypatch.setitem(HEADS, "svm", replace(HEADS["svm"], path=slow_path))
+    slow_svm(monkeypatch, hours)
     table = shapes_table(tmp_path / "data")
     left_out = ("linear SVM, tiny, 1 view: there was no time for it.",)
     needed = 54 + 16 + 80 + 18 + 18

@@ -19,6 +19,9 @@ from tenfold.models.plain import PlainNetwork
 from tenfold.run import Run
 from tenfold.train import closing_seconds, train_model
 from tenfold.train import plan as plan_module
+from tenfold.train import start as start_module
+from tenfold.train.checkpoint import State
+from tenfold.train.loop import Loop
 from tenfold.transfer import unknown as unknown_module
 from tests.toys import quick_recipe, shapes_table, write_scenes
 
@@ -84,17 +87,25 @@ def test_a_check_that_takes_all_of_the_minutes_says_so(
     assert not (tmp_path / "run").exists()
 
 
+def _states(given: tuple[Any, ...]) -> list[State]:
+    return [one for one in given if isinstance(one, State)]
+
+
 def test_what_comes_after_a_training_is_kept_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """54 images to learn from, 18 to validate: six looks at the 18, two at the 54, one at five of each class of three;
     each takes a third of a 54th of an epoch of 81 s.
     """
     table = shapes_table(tmp_path / "data")
     assert closing_seconds(table, 81.0) == (6 * 18 + 2 * 54 + 15) * 81 / 54 / 3
-    kept, limited = [50.0], quick_recipe(train={"epochs": 0, "minutes": 1.0})
+    kept, limited, states = [50.0], quick_recipe(train={"epochs": 0, "minutes": 60.0}), list[State]()
     monkeypatch.setattr(plan_module, "closing_seconds", lambda table, epoch: kept[0])
-    run = train_model(table, limited, tmp_path / "run")
-    assert 1 < run.history["seconds"].max() < 30  # of which ten are for the steps
-    kept[0] = 61.0
+    monkeypatch.setattr(start_module, "_run_loop", lambda *given: states.extend(_states(given)))
+    train_model(table, limited, tmp_path / "run")
+    assert [state.closing for state in states] == [50]
+    for seconds, late in ((3549.0, False), (3551.0, True)):
+        loop: Any = SimpleNamespace(recipe=limited, state=State(seconds=seconds, closing=50.0))
+        assert Loop._is_late(loop) == late
+    kept[0], limited = 61.0, limited.change(train={"minutes": 1.0})
     with pytest.raises(
         UsageError, match=r"was over before the first step \(61 s of it are kept to see what came out\)"
     ):

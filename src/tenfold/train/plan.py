@@ -48,16 +48,13 @@ class Plan:
         Where a time limit leaves too few epochs, the images are made smaller: of flowers, 120 s on 2 cores allow 19
         epochs at 96 px (77.5 % of the validation part right, with AdamW) or 28 at 72 px (80.0 %).
         """
-        training = table.part("train")
-        self._measure(training)
-        self.closing = closing_seconds(table, self.epoch_seconds)
+        self._measure(table)
         settings = self.recipe.train
         if not self.epoch_seconds or not may_shrink or self.recipe.image.size < _SHRUNK_FROM:
             return
         if self._epochs_left() < min(_ENOUGH_EPOCHS, settings.epochs or _ENOUGH_EPOCHS):
             self.recipe = shrink_images(self.recipe)
-            self._measure(training)
-            self.closing = closing_seconds(table, self.epoch_seconds)
+            self._measure(table)
 
     def settle_epochs(self) -> None:
         """Under a time limit, plan as many epochs as fit into what is left of it.
@@ -98,9 +95,10 @@ class Plan:
         self.recipe = self.recipe.change(train={"lr": rate, "find_lr": False})
         self.progress(Progress("measure", f"learning rate {rate:.2g} by the range test"))
 
-    def _measure(self, training: Table) -> None:
+    def _measure(self, table: Table) -> None:
         """Settle precision and threads, on images of noise with real targets, before any image is decoded."""
         settings, device = self.recipe.train, choose_device(self.recipe.train.device)
+        training = table.part("train")
         model = fresh_model(make_card(self.recipe, training, self.task.name), self.recipe)
         threads_count = device.type == "cpu" and not settings.threads
         settled = settings.precision != "auto" and not settings.minutes and not threads_count
@@ -119,6 +117,7 @@ class Plan:
         self.progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
         if settings.minutes:  # with augmentation and validation
             self.epoch_seconds = 1.3 * seconds * math.ceil(len(training) / settings.batch_size)
+            self.closing = closing_seconds(table, self.epoch_seconds)
 
     def _seconds_left(self) -> float:
         spent = time.monotonic() - self.started
