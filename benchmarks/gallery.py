@@ -2,6 +2,7 @@
 
     python benchmarks/gallery.py [--identities 1000] [--images 10] [--probes 500] [--rounds 9]
     python benchmarks/gallery.py --faces ../shared/data/weights/mobilefacenet/MobileFaceNet.onnx
+    python benchmarks/gallery.py --tiny
 
 The first is the time, for 128, 512 and 1,280 features. The contenders search for the same probes, in turns in each
 round. 27 November 2026, 2 cores of an AMD EPYC with AVX-512, median of 9 rounds, ms a probe: one at a time 0.018,
@@ -52,10 +53,13 @@ import torch
 from numpy.typing import NDArray
 
 from tenfold.environment import processor_name
+from tenfold.images.content import hashed
 from tenfold.images.readers import read_table
+from tenfold.images.table import Table
 from tenfold.metrics.open_set import Comparisons, fit_threshold, searched, supported_rate
 from tenfold.models.weights import Origin
-from tenfold.transfer.embed import EmbeddingOrigin, load_embedder, unit_rows
+from tenfold.split import limit_table
+from tenfold.transfer.embed import Embedded, EmbeddingOrigin, load_embedder, unit_rows
 from tenfold.transfer.gallery import Gallery, new_gallery
 from tenfold.transfer.templates import Whitening, fold_of, placed, sums_of, whitening_of, whitenings_without
 
@@ -75,6 +79,9 @@ def main() -> None:
     asked = arguments()
     if asked.faces:
         show_faces(asked.faces, asked.splits)
+        return
+    if asked.tiny:
+        show_tiny(asked)
         return
     print(f"{processor_name()}, {torch.get_num_threads()} threads, NumPy {np.__version__}, {asked.rounds} rounds")
     print(f"{asked.identities} identities x {asked.images} images, {asked.probes} probes; ms a probe, median (range)")
@@ -146,6 +153,42 @@ def show(every: dict[str, Contender], probes: Vectors, truth: NDArray[np.int64],
         print(f"    {name:18} {spread:32} rank-1 {100 * right[name]:.1f} %")
 
 
+def show_tiny(asked: argparse.Namespace) -> None:
+    """All classes enrolled with some images each; then three quarters of them, the others as strangers."""
+    table = read_table(DATA / "tiny-imagenet")
+    enrolled = drawn(table, "train", asked.images, asked.seed)
+    probes = drawn(table, "validation", asked.images, asked.seed)
+    start = time.perf_counter()
+    embedder = load_embedder("efficientnet-lite0")
+    first, second = embedder.embed(enrolled), embedder.embed(probes)
+    seconds = time.perf_counter() - start
+    print(f"{processor_name()}; Tiny ImageNet, EfficientNet-Lite0, {len(enrolled):,} images to enroll and")
+    print(f"{len(probes):,} probes embedded in {seconds:.1f} s, decoding included")
+    gallery = enrolled_from(first, embedder.origin)
+    place = {name: number for number, name in enumerate(gallery.identities)}
+    whose = second.table.samples["label"].to_numpy(object)
+    truth = np.array([place[name] for name in whose])
+    show(contenders(gallery, gallery.embeddings, gallery.numbers), second.vectors, truth, asked.rounds)
+    strangers = np.random.default_rng(asked.seed).permutation(gallery.identities)[: len(place) // 4].tolist()
+    smaller, mated = gallery.remove(strangers), ~np.isin(whose, strangers)
+    for rate in (0.1, 0.01):
+        named = np.array([found.identity for found in smaller.refit(rate).identify(second.vectors)], object)
+        right, accepted = (named == whose)[mated].mean(), np.not_equal(named, None)[~mated].mean()
+        print(f"    FAR {100 * rate:g} %: DIR {100 * right:.1f} %, and {100 * accepted:.1f} % of strangers accepted")
+
+
+def drawn(table: Table, part: str, images: int, seed: int) -> Table:
+    """So many images of each class of one part."""
+    own = hashed(table.take(np.flatnonzero(table.samples["part"].to_numpy(object) == part))).assign(part="train")
+    few = limit_table(own, images, seed=seed)
+    return few.take(np.flatnonzero(few.samples["part"].to_numpy(object) == "train"))
+
+
+def enrolled_from(found: Embedded, origin: EmbeddingOrigin) -> Gallery:
+    samples = found.table.samples
+    return new_gallery(origin).enroll(found.vectors, samples["label"].tolist(), samples["hash"].tolist())
+
+
 def show_faces(weights: str, splits: int) -> None:
     found = load_embedder("mobilefacenet", weights).embed(read_table(DATA / "orl-faces"))
     who = np.unique(found.table.samples["label"].to_numpy(object).astype(str), return_inverse=True)[1]
@@ -196,6 +239,7 @@ def score(probes: Vectors, enrolled: Vectors, numbers: NDArray[np.int64], whiten
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", default="", help="MobileFaceNet's weights")
+    parser.add_argument("--tiny", action="store_true", help="Tiny ImageNet: 200 classes")
     parser.add_argument("--splits", type=int, default=20)
     for name, value in (("identities", 1000), ("images", 10), ("probes", 500), ("rounds", 9), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)

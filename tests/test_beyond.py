@@ -22,7 +22,8 @@ from tenfold.evaluate import evaluate_run, evaluation
 from tenfold.evaluate.open_set import find_strangers, part_features
 from tenfold.images.prepared import prepare_table
 from tenfold.images.readers import read_images, read_table
-from tenfold.metrics.pairs import compare_features, compared_rows, pair_details
+from tenfold.metrics.open_set import MOST_PEOPLE, people_needed, sure_rate
+from tenfold.metrics.pairs import classes_needed, compare_features, compared_rows, pair_details, supported_by
 from tenfold.metrics.unknown import Answered, HeldOut, known_score, open_set_details
 from tenfold.models import finetuned as finetuned_module
 from tenfold.models import frozen as frozen_module
@@ -32,6 +33,7 @@ from tenfold.report import write_report
 from tenfold.run import Run, load_run
 from tenfold.split import split_table
 from tenfold.train import train_model
+from tenfold.transfer.thresholds import identities_needed
 from tenfold.transfer.unknown import fit_unknown
 from tests.frozen import TinyBackbone
 from tests.test_finetuned import SETTINGS
@@ -181,8 +183,8 @@ def test_rates_of_pairs_are_what_a_loop_counts() -> None:
     assert row["fmr"].value == pytest.approx(19 / 1920)  # 1 % of them
     assert row["fnmr"].value == pytest.approx(np.mean([score < row["threshold"] for score in genuine]))
     assert (row["fnmr"].method, row["fmr"].method) == (
-        "Wilson over 16 groups",
-        "Wilson over 16 identities, two a comparison",
+        "Wilson over 16 classes",
+        "Wilson over 16 classes, two a comparison",
     )
 
 
@@ -284,7 +286,7 @@ def test_a_run_is_judged_on_other_images_as_it_answers_them(run: Run, others: Pa
         accepted = [score >= row["threshold"] for score, _ in strange.values()]
         named = [score >= row["threshold"] and name == Path(path).parent.name for path, (score, name) in known.items()]
         assert (row["far"].value, row["dir"].value) == (np.mean(accepted), np.mean(named))
-        assert (row["far"].method, row["dir"].method) == ("Wilson over 4 groups", "Wilson over 5 groups")
+        assert (row["far"].method, row["dir"].method) == ("Wilson over 4 classes", "Wilson over 5 classes")
     assert run.evaluations["validation"]["details"]["open_set"]["rows"][0]["far"] == found["rows"][0]["far"].to_json()
 
 
@@ -452,8 +454,8 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(run: Run, tmp_path: 
     assert run.evaluations == {}
     row = evaluate_run(Run(run.path, three), "validation", pairs=True).details["pairs"]["rows"][0]
     assert (row["fnmr"].method, row["fmr"].method) == (
-        "Wilson over 3 groups",
-        "Wilson over 3 identities, two a comparison",
+        "Wilson over 3 classes",
+        "Wilson over 3 classes, two a comparison",
     )
 
 
@@ -487,9 +489,15 @@ def test_the_command_shows_both(run: Run, others: Path, capsys: Capture) -> None
     assert "24 images of other classes beside 20 of the run's" in out
     assert "at most 10\u00a0% of held-out images reach it" in out
     assert "at most 1\u00a0% of these images reach it" in out
-    assert "predict --false-accept takes no share below 24.1\u00a0%, the least that the held-out classes support" in out
+    least = "predict --false-accept takes no share below 24.1\u00a0%, the least that the held-out classes support"
+    assert f"{least} at a level of 95\u00a0%. Of as many images each, 10\u00a0% needs about " in err
+    assert least not in out
+    assert "Wilson over 3 classes for unknown images, Wilson over 5 classes for known ones." in out
+    assert "Wilson over 5 classes, two a comparison, for false matches, Wilson over 5 classes for false non-mat" in out
     assert "30 pairs of one class and 160 of two, 5 classes" in out
-    assert "Left out: a false match rate of 1\u00a0% and 0.1\u00a0%, as 5 classes support 9.1\u00a0% at best" in out
+    lacking = "Left out: a false match rate of 1\u00a0% and 0.1\u00a0%, as 5 classes support 9.1\u00a0% at best; "
+    assert f"{lacking}1\u00a0% needs 15 and 0.1\u00a0% needs 46: give a part with more classes." in err
+    assert lacking not in out
     assert "knows their class: red (8 images)." in err
     assert "left out: " in err
     assert "broken.png" in err
@@ -499,6 +507,47 @@ def test_the_command_shows_both(run: Run, others: Path, capsys: Capture) -> None
     assert details["open_set"]["strangers"] == 8
     assert "pairs" not in details
     assert main(["evaluate", str(run.path), "--unknown", str(others / "nothing")]) == 3
+
+
+def test_what_so_few_classes_do_not_support_is_said_before_the_time_is_spent(
+    run: Run, others: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def stop(*given: Any, **options: Any) -> None:
+        said.append(capsys.readouterr().err)
+        raise UsageError("Enough.")
+
+    monkeypatch.setattr("tenfold.evaluate.evaluate_run", stop)
+    assert main(["evaluate", str(run.path), "--unknown", str(others), "--pairs"]) == 2
+    [before] = said
+    assert "the least that the held-out classes support" in before
+    assert "1\u00a0% needs 15 and 0.1\u00a0% needs 46: give a part with more classes." in before
+
+
+def test_so_many_classes_and_no_fewer_support_a_rate(run: Run) -> None:
+    for rate, classes in ((0.01, 15), (0.001, 46), (0.4, 3)):
+        assert classes_needed(rate) == classes
+        assert supported_by(classes) <= rate < supported_by(classes - 1)
+    single = pair_details(compare_features(*directions(16, 2)))["rows"][0]["fnmr"]
+    assert single.method == "Wilson over comparisons"  # one of each class
+    held = run.unknown
+    assert held is not None
+    for share in (0.1, 0.05, 0.01):
+        needed = held.needed(share)
+        each = len(held.strangers) // held.classes
+        assert (
+            sure_rate(np.repeat(np.arange(needed), each)) <= share < sure_rate(np.repeat(np.arange(needed - 1), each))
+        )
+    assert held.needed(1e-5) == MOST_PEOPLE + 1
+    table = (Path(__file__).parents[1] / "docs" / "open-set.md").read_text("utf-8")
+    rates = (0.1, 0.05, 0.01, 0.001)
+    for count, words in (
+        (lambda rate: people_needed(rate, 10), "`predict --false-accept`"),
+        (identities_needed, "`gallery enroll --false-accept`"),
+        (classes_needed, "`evaluate --pairs` (FMR)"),
+    ):
+        assert f"| {words} | {' | '.join(f'{count(rate):,}' for rate in rates)} |" in table
 
 
 def test_the_report_shows_both(run: Run, others: Path) -> None:
@@ -513,7 +562,9 @@ def test_the_report_shows_both(run: Run, others: Path) -> None:
     assert "where its score reaches the threshold.</p>" in page
     assert 'id="plot-open-set' in page
     assert "30 pairs of one class and 160 of two, of 5 classes" in page
-    assert "Wilson over 5 identities, two a comparison" in page
+    assert "Wilson over 5 classes, two a comparison" in page
+    assert "Intervals are Wilson over 4 classes for unknown ones and Wilson over 5 classes for known ones" in page
+    assert "over 4 groups" not in page
 
 
 def test_a_share_that_is_supported_has_its_threshold_of_predict_in_the_report(run: Run, others: Path) -> None:

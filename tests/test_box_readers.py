@@ -7,11 +7,13 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -23,9 +25,10 @@ from tenfold.check import check_table
 from tenfold.errors import DataError
 from tenfold.images.readers import read_table
 from tenfold.images.readers.annotated import nested_folders
-from tenfold.images.table import BOX_COLUMNS, Table
+from tenfold.images.table import BOX_COLUMNS, Table, load_table, stack_tables, write_table
 from tenfold.metrics.detection_matching import AREAS
 from tenfold.split import limit_table, split_table
+from tenfold.tasks import table_objects
 
 BOX = (10, 20, 30, 60)
 
@@ -311,30 +314,55 @@ def test_an_image_of_a_coco_json_without_a_part_has_that_of_its_folder(tmp_path:
     assert parts(read_table(tmp_path)) == {"1.jpg": "train", "2.jpg": "test"}
 
 
-def test_objects_that_are_of_another_size_by_their_mask_are_counted(tmp_path: Path) -> None:
-    """Against pycocotools' own ranges of area, each end inside: 32 x 32 pixels are small and medium."""
-    image(tmp_path / "a.jpg")
-    large = [0, 0, 100, 100]
-    given = [
-        (large, 9300, 0),
-        (large, 9000, 0),
-        (large, 9000, 1),
-        (large, None, 0),
-        (large, 0, 0),
-        ([0, 0, 40, 40], 900, 0),
-    ]
-    given += [([0, 0, 32, 32], 1024.5, 0), ([0, 0, 10, 10], 50, 0), ([0, 0, 32.5, 32], 1039, 0)]
-    path = coco(tmp_path / "my.json", [(1, "a.jpg")], [(1, 7, bbox, crowd) for bbox, _, crowd in given])
+def with_areas(path: Path, areas: Sequence[Any]) -> Path:
+    """A COCO json whose annotations are given these areas; None: none."""
     content = json.loads(path.read_text("utf-8"))
-    for annotation, (_, area, _) in zip(content["annotations"], given, strict=True):
+    for annotation, area in zip(content["annotations"], areas, strict=True):
         annotation.update({} if area is None else {"area": area})
-    write(path, json.dumps(content))
-    (note,) = read_table(tmp_path).notes
-    assert note.startswith(
-        f"2 of 8 objects in {tmp_path} are small, medium or large otherwise by the area that they are "
+    return write(path, json.dumps(content))
+
+
+def test_areas_of_coco_stay_where_they_are_not_those_of_boxes(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg", (100, 80), 6)  # turned by EXIF: an area stays what it is
+    large, click = [0, 0, 80, 100], [5, 5, 0, 0]
+    given = [(large, 7000.5), (large, 8000), (large, 9000), (large, None), (large, 1e-3), (click, 0)]
+    wrong = [(large, 0), (large, -3), (large, True), (large, "7000"), (large, 1e11)]
+    boxes = [(1, 7, bbox, place == 2) for place, (bbox, _) in enumerate([*given, *wrong])]
+    path = coco(tmp_path / "my.json", [(1, "a.jpg")], boxes)
+    with_areas(path, [area for _, area in [*given, *wrong]])
+    table = read_table(tmp_path)
+    assert list(table.boxes) == [*BOX_COLUMNS, "area"]
+    assert table.boxes["area"].dtype == np.float64
+    areas = table.boxes["area"].astype(object).where(table.boxes["area"].notna(), None).tolist()
+    assert areas == [7000.5, None, 9000, None, 1e-3, *[None] * 6]
+    (note,) = (note for note in table.notes if "area" in note)
+    assert note == (
+        f"5 of 11 boxes in {tmp_path} are given an area that is no number of pixels above 0; theirs is that of the "
+        "box, and pycocotools' figures for small, medium and large objects may be others."
     )
     ends = COCOeval(iouType="bbox").params.areaRng
     assert [list(AREAS[name]) for name in ("all", "small", "medium", "large")] == ends
+
+
+def test_objects_of_a_table_have_the_areas_that_they_are_given(tmp_path: Path) -> None:
+    for name in "ab":
+        image(tmp_path / f"{name}.jpg")
+    boxes = [(1, 7, BOX, 0), (1, 7, [3, 3, 0, 9], 0), (2, 7, BOX, 1), (2, 7, [0, 0, 4, 5], 0)]
+    path = coco(tmp_path / "my.json", [(1, "a.jpg"), (2, "b.jpg")], boxes)
+    assert table_objects(read_table(tmp_path))[0].area is None
+    with_areas(path, [200.25, 0, 300, None])
+    table = read_table(tmp_path)
+    objects, flat = table_objects(table)
+    assert flat == 1
+    assert objects.area.tolist() == [200.25, 300, 20]
+    write_table(table, tmp_path / "run" / "table.parquet")
+    again = load_table(tmp_path / "run" / "table.parquet", table.classes)
+    pd.testing.assert_frame_equal(again.boxes, table.boxes)
+    older = table.boxes.drop(columns="area")
+    older.to_parquet(tmp_path / "run" / "boxes.parquet", index=False)
+    assert table_objects(load_table(tmp_path / "run" / "table.parquet", table.classes))[0].area is None
+    together = stack_tables([replace(table, boxes=older), table.take([1])])
+    assert table_objects(together)[0].area[-2:].tolist() == [300, 20]
 
 
 def test_coco_as_roboflow_and_as_one_file(tmp_path: Path) -> None:

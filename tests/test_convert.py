@@ -110,6 +110,37 @@ def test_boxes_to_ignore(tmp_path: Path, layout: str) -> None:
         assert written.notes == ()
 
 
+def test_areas_of_masks_stay_in_coco_and_are_said_to_be_lost_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = box_table(tmp_path / "images")
+    areas = np.where(
+        np.arange(len(table.boxes)) % 2, np.random.default_rng(1).uniform(0.1, 5000, len(table.boxes)) / 7, np.nan
+    )
+    given = int(np.isfinite(areas).sum())
+    table.boxes["area"] = areas
+    table.boxes["ignore"] = np.arange(len(areas)) % 3 == 0
+    assert write_boxes(table, tmp_path / "coco", "coco").notes == ()
+    once = read_table(tmp_path / "coco")
+    assert list(once.boxes) == [*BOX_COLUMNS, "area"]
+    write_boxes(once, tmp_path / "again", "coco")
+    twice = read_table(tmp_path / "again")
+    for found in (once, twice):  # its own area exactly, NaN that of the box
+        exact = known(found)
+        for digest, (_, boxes) in known(table).items():
+            np.testing.assert_array_equal([box[6] for box in exact[digest][1]], [box[6] for box in boxes])
+    assert known(once).keys() == known(twice).keys()
+    lost = f"the areas of {given} boxes, as of masks, by which COCO's small, medium and large go."
+    for layout in ("voc", "yolo"):
+        notes = write_boxes(once, tmp_path / layout, layout).notes
+        assert sum(note.endswith(lost) for note in notes) == 1
+        assert "area" not in read_table(tmp_path / layout).boxes
+    for command in (["check", "--fix", "fixed.csv"], ["augment", "--policy", "standard", "--save", "copies"]):
+        name, *options, out = command
+        main([name, str(tmp_path / "coco"), *options, str(tmp_path / out)])
+        assert lost in capsys.readouterr().err
+
+
 def test_bccd_through_all_layouts(shared_data: Path, tmp_path: Path) -> None:
     if not (shared_data / "bccd").is_dir():
         pytest.skip("needs bccd")

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tenfold.__main__ import main
+from tenfold.commands.predict_boxes import Seen, _coco
 from tenfold.errors import Interrupted
 from tenfold.images.readers import read_table
 from tenfold.images.table import write_table
@@ -396,6 +397,15 @@ def test_boxes_are_drawn_in_the_color_of_their_class() -> None:
             for place in range(len(COLORS))
         }
     ) == len(COLORS)
+
+
+def test_images_of_one_name_have_ids_of_their_own_in_coco_results() -> None:
+    row = {"x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 5.0, "predicted": "b", "score": 0.5}
+    seen = [Seen(path, [row]) for path in ("/a/1.jpg", "/b/1.jpg", "/b/2.jpg")]
+    found = _coco(seen, ("a", "b"), None)
+    assert [one["image_id"] for one in found] == ["/a/1.jpg", "/b/1.jpg", "2.jpg"]
+    assert [one["image_id"] for one in _coco(seen[1:], ("a", "b"), None)] == [1, 2]
+    assert [one["bbox"] for one in found] == [[1, 2, 2, 3]] * 3
 
 
 def test_predictions_are_cut_to_the_image() -> None:

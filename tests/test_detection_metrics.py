@@ -73,12 +73,13 @@ def library(objects, detections, images, classes):
         x1, y1, x2, y2 = box.tolist()
         return {"id": place + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
 
+    areas = [{} for _ in objects.image] if objects.area is None else [{"area": area} for area in objects.area.tolist()]
     truth, found = COCO(), COCO()
     head = {"images": [{"id": n} for n in range(images)], "categories": [{"id": n} for n in range(classes)]}
     truth.dataset = head | {
         "annotations": [
-            entry(place, box) | {"image_id": int(image), "category_id": int(label), "iscrowd": int(crowd)}
-            for place, (image, box, label, crowd) in enumerate(zip(*objects, strict=True))
+            entry(place, box) | {"image_id": int(image), "category_id": int(label), "iscrowd": int(crowd)} | area
+            for place, (image, box, label, crowd, area) in enumerate(zip(*objects[:4], areas, strict=True))
         ]
     }
     found.dataset = head | {
@@ -146,6 +147,25 @@ ODD = {
 @pytest.mark.parametrize("seed", range(8))
 def test_coco_figures_are_those_of_pycocotools(seed):
     same_as_library(*scene(seed, images=15, most=10), 15, 3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_objects_have_the_size_of_the_area_that_they_are_given(seed):
+    """As of masks, crowds among them; pycocotools goes by these, and by the boxes of what was detected."""
+    objects, found = scene(seed, images=20, crowds=0.25, most=10)
+    draw, own = np.random.default_rng(seed), np.prod(objects.box[:, 2:] - objects.box[:, :2], 1)
+    areas = np.where(draw.random(len(own)) < 0.8, own * draw.uniform(0.2, 1.1, len(own)), draw.choice([1024, 9216]))
+    masked = objects._replace(area=areas)
+    same_as_library(masked, found, 20, 3)
+    by_mask, by_box = measured(masked, found, 20, 3), measured(objects, found, 20, 3)
+    for name in SIZES:
+        assert abs(by_mask[f"ap_{name}"] - by_box[f"ap_{name}"]) > 1e-3
+    for name in ("ap", "ap50", "ap75", "ar_100"):
+        assert by_mask[name] == by_box[name]
+    some = masked.take(masked.image < 9)
+    assert some.area.tolist() == areas[objects.image < 9].tolist()
+    with pytest.raises(UsageError, match=r"The areas of the objects must be finite numbers \["):
+        measured(masked._replace(area=np.full(len(areas), np.nan)), found, 20, 3)
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name != "detections of no area"])
@@ -242,7 +262,7 @@ def copies(values, times):
     rows = [(row, starts[image] + copy) for row, image in enumerate(values.image) for copy in range(times[image])]
     rows.sort(key=lambda pair: pair[1])
     index = np.array([row for row, _ in rows], int)
-    taken = type(values)(*(field[index] for field in values))
+    taken = type(values)(*(field if field is None else field[index] for field in values))
     return taken._replace(image=np.array([image for _, image in rows], int))
 
 

@@ -469,14 +469,29 @@ def test_a_flat_folder_is_of_the_class_that_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flat = write(tmp_path / "more", {"ring": 8}, 1) / "ring"
-    assert main(["extend", "shapes-1", str(flat)]) == 3
-    assert "lie in no class folders" in capsys.readouterr().err
+    for bare in (flat, next(flat.iterdir())):
+        assert main(["extend", "shapes-1", str(bare)]) == 3
+        sentence = (
+            f"error: Nothing says of which class the images in {bare} are: give a folder with a folder for each c"
+        )
+        err = capsys.readouterr().err
+        assert err.startswith(sentence)
+        assert err.endswith("or say of which class they all are with --as NAME.\n")
+    blocked = flat / "file" / "run"
+    blocked.parent.write_text("a file")
+    assert main(["extend", "shapes-1", str(flat), "--as", "round one", "--out", str(blocked)]) == 2
+    assert f"{blocked} cannot be one, as {blocked.parent} is a file; name another.\n" in capsys.readouterr().err
+    blocked.parent.unlink()
     assert main(["extend", "shapes-1", str(flat), "--as", "round one", "--out", "new", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == {"images": 8, "classes": ["round one"]}
     assert load_run("new").classes == ("bar", "disc", "round one")
     image = next(flat.iterdir())
     assert main(["extend", "shapes-1", str(image), "--as", "disc", "--out", "one", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == {"images": 1, "classes": []}
+    assert main(["extend", "shapes-1", str(flat), "--as", "DISC", "--out", "two", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["added"]["classes"] == ["DISC"]
+    assert "DISC is a new class beside disc, which shapes-1 has: capitals count." in said["notes"]
     for wrong in (["--as", " "], ["--as", "ring", "--reader", "folder"]):
         assert main(["extend", "shapes-1", str(flat), *wrong]) == 2
         assert "--as takes the name of a class, and is for images and folders of them" in capsys.readouterr().err

@@ -274,6 +274,19 @@ def test_so_few_identities_give_the_lowest_rate_that_they_support() -> None:
     assert many.points["verify_images"].false_accept == pytest.approx(1 / (24 * 23 / 2 + 1))
 
 
+def test_so_many_identities_and_no_fewer_support_a_rate() -> None:
+    for count in range(3, 9):
+        points = filled(count, 2).refit(1e-6).points
+        assert thresholds.least_rate(count) == pytest.approx(max(point.false_accept for point in points.values()))
+    for rate, count in ((0.5, 3), (0.4, 4), (0.25, 4), (0.2, 5), (0.1, 10), (0.01, 100), (0.0007, 1429)):
+        assert thresholds.identities_needed(rate) == count
+        assert thresholds.least_rate(count) <= rate < thresholds.least_rate(count - 1)
+    for rate, count in ((0.5, 3), (0.26, 4), (0.05, 8), (0.01, 16), (0.001, 47)):
+        assert thresholds.identities_paired(rate) == count
+        assert 1 / ((count - 1) * (count - 2) / 2 + 1) <= rate
+        assert count == 3 or 1 / ((count - 2) * (count - 3) / 2 + 1) > rate
+
+
 def test_two_identities_cannot_be_told_from_strangers() -> None:
     gallery = filled(2, 5)
     assert gallery.points == {}
@@ -289,7 +302,10 @@ def test_of_many_images_whole_identities_are_compared(monkeypatch: pytest.Monkey
     rows = thresholds._some_rows(gallery.numbers, gallery.hashes)
     assert len(rows) == 30
     assert np.bincount(gallery.numbers[rows]).tolist().count(5) == 6
-    assert gallery.points["verify_images"].figures["fnmr"].n == 6 * 10
+    assert gallery.refit(0.1).points["verify_images"].figures["fnmr"].n == 6 * 10
+    many = gallery.refit(0.02).points["verify_images"]  # its pairs need 12 identities, so that each gives fewer images
+    assert many.figures["fnmr"].n == 15 * 1
+    assert many.false_accept == 0.02
     uneven = thresholds._some_rows(np.repeat(np.arange(3), 500), names_of(1500))
     assert np.bincount(np.repeat(np.arange(3), 500)[uneven]).tolist() == [10, 10, 10]
 
@@ -676,6 +692,32 @@ def test_a_share_that_is_promised_is_never_less_than_what_holds(tmp_path: Path, 
 
 
 @pytest.mark.usefixtures("toy")
+def test_what_so_few_support_is_said_before_an_image_is_looked_at(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, real, said = people_folder(tmp_path / "people", 3, 2), embed.load_embedder, list[str]()
+
+    def load(*given: str) -> Embedder:
+        loaded = real(*given)
+        return Embedder(loaded.origin, lambda table: said.append(capsys.readouterr().err) or loaded.embed(table))
+
+    monkeypatch.setattr(embed, "load_embedder", load)
+    code, out, err = run(capsys, "enroll", tmp_path / "g", people, "--false-accept", "40%")
+    best = "3 identities support a false accept rate of 50 % at best, not the 40 % that was asked for; 4 would."
+    assert (code, said.pop(), best in err, best in out) == (0, f"{best}\n", False, False)
+    asked = "identities support no false accept rate (3 are the least), and 1 % was asked for; 100 would."
+    shutil.rmtree(people / "p2")
+    assert run(capsys, "enroll", tmp_path / "h", people, "--false-accept", "1%")[0] == 0
+    assert said.pop() == f"2 {asked}\n"
+    assert run(capsys, "enroll", tmp_path / "i", people)[0] == 0  # one may be the first of many
+    assert said.pop() == ""
+    assert run(capsys, "show", tmp_path / "g")[2] == f"{best}\n"
+    assert run(capsys, "enroll", tmp_path / "g", "--false-accept", "20%")[2].endswith(
+        "20 % that was asked for; 5 would.\n"
+    )
+
+
+@pytest.mark.usefixtures("toy")
 def test_images_twice_unreadable_and_of_nobody(tmp_path: Path, capsys: Capture) -> None:
     folder, people = tmp_path / "team", people_folder(tmp_path / "people", 3, 3)
     shutil.copy(people / "p0" / "0.png", people / "p0" / "copy.png")
@@ -716,16 +758,26 @@ def test_images_twice_unreadable_and_of_nobody(tmp_path: Path, capsys: Capture) 
         (("enroll", "{g}", "{people}", "--false-accept", "0"), 2, "must lie between 0 and 1, not be 0"),
         (("enroll", "{g}", "{people}", "--as", "x", "--reader", "folder"), 2, "need no --reader"),
         (("enroll", "{g}", "{people}/nowhere"), 3, "There is no file or folder"),
+        (("enroll", "{g}", "{people}/p0"), 3, "Nothing says who is in {people}/p0: enroll a folder with a folder for"),
+        (("enroll", "{g}", "{people}/p0/0.png"), 3, "listing with path,label, or say whose images these are with --as"),
+        (("enroll", "{g}", "{people}/p0/0.png", "--as", "p1"), 3, "is to be enrolled as p1, but the same image is one"),
+        (("enroll", "{people}/p0/0.png/in", "{people}"), 2, "as {people}/p0/0.png is a file; give a gallery, or a new"),
         (("identify", "{g}"), 2, "Say what to identify"),
         (("identify", "{people}", "{people}"), 3, "is not a gallery"),
         (("identify", "{g}", "{people}", "--top-k", "0"), 2, "--top-k must be at least 1"),
         (("verify", "{g}", "{people}/p0/0.png"), 2, "two images, or one image and --as"),
-        (("verify", "{g}", "{people}/p0", "{people}/p1"), 2, "single images, not folders"),
+        (("verify", "{g}", "{people}/p0", "{people}/p1"), 2, "single images, and {people}/p0 is a folder; name the i"),
+        (("verify", "{g}", "{people}/p0/0.png", "{people}/p0/none.png"), 3, "none.png cannot be read: No such file"),
         (("verify", "{g}", "{people}/p0/0.png", "--as", "p9"), 2, "'p9' is not enrolled in {g}; did you mean 'p"),
         (("verify", "{g}", "{people}/p0/0.png", "--as", "Zoë"), 2, "; tenfold gallery show {g} lists who is."),
         (("remove", "{g}"), 2, "Say whom to remove"),
         (("remove", "{g}", "p9"), 2, "'p9' is not enrolled in {g}; tenfold gallery show {g} lists who is."),
         (("remove", "{g}", "--image", "{people}/p0/none.png"), 3, "cannot be read"),
+        (
+            ("remove", "{g}", "--image", "{g}/gallery.json"),
+            2,
+            "is not enrolled in {g}, so it cannot be removed; an image",
+        ),
         (("remove", "{g}", "--as", "p0"), 2, "takes no --as; it is for enroll and verify."),
         (("show", "{g}", "p0"), 2, "takes the gallery alone"),
     ],
@@ -736,7 +788,7 @@ def test_what_is_not_allowed_is_said_in_one_sentence(
     before = {file.name: file.read_bytes() for file in (small / "g").iterdir()}
     found, out, err = run(capsys, *(word.format(g=small / "g", people=small / "people") for word in words))
     assert (found, out) == (code, "")
-    assert sentence.format(g=small / "g") in err
+    assert sentence.format(g=small / "g", people=small / "people") in err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert {file.name: file.read_bytes() for file in (small / "g").iterdir()} == before

@@ -195,6 +195,8 @@ def test_later_looks_widen_what_was_found_before() -> None:
     assert (three.low, three.high) == clopper_pearson(400, 500, three.level)
     assert three.method == "Clopper-Pearson over images"
     assert three.level == pytest.approx(1 - 0.05 / 3)
+    pairs = for_looks(replace(figure, method="Wilson over comparisons"), 1, 3)
+    assert (pairs.low, pairs.high, pairs.method) == (three.low, three.high, "Clopper-Pearson over comparisons")
     again = for_looks(three, 3, 9)
     assert (again.low, again.high) == pytest.approx(clopper_pearson(400, 500, 1 - 0.05 / 9))
     other = replace(figure, method="bootstrap over images")

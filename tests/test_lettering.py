@@ -13,9 +13,12 @@ import pytest
 from PIL import Image, ImageFont
 
 from tenfold.__main__ import main
+from tenfold.augment.policy import Policy
 from tenfold.report import lettering as module
+from tenfold.report.contact_sheet import Cell, Words, contact_sheet
 from tenfold.report.drawn import draw_boxes
 from tenfold.report.lettering import Lettering, letters_of
+from tenfold.report.policy_sheet import Draw, Strip, write_sheet
 from tenfold.run import read_card, write_json
 from tests.test_detect_commands import toy, trained, work  # noqa: F401 - fixtures
 
@@ -76,6 +79,67 @@ def test_without_raqm_what_it_lays_out_is_numbered(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(module.features, "check", lambda name: False)
     lettering = Lettering(["حصان", "כלב", "chó", "x\u0323\u0302"])
     assert [lettering.has(name) for name in ("حصان", "כלב", "chó", "x\u0323\u0302")] == [False, False, True, False]
+
+
+def sheet(label: str) -> tuple[bytes, dict[str, str]]:
+    """A contact sheet with the name under a picture, in the key, the title and in the middle of a line."""
+    cell = Cell(np.zeros((60, 60, 3), np.uint8), [label, f"mixed: 30 % {label}"])
+    picture, called = contact_sheet(f"Policy light on {label}", [[cell]], [((1, 2, 3), label)], [label])
+    return picture.tobytes(), called
+
+
+def test_a_contact_sheet_is_in_the_letters_of_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_system_fonts", list)
+    for name, other in (("кот", "код"), ("حصان", "حصاة"), ("כלב", "כלת"), ("chó", "chò"), ("cat", "cot")):
+        (picture, called), (unlike, _) = sheet(name), sheet(other)
+        assert called == {}
+        assert len(picture) == len(unlike)
+        assert picture != unlike  # boxes would be the same
+        assert sheet(unicodedata.normalize("NFD", name))[0] == picture
+
+
+def test_arabic_on_a_contact_sheet_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A joined letter has another form than one that stands alone, so that the whole is shorter."""
+    monkeypatch.setattr(module, "_system_fonts", list)
+    [piece] = Words(["حصان"], ["حصان"]).pieces("حصان", 40)
+    assert piece.width < 0.9 * sum(piece.font.getlength(letter) for letter in piece.text)
+    [line] = Words(["a حصان جميل b"], ["حصان جميل"]).wrapped("a حصان جميل b", 40, 1000)
+    assert [piece.text for piece in line] == ["a ", "حصان جميل", " ", "b"]
+
+
+def test_what_no_font_can_write_is_said_once_on_a_contact_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_system_fonts", list)
+    assert sheet(LACKING)[1] == {LACKING: "name 1"}
+    assert sheet(LACKING) != sheet("name 1")  # which has no sentence at its foot
+    assert sheet(LACKING)[0] == sheet("\u72ac")[0]  # 犬: neither is drawn
+    strips = [
+        Strip("1.png", name, np.zeros((60, 60, 3), np.uint8), [Draw(np.zeros((60, 60, 3), np.uint8), [], [], "")])
+        for name in (LACKING, "кот", LACKING)
+    ]
+    path = tmp_path / "sheet.png"
+    assert write_sheet(path, "flowers", Policy("light"), strips, []) == (
+        f"No font of this computer has the letters of some names, which are called otherwise in {path}: {LACKING} "
+        "(name 1); with a font for them installed, or in a page (.html), they stand there themselves."
+    )
+    assert write_sheet(tmp_path / "sheet.html", "flowers", Policy("light"), strips, []) == ""
+    assert write_sheet(path, "flowers", Policy("light"), strips[1:2], []) == ""
+    monkeypatch.setattr(module, "_system_fonts", lambda: [str(FONTS / "STIXGeneral.ttf")])
+    assert sheet(HOOKED)[1] == {}
+
+
+def test_words_under_a_picture_are_no_wider_than_it() -> None:
+    text = "a very long class name that does not fit under a picture, and a" + "b" * 90
+    words = Words([text], [])
+    lines = words.wrapped(text, 12, 195)
+    assert "".join(piece.text for line in lines for piece in line) == text
+    widths = [sum(piece.width for piece in line) for line in lines]
+    assert len(lines) > 2
+    assert max(widths[:-1]) < 195 + 12
+    cell = Cell(np.zeros((60, 60, 3), np.uint8), [text])
+    picture = np.asarray(contact_sheet("", [[cell, cell]], [], [])[0])
+    assert (picture[250:, 195 + 22 + 11 : 195 + 44] == 255).all()  # the gap after a word that is cut
 
 
 def test_predict_draws_names_and_numbers_what_no_font_has(

@@ -81,7 +81,7 @@ def test_verification_is_what_a_loop_counts(digits: int) -> None:
     figures = verification_figures(compared(scores, identity), 1.0)
     assert (figures["fnmr"].value, figures["fnmr"].n) == (pytest.approx(np.mean(missed)), len(missed))
     assert (figures["fmr"].value, figures["fmr"].n) == (pytest.approx(np.mean(false)), len(false))
-    assert "5 groups" in figures["fnmr"].method
+    assert "5 identities" in figures["fnmr"].method
     assert "5 identities" in figures["fmr"].method
 
 

@@ -143,7 +143,7 @@ def test_a_perspective_is_torchvisions(photo):
 
 @needs_torchvision
 def test_a_crop_is_torchvisions_resized_crop(photo):
-    node = fixed("crop", scale=0.25, aspect=4 / 3, x=0.5, y=1.0)  # 32 x 24 at (16, 24)
+    node = fixed("crop", scale=0.25, aspect=1.0, x=0.5, y=1.0)  # of the output's shape: 32 x 24 at (16, 24)
     wanted = by_torchvision(lambda F, x: F.resized_crop(x, 24, 16, 24, 32, [48, 64], antialias=False), photo)
     found = Policy("one", (node,), fill="nearest")(photo, key=1).image.astype(float)
     inside = np.s_[1:-1, 1:-1]  # beyond a crop's border we sample the image, torchvision repeats the border
@@ -289,7 +289,7 @@ def test_geometric_ops_compose_into_one_matrix():
     for row in range(8):
         point, size, maps = np.array([5.0, 7, 1]), np.array([50.0, 30]), []
         for done in drawn.done:
-            frame = geometry.Frame.whole(1, *size[::-1])
+            frame = geometry.Frame.whole(1, *size[::-1], shape=24 / 20)
             done.op.kind.apply(frame, *done.values[:, row : row + 1])
             size = np.array([frame.width[0], frame.height[0]])
             maps.append(frame.matrices(tuple(size[::-1]))[0])

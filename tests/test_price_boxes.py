@@ -120,7 +120,7 @@ def test_a_class_of_which_nothing_is_left_is_in_neither_figure() -> None:
     objects, found = found_boxes(np.full(30, 0.8), only_leaked="b", leaked=leaked)
     told = ap50_without(match_part(objects, found, CLASSES, 30), leaked, units_of(None, 30))
     assert told.gone == ("b",)
-    alone = Objects(*(values[objects.label == 0] for values in objects))
+    alone = objects.take(objects.label == 0)
     own = Detections(*(values[found.label == 0] for values in found))
     assert told.whole.value == pytest.approx(slow_ap50(alone, own, np.ones(30)))
     assert told.difference.value == pytest.approx(told.whole.value - told.without.value)

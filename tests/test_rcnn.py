@@ -269,7 +269,7 @@ def test_it_is_fitted_killed_resumed_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(RCNN, "_vectors", lambda self, *given: looked.append(0) or vectors(self, *given))
 
     def kill(message):
-        if message.text.startswith("images of the training part, 8 of 12"):
+        if message.text.startswith("features of images, 8 of 12"):
             raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -286,9 +286,17 @@ def test_it_is_fitted_killed_resumed_and_evaluated(tmp_path, monkeypatch):
     assert ap50.value > 0.5
 
 
-def test_whoever_watches_hears_of_each_step(tmp_path):
+def test_whoever_watches_hears_of_each_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "_plain_batch", lambda size: 5)  # several batches, and a last one that is smaller
     heard, recipe = [], recipe_of("rcnn", detect={"crop": 16, "proposals": 60})
     train_model(squares_table(tmp_path), recipe, tmp_path / "run", progress=heard.append)
+    images = [message for message in heard if message.phase == "prepare" and " of classes" not in message.text]
+    for what, of in (("proposals of images", 16), ("features of images", 12), ("validation images", 4)):
+        done = [message.step for message in images if message.text.startswith(f"{what}, ")]
+        assert {message.steps for message in images if message.text.startswith(f"{what}, ")} == {of}
+        assert done == sorted(done)
+        assert set(done) | {0} == set(range(of + 1))
+    assert not any("images of the training part" in message.text for message in images)
     told = [message for message in heard if message.phase == "prepare" and " of classes" in message.text]
     steps = ("linear SVMs of classes", "hard negatives of classes", "box regressions of classes")
     assert [message.text.partition(",")[0] for message in told] == [step for step in steps for _ in range(3)]
@@ -310,3 +318,11 @@ def test_the_time_left_is_at_the_pace_of_the_steps_behind(monkeypatch):
     watch("box regressions of classes", 0, 4)
     assert [message.seconds_left for message in heard] == [0, 15, 10, 0]
     assert heard[1].text == "linear SVMs of classes, 1 of 4: about 15 s left"
+    for done in range(0, 300, 100):  # out of the cache
+        watch("features of images", done, 400)
+    for done in range(201, 214):
+        now[0] += 5
+        watch("features of images", done, 400)
+    assert heard[-1].seconds_left == 5 * (400 - 213)  # at the pace of the last eight
+    watch("features of images", 0, 400)  # another time
+    assert heard[-1].text == "features of images, 0 of 400"

@@ -16,8 +16,9 @@ from tenfold.commands import train as train_command
 from tenfold.commands.train import _finish, read_parted
 from tenfold.errors import UsageError
 from tenfold.models.plain import PlainNetwork
+from tenfold.recipe import read_recipe
 from tenfold.run import Run
-from tenfold.train import closing_seconds, train_model
+from tenfold.train import closing_seconds, resume_training, train_model
 from tenfold.train import plan as plan_module
 from tenfold.train import start as start_module
 from tenfold.train.checkpoint import State
@@ -110,6 +111,41 @@ def test_what_comes_after_a_training_is_kept_back(tmp_path: Path, monkeypatch: p
         UsageError, match=r"was over before the first step \(61 s of it are kept to see what came out\)"
     ):
         train_model(table, limited, tmp_path / "late")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_keeps_that_time_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time begins anew with the command that goes on with it, reading the images again included."""
+    table, limited = shapes_table(tmp_path / "data"), quick_recipe(train={"epochs": 900, "minutes": 60.0})
+    kept, states = [50.0], list[State]()
+    monkeypatch.setattr(plan_module, "closing_seconds", lambda table, epoch: kept[0])
+
+    def die(*given: Any) -> None:
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(start_module, "_run_loop", die)
+    with pytest.raises(SystemExit):
+        train_model(table, limited, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
+    before = (tmp_path / "run" / "recipe.toml").read_text()
+    epochs, real = read_recipe(tmp_path / "run" / "recipe.toml").train.epochs, start_module.prepare_images
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.2)
+        return real(*given)
+
+    monkeypatch.setattr(start_module, "prepare_images", slowly)
+    monkeypatch.setattr(start_module, "_run_loop", lambda *given: states.extend(_states(given)))
+    resume_training(tmp_path / "run")
+    [state] = states
+    assert state.closing == 50
+    assert state.seconds > 0.2
+    assert 0 < state.epochs <= epochs
+    assert (tmp_path / "run" / "recipe.toml").read_text() == before
+    kept[0] = 3601.0
+    with pytest.raises(UsageError, match="over before the first step"):
+        resume_training(tmp_path / "run")
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])

@@ -163,7 +163,8 @@ def test_figures_are_those_of_the_threshold() -> None:
     figures = held.figures(0.25)
     assert figures["dir"].value == pytest.approx(np.mean((held.score[:200] >= 0.25) & held.right[:200]))
     assert figures["far"].value == pytest.approx(np.mean(held.score[200:] >= 0.25))
-    assert figures["dir"].method == "Wilson over 5 groups"
+    assert figures["dir"].method == figures["far"].method == held.refused(0.25).method == "Wilson over 5 classes"
+    assert held.refused(0.25).value == pytest.approx(np.mean(held.score[:200] < 0.25))
     for rate, found in held.at_rates().items():
         assert found["far"].value <= rate < found["far"].value + 1 / 200
     said = held.to_json()
@@ -360,7 +361,7 @@ def test_the_report_tells_of_it(run: Run) -> None:
     page = write_report(run).read_text("utf-8")
     assert 'id="unknown"' in page
     assert "60 images of 5 unknown classes" in " ".join(page.split())
-    assert "at most 1&nbsp;%" in page
+    assert "at most 1\u00a0% of held-out images reach it" in page
     assert "may be easier to tell from them, or harder" in " ".join(page.split())
 
 
@@ -523,7 +524,7 @@ def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, caps
     sentence = refused(run, "5%")
     assert f"--false-accept 5 % is less than {run.path} supports: 60 images of 5 classes that training" in sentence
     assert "held out support 24.1 % at best, as a share is only as sure as there are classes" in sentence
-    assert "; give --false-accept 24.1%, or train on more classes." in sentence
+    assert "; 5 % needs about 18 classes with as many images each: give --false-accept 24.1%, or train on m" in sentence
     assert main(["predict", str(run.path), str(tmp_path / "data"), "--false-accept", "24.1%"]) == 0
     capsys.readouterr()
     assert "A false accept rate must lie between 0 and 1" in refused(run, "200%")

@@ -546,6 +546,19 @@ def test_a_file_is_imported_without_its_networks_name(capsys, homes, monkeypatch
     assert f"{other} is no published file, by its hash or its name" in capsys.readouterr().err
 
 
+def test_a_folder_is_no_file_of_weights(homes, capsys):
+    advice = "name the file in it."
+    for words in ([str(homes)], ["vgg16", str(homes)], [str(homes)]):
+        assert main(["weights", "import", *words]) == 2
+        sentence = f"error: tenfold weights import takes a file of weights, and {homes} is a folder; {advice}\n"
+        assert capsys.readouterr().err == sentence
+        if len(words) == 2:
+            (homes / "model.json").touch()
+            advice = f"to start from that run's network, train with --init {homes}"
+    assert main(["weights", "fetch", "torchvision:zzz"]) == 2
+    assert "networks, not 'zzz'; torchvision:resnet18 is one of them.\n" in capsys.readouterr().err
+
+
 def test_one_of_torchvisions_files_is_known_by_its_name_and_held_against_its_hash(homes, capsys):
     file = homes / "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
     file.write_bytes(CONTENT)

@@ -46,7 +46,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,18 @@ class Estimate:
         return asdict(self)
 
 
+class Noun(NamedTuple):
+    """What a unit of several images is called."""
+
+    one: str
+    many: str
+    single: str = "images"
+    """What they are made of, and what is counted where there are too few of them."""
+
+
+GROUP, CLASS, IDENTITY = Noun("group", "groups"), Noun("class", "classes"), Noun("identity", "identities")
+
+
 @dataclass(frozen=True)
 class Units:
     """What is drawn independently: the images themselves, or groups of them."""
@@ -89,11 +101,13 @@ class Units:
     count: int
     grouped: bool
     words: str
-    """"over images", "over 23 groups": the end of every method."""
+    """"over images", "over 23 groups", "over 23 classes": the end of every method."""
     exact: bool = False
     """Intervals are exact ones, not score intervals: for the levels that several looks need."""
     overlap: float = 1.0
     """What every variance is multiplied by: above 1 where several models with overlapping training sets answered."""
+    noun: Noun = GROUP
+    """What a unit is, where it is no image."""
 
     @property
     def extra(self) -> float:
@@ -111,14 +125,17 @@ class Units:
 
     def take(self, rows: NDArray[np.int64]) -> Units:
         """The units of some of the images (at least one): groups, however few, where all the images are in groups."""
-        found = _numbered(self.index[rows], self.exact, self.overlap, fewest=1)
+        found = _numbered(self.index[rows], self.exact, self.overlap, self.noun, fewest=1)
         return found if self.grouped else replace(found, words=self.words)
 
 
-def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False, overlap: float = 1.0) -> Units:
+def units_of(
+    groups: NDArray[np.object_] | None, count: int, exact: bool = False, overlap: float = 1.0, noun: Noun = GROUP
+) -> Units:
     """The units of `count` images: groups where there are at least COUNTED_BY and two images share one, else images.
 
-    `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own.
+    `groups` is object [N]: equal values are one group, None and NaN an image that is a group of its own; `noun` says
+    what these groups are.
     """
     if groups is not None and len(groups) != count:
         raise UsageError(f"groups must have one value for each of the {count} images, not {len(groups)}.")
@@ -126,7 +143,7 @@ def units_of(groups: NDArray[np.object_] | None, count: int, exact: bool = False
     names = [None] * count if groups is None else groups.tolist()
     alone = [name is None or name != name for name in names]
     keys = [("alone", row) if alone[row] else ("group", name) for row, name in enumerate(names)]
-    return _numbered(np.array([place.setdefault(key, len(place)) for key in keys], np.int64), exact, overlap)
+    return _numbered(np.array([place.setdefault(key, len(place)) for key in keys], np.int64), exact, overlap, noun)
 
 
 def freedom(index: NDArray[np.int64]) -> float:
@@ -303,17 +320,17 @@ def from_json(value: Any) -> Any:
     return [from_json(item) for item in value] if isinstance(value, list) else value
 
 
-def _numbered(names: NDArray[np.int64], exact: bool, overlap: float, fewest: int = COUNTED_BY) -> Units:
+def _numbered(names: NDArray[np.int64], exact: bool, overlap: float, noun: Noun, fewest: int = COUNTED_BY) -> Units:
     """Units from a number for each image, equal where images belong together."""
     kept, index = np.unique(names, return_inverse=True)
     count = len(kept)
     if count == len(names):
-        return Units(index.astype(np.int64), count, False, "over images", exact, overlap)
+        return Units(index.astype(np.int64), count, False, f"over {noun.single}", exact, overlap, noun)
     if count < fewest:
-        few = f"{count} group{'s are' if count > 1 else ' is'} too few to count by"
-        return Units(np.arange(len(names)), len(names), False, f"over images ({few})", exact, overlap)
-    words = f"over {count} group{'s' if count > 1 else ''}"
-    return Units(index.astype(np.int64), count, True, words, exact, overlap)
+        few = f"{count} {f'{noun.many} are' if count > 1 else f'{noun.one} is'} too few to count by"
+        return Units(np.arange(len(names)), len(names), False, f"over {noun.single} ({few})", exact, overlap, noun)
+    words = f"over {count} {noun.many if count > 1 else noun.one}"
+    return Units(index.astype(np.int64), count, True, words, exact, overlap, noun)
 
 
 def _open_wilson(value: float, spread: float, level: float, df: float | None) -> tuple[float, float]:

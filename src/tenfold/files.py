@@ -19,6 +19,12 @@ def write_file(path: str | Path, write: Callable[[Path], object] | bytes | str) 
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
+def file_above(path: Path) -> Path | None:
+    """What stands in the way of a folder at `path`: a file where a folder above it would have to be; mostly None."""
+    above = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    return above if above is not None and not above.is_dir() else None
+
+
 def _write_aside(path: Path, write: Callable[[Path], object] | bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)

@@ -50,7 +50,7 @@ DIGITS = 16
 _OF_SEVERAL = re.compile(r"repeat\d+-fold\d+|share[^/]+-seed\d+")
 """The names of runs in a folder of folds or of shares, as tenfold.train makes it."""
 _PARTS_OF_FOLD = ".split.csv"
-_PROPORTIONS = {"Wilson over images", "Clopper-Pearson over images"}
+_PROPORTIONS = {f"{name} over {of}" for name in ("Wilson", "Clopper-Pearson") for of in ("images", "comparisons")}
 _APPROXIMATE = ", approximate"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -50,15 +51,17 @@ class SplitSettings:
 @dataclass(frozen=True)
 class ImageSettings:
     size: int = 0
-    """Height and width in pixels that the trained network sees; 0: from scratch chosen from the images, at most 96,
-    and smaller where a time limit would leave too few epochs; 160 for a pretrained network, or what its weights know
-    where that is less, and 416 for a detector. From 72 on the residual network halves its maps at once, so that 72
-    costs a third of 64."""
+    """Height and width in pixels that the trained network sees, of a rectangle (`aspect`) those of the square of as
+    many; 0: from scratch chosen from the images, at most 96, and smaller where a time limit would leave too few epochs;
+    160 for a pretrained network, or what its weights know where that is less, and 416 for a detector. From 72 on the
+    residual network halves its maps at once, so that 72 costs a third of 64."""
+    aspect: float = 0.0
+    """Width over height that a detector sees: with 1.33, size 416 is 480 x 352, sides being multiples of 32. 0: of the
+    training images (median, 0.5 to 2). All else sees squares, 1, as pretrained weights and the views on them do."""
     margin: float = 0.0
     """Side of the cached canvas over `size`: room for crops; evaluation takes the centre. 0: chosen with the size."""
     fit: Literal["auto", "squash", "crop", "pad"] = "auto"
-    """How an image that is not square becomes square; auto: crop for a classifier, squash for a detector, which must
-    see all of it."""
+    """How an image of another shape is fitted in; auto: crop, and squash for a detector, which must see all of it."""
     filter: Literal["triangle", "cubic"] = "triangle"
     """The resize kernel; cubic has a = -0.5. Both antialias."""
     channels: Literal["auto", "grey", "rgb", "bgr"] = "auto"
@@ -153,8 +156,7 @@ class DetectSettings:
     anchors: int = 3
     """Anchor boxes at each place of a map; without a pyramid three times so many."""
     proposals: int = 0
-    """Regions of an image that are looked at; 0: of Faster R-CNN's own 300 or three for each of `detections`, 2,000 of
-    those that Fast R-CNN and R-CNN are given."""
+    """Regions of an image that are looked at; 0: 2,000, of Faster R-CNN's own 300 or three for each of `detections`."""
     proposals_from: str = ""
     """A file of proposals for Fast R-CNN and R-CNN, as docs/proposals.md has it; empty: Selective Search finds them."""
     regions: int = 128
@@ -239,6 +241,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "split.test": (-1, 0.9),
     "split.per_class": (0, 2**31),
     "image.size": (0, 4096),
+    "image.aspect": (0, 4),
     "image.margin": (0, 4),
     "image.background": (0, 255),
     "image.mean": (0, 1),
@@ -284,8 +287,8 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """The least and the most that each number may be; in a tuple, each of its numbers."""
 
-CHOSEN_BELOW_ZERO = ("split.validation", "split.test", "augment.mix_share")
-"""Settings of which 0 means "none", so that -1, and nothing else below 0, leaves them open."""
+GAPS = {"split.validation": (-1, 0), "split.test": (-1, 0), "augment.mix_share": (-1, 0), "image.aspect": (0, 0.25)}
+"""Settings that may be nothing between these two: the first leaves them open, from the second on they are given."""
 
 
 @dataclass(frozen=True)
@@ -305,15 +308,13 @@ class Recipe:
         for part in dataclasses.fields(self):
             _check_types(part.name, getattr(self, part.name))
         for name, (low, high) in RANGES.items():
-            section, setting = name.split(".")
-            value = getattr(getattr(self, section), setting)
+            value = attrgetter(name)(self)
             for number in value if isinstance(value, tuple) else (value,):
                 check_range(name, number, low, high)
-        for name in CHOSEN_BELOW_ZERO:
-            section, setting = name.split(".")
-            value = getattr(getattr(self, section), setting)
-            if -1 < value < 0:
-                raise UsageError(f"{name} must be from 0 to {RANGES[name][1]:g}, or -1, not {value:g}.")
+        for name, (left_open, least) in GAPS.items():
+            if left_open < (value := attrgetter(name)(self)) < least:
+                high = RANGES[name][1]
+                raise UsageError(f"{name} must be from {least:g} to {high:g}, or {left_open:g}, not {value:g}.")
         shares = max(self.split.validation, 0) + max(self.split.test, 0)
         check_range("split.validation + split.test", shares, 0, 0.95)
 
@@ -384,7 +385,7 @@ def _check_names(section: str, values: Any, origin: str) -> None:
 
 def _check_types(section: str, settings: Any) -> None:
     for name, hint in get_type_hints(type(settings)).items():
-        value, allowed = getattr(settings, name), get_args(hint)
+        value, allowed, kind = getattr(settings, name), get_args(hint), (int, float) if hint is float else hint
         if hint == PolicySetting:
             if not isinstance(value, str | dict):
                 raise UsageError(f"{section}.{name} must be a name, a file or the policy's tables, not {value!r}.")
@@ -394,7 +395,5 @@ def _check_types(section: str, settings: Any) -> None:
         elif allowed:
             if not isinstance(value, tuple) or not all(isinstance(item, (allowed[0], int)) for item in value):
                 raise UsageError(f"{section}.{name} must be a list of {allowed[0].__name__}, not {value!r}.")
-        elif not isinstance(value, (int, float) if hint is float else hint) or (
-            isinstance(value, bool) != (hint is bool)
-        ):
+        elif not isinstance(value, kind) or isinstance(value, bool) != (hint is bool):
             raise UsageError(f"{section}.{name} must be {hint.__name__}, not {value!r}.")

@@ -320,7 +320,8 @@ def table_objects(table: Table) -> tuple[Objects, int]:
 
     Raises UsageError where the images are not annotated or a box has no label.
     """
-    from tenfold.boxes import sound_boxes
+    from tenfold.boxes import box_areas, sound_boxes
+    from tenfold.images.table import given_areas
     from tenfold.metrics.detection_matching import Objects
 
     if table.boxes is None:
@@ -333,8 +334,9 @@ def table_objects(table: Table) -> tuple[Objects, int]:
         raise UsageError(f"Every box needs a label that is one of the classes; one of {which} has none.")
     box = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     kept = sound_boxes(box)
-    ignore = table.boxes["ignore"].to_numpy(np.bool_)
-    return Objects(image[kept], box[kept], label[kept], ignore[kept]), int((~kept).sum())
+    ignore, given = table.boxes["ignore"].to_numpy(np.bool_), given_areas(table)
+    area = None if np.isnan(given).all() else np.where(np.isnan(given), box_areas(box), given)
+    return Objects(image, box, label, ignore, area).take(kept), int((~kept).sum())
 
 
 def box_detections(predictions: pd.DataFrame, classes: tuple[str, ...]) -> Detections:

@@ -185,7 +185,8 @@ class _State:
         self.count, self.in_size, self.size, self.channels = count, in_size, size, channels
         self.steps: list[Step] = []
         self.done: list[Done] = []
-        self.frame = Frame.whole(count, *in_size)
+        self.shape = size[1] / size[0]
+        self.frame = Frame.whole(count, *in_size, self.shape)
         self.color = _repeat(_PLAIN, count)
         self.moved = np.zeros(count, np.bool_)
         self.pending = np.ones(count, np.bool_)
@@ -241,7 +242,7 @@ class _State:
                 matrices = self.frame.take(part).matrices(self.size)
                 color = _for_channels(self.color[:, :, part], self.channels)
                 self.steps.append(Pass(part, matrices, color, moved))
-        self.frame.put(rows, Frame.whole(len(rows), *self.size))
+        self.frame.put(rows, Frame.whole(len(rows), *self.size, self.shape))
         self.color[:, :, rows] = _PLAIN[:, :, None]
         self.moved[rows], self.pending[rows] = True, False
 

@@ -1,6 +1,6 @@
 """What a loader's batches are made of: canvases changed by a policy for training, or as they are.
 
-Shapes: N images, C channels, S canvas pixels of a side, T those of the training size, B boxes.
+Shapes: N images, C channels, R x S canvas pixels, H x W those of the training size, B boxes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tenfold.augment.policy import Policy
 from tenfold.augment.tree import Op, op
 from tenfold.draws import uniforms
 from tenfold.images.loader import Drawn
-from tenfold.images.preprocess import Preprocessing
+from tenfold.images.preprocess import Preprocessing, rectangle
 
 _STRAIGHT = 1e-12  # what rounding leaves in the last row of a map without perspective
 
@@ -42,7 +42,7 @@ class PolicyInput:
     """With the share of its mixing settled."""
     preprocessing: Preprocessing
     size: Callable[[int], int]
-    """Epoch -> T, the size of that epoch's images."""
+    """Epoch -> the size of that epoch's images, as Preprocessing.size is one."""
     mixes: tuple[str, ...]
     """Names of soft targets that may be mixed; with none there is no mixup and no CutMix."""
     threads: int = 1
@@ -56,9 +56,8 @@ class PolicyInput:
     """Where the images of a batch lie on the CPU; used again when they are gone."""
 
     def __call__(self, drawn: Drawn, epoch: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        side, policy, made = self.size(epoch), self.on_canvas, self.preprocessing
-        canvas = drawn.canvases.shape[1], drawn.canvases.shape[2]
-        plan = policy.draw(drawn.keys, *canvas, (side, side), made.channels)
+        policy, canvas = self.on_canvas, (drawn.canvases.shape[1], drawn.canvases.shape[2])
+        plan = policy.draw(drawn.keys, *canvas, self.sides(epoch), self.preprocessing.channels)
         images = self._changed(drawn.canvases, plan)
         targets = {name: value[:-1] for name, value in drawn.targets.items()}
         for name in self.boxes:
@@ -77,13 +76,17 @@ class PolicyInput:
         affine = moved_affine(plan.total, drawn.affine)[:-1]
         return images.contiguous(memory_format=torch.channels_last), targets, affine
 
+    def sides(self, epoch: int) -> Size:
+        """H and W of an epoch's images."""
+        return rectangle(self.size(epoch), self.preprocessing.aspect)
+
     @cached_property
     def on_canvas(self) -> Policy:
         """The policy on canvases: one that crops has all of a canvas, another begins at what evaluation sees of it."""
         return on_canvas(self.policy, self.preprocessing)
 
     def _changed(self, canvases: NDArray[np.uint8], plan: Plan) -> Tensor:
-        """Canvases uint8 [N, S, S, C] -> normalized images float32 [N, C, T, T]."""
+        """Canvases uint8 [N, R, S, C] -> normalized images float32 [N, C, H, W]."""
         made, sampling = self.preprocessing, self.policy.sampling(self.threads)
         if self.device is not None:
             sent = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)  # bytes, a quarter of the floats
@@ -93,7 +96,7 @@ class PolicyInput:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory
 
     def _space(self, count: int, size: Size, channels: int) -> Tensor | None:
-        """Memory for images [N, C, T, T], channels last; None on a device, which keeps its own."""
+        """Memory for images [N, C, H, W], channels last; None on a device, which keeps its own."""
         if self.device is not None:
             return None
         return torch.from_numpy(self.memory.take((count, *size, channels))).permute(0, 3, 1, 2)
@@ -116,7 +119,7 @@ class PlainInput:
         images = made.normalize(torch.from_numpy(pixels).to(self.device))
         targets = {name: value[:-1] for name, value in drawn.targets.items()}
         for name in self.boxes:
-            targets[name] = torch.from_numpy(boxes_on_canvas(targets[name], affine, (made.size, made.size), 0.0))
+            targets[name] = torch.from_numpy(boxes_on_canvas(targets[name], affine, made.sides, 0.0))
         return images, targets, torch.from_numpy(affine)
 
 
@@ -125,14 +128,14 @@ def on_canvas(policy: Policy, preprocessing: Preprocessing) -> Policy:
 
     What turns or shifts the centre then shows what lies beyond it on the canvas, before anything must be filled in.
     """
-    room = preprocessing.canvas - preprocessing.size
+    (height, width), (rows, columns) = preprocessing.sides, preprocessing.canvas_sides
+    across, down = columns - width, rows - height
     crops = any(isinstance(node, Op) and node.name == "crop" and node.probability == 1 for node in policy.ops)
-    if room == 0 or crops:
+    if across == down == 0 or crops:
         return policy
-    larger = room / preprocessing.size
-    center = [op("zoom", [larger, larger])]
-    if room % 2:  # evaluation sees whole pixels: half a one further to the left and up than the middle
-        center.insert(0, op("shift_pixels", [0.5, 0.5]))
+    center = [op("zoom", {"x": [across / width] * 2, "y": [down / height] * 2})]
+    if across % 2 or down % 2:  # evaluation sees whole pixels: half a one further to the left and up than the middle
+        center.insert(0, op("shift_pixels", {"x": [across % 2 / 2] * 2, "y": [down % 2 / 2] * 2}))
     return dataclasses.replace(policy, ops=(*center, *policy.ops))
 
 

@@ -58,8 +58,7 @@ class Saving:
     """Copies of each image."""
     seed: int = 0
     resize: bool = False
-    """Whether copies are squares of the preprocessing's size, as training prepares them, and not as large as their
-    source."""
+    """Whether copies are of the preprocessing's size, as training prepares them, and not as large as their source."""
     include_originals: bool = True
     """Whether the listing has the images themselves too, those of the validation and test parts among them."""
     allow_truncated: bool = False
@@ -196,7 +195,7 @@ class _Making:
             image, affine = self.preprocessing.prepare(image)
             boxes = self.on_canvas(boxes, affine)
             policy = on_canvas(self.policy, self.preprocessing)
-            size, added = (self.preprocessing.size,) * 2, len(policy.ops) - len(self.policy.ops)
+            size, added = self.preprocessing.sides, len(policy.ops) - len(self.policy.ops)
         lines, digest, corners = list[list[str]](), hash_numbers([sample.digest]), _corners(boxes)
         root = sample.copy_of or sample.digest
         for number in range(self.saving.count):
@@ -215,7 +214,7 @@ class _Making:
 
     def on_canvas(self, boxes: list[_Box], affine: NDArray[np.float32]) -> list[_Box]:
         """What a canvas, to which the map [2, 3] leads, shows of boxes."""
-        canvas, visible = (self.preprocessing.canvas,) * 2, self.policy.visible
+        canvas, visible = self.preprocessing.canvas_sides, self.policy.visible
         seen = boxes_on_canvas(torch.from_numpy(_corners(boxes)[None]), affine[None], canvas, visible)[0].tolist()
         return [
             box._replace(corners=tuple(own)) for box, own in zip(boxes, seen, strict=True) if not math.isnan(own[0])

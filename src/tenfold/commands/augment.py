@@ -40,10 +40,9 @@ def augment(
     A sheet has a row for each image: as it is, and draws with the op and its
     magnitude under each, prepared as a run's training prepared them, or as training
     from scratch would. With --save, copies are written as files, as large as their
-    source (with --size squares, as that training sees them), with a listing
-    augmented.csv that `tenfold train` reads;
-    where the data have parts, of training images only, and copies stay in
-    training however the listing is split. With --safety, each op is done alone to
+    source (with --size as that training sees them), with a listing augmented.csv
+    that `tenfold train` reads; where the data have parts, of training images only,
+    and copies stay in training however the listing is split. With --safety, each op is done alone to
     the validation images of a run, and those that turn one class into another are
     named (a 6 turned by 180 degrees); the exit code is 1 where the policy does
     that.
@@ -79,8 +78,8 @@ def augment(
     safety
         A run whose answers to its validation images tell which ops break the label.
     size
-        Height and width that the network sees; by default those of the run or recipe, else what training from
-        scratch would choose.
+        Height and width that the network sees, of a rectangle those of the square of as many pixels; by default those
+        of the run or recipe, else what training from scratch would choose.
     seed
         Another seed chooses other images and draws.
     reader
@@ -149,8 +148,8 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
     from tenfold.report.policy_sheet import draw_sheet, write_sheet
 
     part = "the training part" if source.has_parts else "all images, as they have no split yet"
-    size = source.preprocessing.size
-    about = [f"Images are drawn from {part}, and prepared as {source.training} them, at {size} x {size} pixels."]
+    size, (height, width) = source.preprocessing.size, source.preprocessing.sides
+    about = [f"Images are drawn from {part}, and prepared as {source.training} them, at {width} x {height} pixels."]
     if source.stands_for_any:
         about.append("Without --model, tenfold train may take a pretrained network, with another size and policy.")
     if source.run is not None and (source.asked or size != source.run.preprocessing.size):
@@ -164,7 +163,9 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
             seed=seed,
             allow_truncated=source.allow_truncated,
         )
-        write_sheet(out, source.name, source.shown_policy, strips, about)
+        note = write_sheet(out, source.name, source.shown_policy, strips, about)
+    if note:
+        say(note)
     if json:
         rows = [
             {"image": strip.name, "label": strip.label, "draws": [draw.words for draw in strip.draws]}
@@ -190,12 +191,15 @@ def _save(
     source: Source, folder: Path, count: int, include_originals: bool, resize: bool, seed: int, json: bool
 ) -> int:
     from tenfold.augment.save import Saving, left_behind, save_augmented
+    from tenfold.images.table import given_areas, lost_areas
 
     saving = Saving(count, seed, resize, include_originals, source.allow_truncated)
     with waiting(f"Augmenting {source.name}"):
         saved = save_augmented(source.table, source.policy, source.preprocessing, folder, saving)
     for reason in saved.unreadable:
         say(f"left out: {reason}")
+    for note in lost_areas(given_areas(source.table)):
+        say(note)
     if left := left_behind(source.path, boxed=source.table.boxes is not None):
         say(f"{saved.listing} does not carry over these columns of {source.path}: {', '.join(left)}.")
     parts = "of the training part alone, so that no copy of a validation or test image exists"

@@ -83,6 +83,7 @@ def check(
     """
     from tenfold.check import check_table, hash_images, is_repaired, look_at_table, refuse_rows, write_repaired
     from tenfold.images.readers import read_table
+    from tenfold.images.table import given_areas, lost_areas
 
     sources = {"DATA": Path(data), "--against": Path(against) if against else None}
     _refuse_over("--fix", fix, is_repaired, sources)
@@ -115,6 +116,8 @@ def check(
     left = findings.decisions
     if fix is not None:
         fixed = write_repaired(table, findings, fix)
+        for note in lost_areas(given_areas(table)):
+            say(note)
         if fixed["kept"]:
             left = _left_in(fix, "listing" if table.boxes is None else "boxes", looked, allow_truncated)
         made["fix"] = {"listing": fix, **fixed, "to_decide": [finding.title for finding in left]}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tenfold.commands.live import looking_at
 from tenfold.commands.options import Share, Whole, refuse_foreign
-from tenfold.commands.output import next_command, say, show_figures, show_json, show_table, waiting
+from tenfold.commands.output import next_command, say, show_figures, show_json, show_table
 
 if TYPE_CHECKING:
     from tenfold.estimate import Estimate
@@ -90,7 +91,7 @@ def evaluate(
     json
         Print one JSON object.
     """
-    from tenfold.commands.evaluate_open_set import read_unknown, show_pairs, show_unknown
+    from tenfold.commands.evaluate_open_set import read_unknown, show_pairs, show_unknown, tell_supported
     from tenfold.evaluate import evaluate_run
     from tenfold.looks import ledger_note
     from tenfold.report import write_card
@@ -109,7 +110,8 @@ def evaluate(
     strangers = None if unknown is None else read_unknown(unknown)
     for note in strangers.notes if strangers else ():
         say(note)
-    with waiting(f"Evaluating {run} on its {part} part"):
+    told = tell_supported(opened, part, unknown=strangers is not None, pairs=pairs)
+    with looking_at(opened, part, f"Evaluating {run} on its {part} part"):
         evaluation = evaluate_run(opened, part, unknown=strangers, pairs=pairs, speed=True, level=level, **options)
         write_card(opened)
     besides = evaluation.details.get("open_set", {})
@@ -141,7 +143,7 @@ def evaluate(
         if besides:
             show_unknown(besides, opened)
         if pairs:
-            show_pairs(evaluation.details["pairs"])
+            show_pairs(evaluation.details["pairs"], told)
         if speed:
             print(_say_speed(speed, opened.task.name))
             if speed.get("disturbed"):

@@ -104,7 +104,7 @@ def extend(
     split = find_split(Path(data))
     with waiting("Placing the new images"):
         table = place_images(old, table, [split] if split else [])
-    notes = [*table.notes, *filter(None, [_left_out(old, added), extending_recipe(old)[1]])]
+    notes = [*table.notes, *_alike(old, added), *filter(None, [_left_out(old, added), extending_recipe(old)[1]])]
     for note in notes:
         say(note)
     findings = found_in(looked, table).to_json() if looked else None
@@ -127,12 +127,20 @@ def extend(
 def _read(data: str, name: str, reader: str, pattern: str) -> Table:
     """The images of DATA with their classes, or all of the class of that name."""
     from tenfold.images.readers import read_images, read_table
-    from tenfold.images.readers.folder import absolute
+    from tenfold.images.readers.folder import absolute, lies_bare
     from tenfold.images.readers.groups import group_by_name
     from tenfold.images.readers.labels import composed
 
     if not name:
-        return read_table(data, reader, group_pattern=pattern)
+        try:
+            return read_table(data, reader, group_pattern=pattern)
+        except DataError as error:
+            if not lies_bare(data):
+                raise
+            raise DataError(
+                f"Nothing says of which class the images in {data} are: give a folder with a folder for each class, or "
+                "a listing with path,label, or say of which class they all are with --as NAME."
+            ) from error
     if reader != "auto" or not name.strip():
         raise UsageError("--as takes the name of a class, and is for images and folders of them, without --reader.")
     label, root, table = composed(name.strip()), absolute(data), read_images(data)
@@ -148,6 +156,13 @@ def _readable(old: Run, table: Table, looked: Looked) -> Table:
     if len(kept) == len(old.table):
         raise DataError(f"None of the new images can be read. {kept.notes[len(table.notes)]}")
     return kept
+
+
+def _alike(old: Run, added: Added) -> list[str]:
+    """What is said of new classes that are called like one of the run's but for capitals."""
+    own = {name.casefold(): name for name in old.classes}
+    pairs = [(name, own[name.casefold()]) for name in added.classes if name.casefold() in own]
+    return [f"{name} is a new class beside {known}, which {old.path} has: capitals count." for name, known in pairs]
 
 
 def _left_out(old: Run, added: Added) -> str:

@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tenfold.commands.gallery_words import claim_words, how_named, pair_words, size_words, tell_worth
-from tenfold.commands.options import Share, Whole, whose_weights
-from tenfold.commands.output import command_line, next_command, say, show_json, show_table, waiting
+from tenfold.commands.gallery_images import embedded, load_network, look_at, to_enroll
+from tenfold.commands.gallery_words import (
+    claim_words,
+    counted_images,
+    how_named,
+    pair_words,
+    size_words,
+    tell_supported,
+    tell_worth,
+)
+from tenfold.commands.options import Share, Whole
+from tenfold.commands.output import command_line, next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError, unknown
+from tenfold.files import file_above
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
-    from tenfold.transfer.embed import Embedded, Embedder
+    from tenfold.transfer.embed import Embedder
     from tenfold.transfer.gallery import Found, Gallery
 
 OPTIONS = {
@@ -119,7 +129,7 @@ def gallery(
             takers = " and ".join(each for each, options in OPTIONS.items() if name in options)
             raise UsageError(f"tenfold gallery {action} takes no {name}; it is for {takers}.")
     if action == "enroll":
-        read = partial(_to_enroll, items, as_, reader)
+        read = partial(to_enroll, items, as_, reader)
         return _enroll(gallery, read if items else None, false_accept, backbone, weights, json)
     if action == "identify":
         return _identify(gallery, items, 1 if top_k is None else top_k, weights, json)
@@ -142,42 +152,52 @@ def _enroll(
 ) -> int:
     from tenfold.transfer.gallery import new_gallery
     from tenfold.transfer.gallery_folder import save_gallery
+    from tenfold.transfer.thresholds import FEWEST_IDENTITIES
 
     standing = _standing(folder)
     if read is None and (standing is None or false_accept is None):
         raise UsageError("Say whom to enroll: a folder with a folder for each identity, or images with --as NAME.")
     table, lost = read() if read else (None, [])
-    embedder = _embedder(standing, backbone, weights)
+    embedder = load_network(standing, backbone, weights)
     known = standing or new_gallery(embedder.origin)
     if false_accept is not None:
         known = known.refit(false_accept)
+    images = _new_images(known, table) if table is not None else None
+    expected = len({*known.identities, *(images.samples["label"] if images else ())})
+    if told := expected >= FEWEST_IDENTITIES or false_accept is not None:
+        tell_supported(expected, known.false_accept)  # before the time is spent
     before = len(known.labels)
-    if table is not None:
-        known, unreadable = _with_images(known, table, embedder)
+    if table is not None and images:
+        known, unreadable = _with_images(known, images, embedder, table.classes)
         lost = [*lost, *unreadable]
     save_gallery(known, folder)
     enrolled = len(known.labels) - before
     if json:
         show_json(_summary(folder, known) | {"enrolled": enrolled, "unreadable": lost})
     else:
-        print(f"Enrolled {enrolled} images. {size_words(folder, known)}")
-        tell_worth(known)
+        print(f"Enrolled {counted_images(enrolled)}. {size_words(folder, known)}")
+        tell_worth(known, told=told and expected == len(known.identities))
         if known.points:
             next_command("tenfold", "gallery", "identify", folder, "photo.jpg")
     return 1 if lost else 0
 
 
-def _with_images(known: Gallery, table: Table, embedder: Embedder) -> tuple[Gallery, Sequence[str]]:
-    """The gallery with a table's images, and why some cannot be read."""
+def _new_images(known: Gallery, table: Table) -> Table:
+    """Those of a table that are not enrolled yet; what is said of the others is printed."""
     images, notes = known.not_enrolled(table)
     for note in notes:
         say(note)
-    if not len(images):
-        return known, ()
-    found = _embedded(embedder, images)
+    return images
+
+
+def _with_images(
+    known: Gallery, images: Table, embedder: Embedder, names: Sequence[str]
+) -> tuple[Gallery, Sequence[str]]:
+    """The gallery with these images, and why some cannot be read; `names` are all whose images were given."""
+    found = embedded(embedder, images)
     labels, hashes = (found.table.samples[column].tolist() for column in ("label", "hash"))
     grown = known.enroll(found.vectors, labels, hashes)
-    for name in dict.fromkeys([*table.classes, *images.samples["label"]]):
+    for name in dict.fromkeys([*names, *images.samples["label"]]):
         if name not in grown.identities:
             say(f"No image of {name} can be read, so {name} is not enrolled.")
     return grown, found.unreadable
@@ -192,7 +212,7 @@ def _identify(folder: Path, items: Sequence[str], top_k: int, weights: str, json
         raise UsageError("Say what to identify: images, or folders of them.")
     known = load_gallery(folder)
     point = known.points.get("identify")
-    found = _look_at(known, items, weights)
+    found = look_at(known, items, weights)
     sources = found.table.samples["source"].tolist()
     search = known.identify if point else known.nearest
     answers = list(zip(sources, search(found.vectors, top_k), strict=True))
@@ -221,15 +241,15 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
         raise UsageError(
             f"verify takes two images, or one image and --as with whose it is said to be, not {len(items)}."
         )
+    if folders := [item for item in items if Path(item).is_dir()]:
+        raise UsageError(f"verify takes single images, and {folders[0]} is a folder; name the image in it.")
     known = load_gallery(folder)
     known.point("verify_images")
     if name:
         _refuse_strangers(folder, known, [name], guess=True)
-    found = _look_at(known, items, weights)
+    found = look_at(known, items, weights, tell=False)
     if found.unreadable:
         raise DataError(found.unreadable[0])
-    if len(found.vectors) != len(items):
-        raise UsageError("verify takes single images, not folders.")
     verdict = known.verify_identity(found.vectors[0], name) if name else known.verify_images(*found.vectors)
     limits = {"threshold": verdict.point.threshold, "false_accept": verdict.point.false_accept}
     if json:
@@ -251,7 +271,10 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
     hashes = {content_hash(read_bytes(path)): path for path in images}
     for digest, path in hashes.items():
         if digest not in known.hashes:
-            raise UsageError(f"{path} is not enrolled in {folder}, so it cannot be removed.")
+            raise UsageError(
+                f"{path} is not enrolled in {folder}, so it cannot be removed; an image is known by its content, so "
+                "give the file that was enrolled, or name whose images are to go."
+            )
     _refuse_strangers(folder, known, names, guess=False)  # a guess would be somebody else to be deleted
     left = known.remove(names, hashes)
     save_gallery(left, folder)
@@ -261,7 +284,7 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
         show_json(_summary(folder, left) | {"removed": removed, "gone": gone})
     else:
         with_them = f" and with them {', '.join(gone)}" if gone else ""
-        print(f"Removed {removed} images{with_them}. {size_words(folder, left)}")
+        print(f"Removed {counted_images(removed)}{with_them}. {size_words(folder, left)}")
         tell_worth(left)
     return 0
 
@@ -297,72 +320,15 @@ def _standing(folder: Path) -> Gallery | None:
     """The gallery that is there; None where one can be made. Raises UsageError for a folder of something else."""
     from tenfold.transfer.gallery_folder import is_gallery, load_gallery
 
+    if file := file_above(folder):
+        raise UsageError(
+            f"{folder} cannot be a gallery's folder, as {file} is a file; give a gallery, or a new folder."
+        )
     if is_gallery(folder):
         return load_gallery(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there and is no gallery; give a gallery, or a new folder.")
     return None
-
-
-def _embedder(standing: Gallery | None, backbone: str, weights: str) -> Embedder:
-    """The network that was asked for, which must be the gallery's; without a word the gallery's own."""
-    from tenfold.models.backbones import BUILT_IN
-    from tenfold.transfer import embed
-
-    file = str(Path(weights).expanduser().absolute()) if weights else ""
-    if standing is not None and not backbone:
-        backbone, file = standing.origin.backbone, file or standing.origin.file
-    if file and not backbone:
-        backbone = whose_weights(file)
-    with waiting("Loading the network"):
-        embedder = embed.load_embedder(backbone or BUILT_IN, file)
-    if standing is not None:
-        standing.refuse_other(embedder.origin)
-    return embedder
-
-
-def _to_enroll(items: Sequence[str], name: str, reader: str) -> tuple[Table, list[str]]:
-    """Images with hashes and whose they are, and why others have no hash."""
-    from dataclasses import replace
-
-    from tenfold.images.content import hashed
-    from tenfold.images.readers import read_images, read_table
-    from tenfold.images.readers.labels import composed
-
-    if name:
-        if reader or not name.strip():
-            raise UsageError("--as takes a name, and is for images and folders of them, which need no --reader.")
-        table = read_images(items)
-        table = table.assign(label=[composed(name.strip())] * len(table))
-    elif len(items) > 1:
-        raise UsageError(f"Enroll one folder or listing at a time, or say with --as whose these {len(items)} are.")
-    else:
-        table = read_table(items[0], reader or "auto")
-    for note in table.notes:
-        say(note)
-    table = hashed(replace(table, notes=()))
-    lost = [note.removeprefix("Left out: ") for note in table.notes]
-    for reason in lost:
-        say(f"error: {reason}")
-    return table, lost
-
-
-def _look_at(known: Gallery, items: Sequence[str], weights: str) -> Embedded:
-    """Embeddings of files and folders by the gallery's network; those that cannot be read are told of."""
-    from tenfold.images.readers import read_images
-
-    table = read_images(items)
-    for note in table.notes:
-        say(note)
-    return _embedded(_embedder(known, "", weights), table)
-
-
-def _embedded(embedder: Embedder, table: Table) -> Embedded:
-    with waiting(f"Looking at {len(table)} images"):
-        found = embedder.embed(table)
-    for reason in found.unreadable:
-        say(f"error: {reason}")
-    return found
 
 
 def _summary(folder: Path, known: Gallery) -> dict[str, Any]:

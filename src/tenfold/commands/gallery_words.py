@@ -44,8 +44,11 @@ def pair_words(one: str, other: str, verdict: Verdict) -> str:
     return f"{passes}: score {verdict.score:.3f}, yes from {_promise('verify_images', verdict.point)}."
 
 
-def tell_worth(known: Gallery) -> None:
-    """What the thresholds are worth, and where the network's weights come from."""
+def tell_worth(known: Gallery, *, told: bool = False) -> None:
+    """What the thresholds are worth, and where the network's weights come from.
+
+    `told`: what so many identities support has been said already.
+    """
     from tenfold.transfer.thresholds import NO_THRESHOLD, QUESTIONS
 
     print(f"Network: {known.origin.weights}.\n")
@@ -53,17 +56,32 @@ def tell_worth(known: Gallery) -> None:
         print(f"{NO_THRESHOLD} Until then identify shows the nearest alone, and verify has no answer.")
     for question, point in known.points.items():
         show_figures(point.figures, f"{QUESTIONS[question].capitalize()}: yes from {_promise(question, point)}")
-    worst = max((point.false_accept for point in known.points.values()), default=0.0)
-    if worst > known.false_accept:
-        say(
-            f"{len(known.identities)} identities support a false accept rate of {_percent(worst)} at best, not the "
-            f"{_percent(known.false_accept)} that was asked for; {math.ceil(1 / known.false_accept)} would."
-        )
+    if known.points and not told:
+        tell_supported(len(known.identities), known.false_accept)
+
+
+def tell_supported(identities: int, false_accept: float) -> None:
+    """What so many identities support where that is not the false accept rate that was asked for, and what would."""
+    from tenfold.transfer.thresholds import FEWEST_IDENTITIES, identities_needed, least_rate
+
+    if (least := least_rate(identities)) <= false_accept:
+        return
+    count = f"{identities} {'identity supports' if identities == 1 else 'identities support'}"
+    best = f"a false accept rate of {_percent(least)} at best, not the {_percent(false_accept)} that was asked for"
+    none = f"no false accept rate ({FEWEST_IDENTITIES} are the least), and {_percent(false_accept)} was asked for"
+    needed = f"{identities_needed(false_accept):,}"
+    say(f"{count} {best if identities >= FEWEST_IDENTITIES else none}; {needed} would.")
 
 
 def size_words(folder: Path, known: Gallery) -> str:
     """How many are enrolled."""
-    return f"{folder} has {len(known.identities)} identities and {len(known.labels)} images."
+    count = len(known.identities)
+    return f"{folder} has {count} {'identity' if count == 1 else 'identities'} and {counted_images(len(known.labels))}."
+
+
+def counted_images(count: int) -> str:
+    """ "1 image", "29 images"."""
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def _promise(question: str, point: Point) -> str:

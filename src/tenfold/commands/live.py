@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tenfold.commands.output import console, is_first, say
+from tenfold.commands.output import console, is_first, say, waiting
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from tenfold.run import Run
     from tenfold.train import Progress
 
 PAUSE = 2.0
@@ -107,6 +110,25 @@ class Watch:
             self.bars.console.print(text)
         else:
             say(text)
+
+
+@contextmanager
+def looking_at(run: Run, part: str, message: str) -> Iterator[None]:
+    """Show `message` while a run's model looks at a part; of one that takes long for an image, as R-CNN, each image."""
+    from tenfold.models.detection.watched import Watched, looking
+    from tenfold.train import tell_steps
+
+    if not (run.task.boxes and isinstance(model := run.model, Watched)):
+        with waiting(message):
+            yield
+        return
+    with Watch() as watch:
+        before, model.watch = model.watch, tell_steps(watch)
+        try:
+            with looking(run.model, f"{part} images to evaluate", len(run.table.part(part))):
+                yield
+        finally:
+            model.watch = before
 
 
 def _figures(message: Progress) -> str:

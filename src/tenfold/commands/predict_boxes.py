@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -213,14 +214,16 @@ class _Names(NamedTuple):
 def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
     """COCO's results (https://cocodataset.org/#format-results), with the file's name besides.
 
-    Categories count from 1 in the order of the classes, as `convert` writes them, but for the ids of `names`.
+    Categories count from 1 in the order of the classes, as `convert` writes them, but for the ids of `names`. Without
+    these an image is called after its file, or by its whole path where two files have the same name.
     """
     categories = names.categories if names else {name: place for place, name in enumerate(classes, 1)}
     stems = [Path(one.path).stem for one in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)
-    results = []
+    files, results = Counter(Path(one.path).name for one in found), []
     for one, stem in zip(found, stems, strict=True):
-        image = names.image(one.path) if names else int(stem) if numbered else Path(one.path).name
+        called = one.path if files[Path(one.path).name] > 1 else Path(one.path).name
+        image = names.image(one.path) if names else int(stem) if numbered else called
         for row in one.rows:
             x1, y1, x2, y2 = _corners(row)
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]

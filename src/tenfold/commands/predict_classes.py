@@ -111,6 +111,14 @@ def least_percent(held: HeldOut) -> float:
     return math.ceil(1000 * held.supported()) / 10
 
 
+def classes_needed(held: HeldOut, share: float) -> str:
+    """ "about 90 classes": how many a share needs."""
+    from tenfold.metrics.open_set import MOST_PEOPLE
+
+    needed = held.needed(share)
+    return f"about {needed:,} classes" if needed <= MOST_PEOPLE else f"more than {MOST_PEOPLE:,} classes"
+
+
 def _least_score(run: Run, teller: Run, false_accept: float) -> float:
     """From which score on an image gets a class, as held-out classes support it; UsageError where they do not.
 
@@ -134,8 +142,9 @@ def _least_score(run: Run, teller: Run, false_accept: float) -> float:
         least = f"{least_percent(held):g}"
         raise UsageError(
             f"--false-accept {limit} is less than {run.path} supports: {images} support "
-            f"{least} % at best, as a share is only as sure as there are classes that stood for others; give "
-            f"--false-accept {least}%, or train on more classes."
+            f"{least} % at best, as a share is only as sure as there are classes that stood for others; {limit} needs "
+            f"{classes_needed(held, false_accept)} with as many images each: give --false-accept {least}%, or train on "
+            "more classes."
         )
     score = held.threshold(false_accept)
     figures = held.figures(score)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.commands.decodable import without_lost_classes
 from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.ladder import climb, show_ladder, verdict_lines
-from tenfold.commands.live import Watch
+from tenfold.commands.live import Watch, looking_at
 from tenfold.commands.look import SOON, findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_look, say, show_figures, show_json, waiting
@@ -322,7 +322,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     if not is_first():
         return 0
     parts, ladder = counts(run.table)["(all)"], run.ladder
-    with waiting("Evaluating on the validation part"):
+    with looking_at(run, "validation", "Evaluating on the validation part"):
         evaluation = _evaluation(run, evaluated) if parts["validation"] else None
     with waiting("Holding classes out"):
         teller = run.teller

@@ -51,6 +51,10 @@ def weights(
     if action == "import" and file is None and _is_file(name):
         file = Path(name)
         name = _whose(file)
+    if action == "import" and name and (given := file or Path(name)).is_dir():
+        is_run = (given / "model.json").is_file()
+        advice = f"to start from that run's network, train with --init {given}" if is_run else "name the file in it."
+        raise UsageError(f"tenfold weights import takes a file of weights, and {given} is a folder; {advice}")
     if (action == "list") != (not name) or (action == "import") != (file is not None):
         raise UsageError(
             "tenfold weights takes list, fetch NAME, import NAME FILE or import FILE, "

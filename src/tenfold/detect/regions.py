@@ -41,6 +41,7 @@ from tenfold.train import (
     refuse_taken,
     train_model,
 )
+from tenfold.transfer.time_left import in_time_left
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,43 +66,51 @@ def train_rcnn(
 ) -> Run:
     """Both stages: `train_regions` in the folder OUT-regions, then the R-CNN on its network in `out`.
 
-    Whoever stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`. Raises
-    UsageError where either folder is taken, and what `train_regions` and `train_model` raise.
+    `train.minutes` limits both together: half of them is for the first, and what that leaves for the second. Whoever
+    stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`. Raises UsageError
+    where either folder is taken or nothing of the time is left, and what `train_regions` and `train_model` raise.
     """
     folder = Path(out)
     refuse_taken(folder)
     regions = folder.with_name(f"{folder.name}-regions")
     _refuse_taken_beside(folder, regions)
     _refuse(table, recipe)
-    text = f"first of two: the network is fine-tuned on regions, in {regions}; if that is stopped, end it, then train"
+    began, minutes = time.monotonic(), recipe.train.minutes
+    first = recipe.change(train={"minutes": minutes / 2})
+    half = f", with half of the time, {minutes / 2:g} minutes," * (minutes > 0)
+    text = (
+        f"first of two: the network is fine-tuned on regions{half} in {regions}; if that is stopped, end it, then train"
+    )
     progress(Progress("note", f"{text} with --model rcnn --init {regions}"))
-    run = train_regions(table, recipe, regions, progress=progress)
+    run = train_regions(table, first, regions, progress=progress)
     usual = TransferSettings()
     started = {"init": str(run.path.absolute()), "backbone": usual.backbone, "weights": usual.weights}
-    return train_model(table, recipe.change(transfer=started), folder, progress=progress, findings=findings)
+    second = in_time_left(table, recipe.change(transfer=started), began, progress)
+    return train_model(table, second, folder, progress=progress, findings=findings)
 
 
 def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Report = no_report) -> Run:
     """Fine-tune the recipe's backbone on regions of the table's training part, and leave a run in the folder `out`.
 
     The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Images
-    are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. A batch has 32
-    regions of objects and 96 of background, unless the recipe says otherwise. Before any image is decoded it raises
-    UsageError where `out` is taken, the recipe is of another model, or the table has no boxes, no box to learn from in
-    its training part, a box without a class or a class called (background); then what `propose_table` and `train_model`
-    raise.
+    are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. Its minutes
+    count from here on, the proposals with them. A batch has 32 regions of objects and 96 of background, unless the
+    recipe says otherwise. Before any image is decoded it raises UsageError where `out` is taken, the recipe is of
+    another model, or the table has no boxes, no box to learn from in its training part, a box without a class or a
+    class called (background); then what `propose_table` and `train_model` raise.
     """
     refuse_taken(Path(out))
     _refuse(table, recipe)
     began = time.monotonic()
 
     def watch(done: int, of: int) -> None:
-        left = (time.monotonic() - began) / max(done, 1) * (of - done)
+        left = (time.monotonic() - searched) / max(done, 1) * (of - done)
         text = f"proposals of images, {done} of {of}: about {left:.0f} s left"
         progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
 
     table = hashed(table.without("test"), unreadable=recipe.data.unreadable)
     seen = prepare_images(table, choose_settings(recipe, table), progress).table
+    searched = time.monotonic()
     if file := recipe.detect.proposals_from:
         proposed = Proposed(seen, read_proposals(file).of_table(seen, watch).boxes)
     else:
@@ -109,10 +118,12 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
         proposed = propose_table(seen, make_proposer(), allow_truncated=truncated, watch=watch)
     regions = region_table(proposed, recipe.train.seed)
     _refuse_without_background(regions, recipe)
-    squares = {"size": square_side(recipe.detect.crop), "fit": "squash", "margin": 1.0}
+    squares = {"size": square_side(recipe.detect.crop), "aspect": 1.0, "fit": "squash", "margin": 1.0}
     train = {"balance": "background"} if recipe.train.balance == "auto" else {}
     own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train)
-    return train_model(regions, own, out, task="classification", progress=progress)
+    return train_model(
+        regions, in_time_left(regions, own, began, progress), out, task="classification", progress=progress
+    )
 
 
 def region_table(proposed: Proposed, seed: int = 0) -> Table:

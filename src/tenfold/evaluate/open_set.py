@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tenfold.environment import exact_on
 from tenfold.errors import UsageError
-from tenfold.estimate import COUNTED_BY
+from tenfold.estimate import CLASS, COUNTED_BY, GROUP, Noun
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.looks import image_hashes
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
 
 _NAMED = 8  # classes or images that a sentence names
+_SOME_UNLABELED = Noun("class or image without a label", "classes and images without a label")
 
 
 def check_beyond(run: Run, *, unknown: bool, pairs: bool) -> None:
@@ -95,15 +96,17 @@ def class_answers(predictions: pd.DataFrame, told: pd.DataFrame, table: Table, c
     """What a classifier of these classes answered to images of a table, a row of `predictions` each.
 
     The score is by the logits of `told`, a row for the same image each: of the network that tells which are of no class
-    (`Run.teller`), which may be another. Intervals are by label, or where there are fewer than COUNTED_BY labels by
-    group.
+    (`Run.teller`), which may be another. Intervals are by class, as the labels say it, where an image without one
+    stands alone; where there are fewer than COUNTED_BY labels they are by group, which copies are too.
     """
     seen = table.take(predictions["sample"].to_numpy())
     label = np.array(texts(seen, "label"), object)
     own, scored = (np.array(frame["logits"].tolist(), np.float64) for frame in (predictions, told))
     named = np.array(classes, object)[own.argmax(1)]
-    units = label if len(set(label) - {None}) >= COUNTED_BY else np.array(_alike(seen), object)
-    return Answered(known_score(scored), named == label, units)
+    score, right, names = known_score(scored), named == label, set(label)
+    if len(names - {None}) < COUNTED_BY:
+        return Answered(score, right, np.array(_alike(seen), object), GROUP)
+    return Answered(score, right, label, _SOME_UNLABELED if None in names else CLASS)
 
 
 def compare_part(run: Run, prepared: PreparedTable) -> Comparisons:

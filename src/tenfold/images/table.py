@@ -44,6 +44,11 @@ BOX_COLUMNS = {
     "ignore": "bool",  # VOC difficult, COCO crowd: neither to be found nor to be counted as false
 }
 
+AREA = "area"
+"""The column of Table.boxes beside those of BOX_COLUMNS: float64, pixels of the upright image. COCO's small, medium and
+large go by it. There only where annotations give an area, as of a mask, that is another than the box's; missing (NaN)
+in a row without such a one."""
+
 _DECLARED = b"tenfold.declared"
 
 
@@ -56,7 +61,8 @@ class Table:
     classes: tuple[str, ...] = ()
     """The classes in their natural order; empty where nothing is labelled."""
     boxes: pd.DataFrame | None = None
-    """The columns of BOX_COLUMNS. None: not annotated. A sample without a row here: annotated, nothing in it."""
+    """The columns of BOX_COLUMNS, and AREA where annotations give areas. None: not annotated. A sample without a row
+    here: annotated, nothing in it."""
     arrays: dict[str, Sequence[NDArray[np.uint8]] | NDArray[np.uint8]] = field(default_factory=dict)
     """Images in memory: name -> uint8 [N, H, W], [N, H, W, C], or a list of [H, W] and [H, W, C]."""
     notes: tuple[str, ...] = ()
@@ -122,6 +128,21 @@ def make_samples(columns: dict[str, object], count: int) -> pd.DataFrame:
     return pd.DataFrame(frame)
 
 
+def given_areas(table: Table) -> NDArray[np.float64]:
+    """The areas that annotations give, in the order of the table's boxes: float64 [B], NaN where they give none."""
+    if table.boxes is None or AREA not in table.boxes:
+        return np.full(0 if table.boxes is None else len(table.boxes), np.nan)
+    areas: NDArray[np.float64] = table.boxes[AREA].to_numpy(np.float64)
+    return areas
+
+
+def lost_areas(areas: NDArray[np.float64]) -> list[str]:
+    """The sentence about areas [B] as `given_areas` has them, by whoever writes boxes without; none of none."""
+    count = int(np.isfinite(areas).sum())
+    what = f"the areas of {count:,} boxes, as of masks, by which COCO's small, medium and large go"
+    return [f"Left out, as the layout has no place for them: {what}."] if count else []
+
+
 def stack_tables(tables: Sequence[Table]) -> Table:
     """The samples of all tables, at least one, in order; they have the same classes."""
     import pandas as pd
@@ -168,6 +189,8 @@ def load_table(path: Path, classes: tuple[str, ...]) -> Table:
             frame = pd.read_parquet(file)
             if "copy" in columns and "copy" not in frame:  # a table of an older version, which knew of none
                 frame = frame.assign(copy=False)
+            if AREA in frame:
+                columns = columns | {AREA: "float64"}
             return frame[list(columns)].astype(columns)
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{file} is missing or damaged: {error}.") from error

@@ -22,7 +22,7 @@ from tenfold.metrics.detection_estimates import (
     over_classes,
     resampled,
 )
-from tenfold.metrics.detection_matching import Detections, Judged, Objects
+from tenfold.metrics.detection_matching import Detections, Judged
 
 _LEAST = 1e-12  # what is less is rounding
 
@@ -100,7 +100,7 @@ def images_of(part: Part, rows: NDArray[np.int64]) -> Part:
     own, theirs = place[objects.image], place[found.image]
     kept, seen = own >= 0, theirs >= 0
     return match_part(
-        Objects(own[kept], objects.box[kept], objects.label[kept], objects.ignore[kept]),
+        objects.take(kept)._replace(image=own[kept]),
         Detections(theirs[seen], found.box[seen], found.label[seen], found.score[seen]),
         part.classes,
         len(rows),

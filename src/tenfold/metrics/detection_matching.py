@@ -32,7 +32,8 @@ from tenfold.errors import UsageError
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """COCO's thresholds of IoU; a detection has found an object from that on."""
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
-"""COCO's ranges of area in pixels of the original image, both ends included. Of a box, as there are no masks."""
+"""COCO's ranges of area in pixels of the original image, both ends included: of an object the one that it is given, as
+that of a mask, or else its box's; of a detection its box's."""
 MOST = 100
 """Detections of a class in an image, the best ones, that COCO looks at."""
 IGNORED, FOUND, FALSE = 0, 1, 2
@@ -49,6 +50,13 @@ class Objects(NamedTuple):
     """[G], 0 to K - 1."""
     ignore: NDArray[np.bool_]
     """[G], neither to be found nor to be counted as false."""
+    area: NDArray[np.float64] | None = None
+    """[G], pixels, by which it is small, medium or large; None: that of its box."""
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Objects:
+        """Some of the objects, by their places or by a mask."""
+        area = None if self.area is None else self.area[rows]
+        return Objects(self.image[rows], self.box[rows], self.label[rows], self.ignore[rows], area)
 
 
 class Detections(NamedTuple):
@@ -110,6 +118,8 @@ def check_boxes(objects: Objects, detections: Detections, images: int, classes: 
                 raise UsageError(
                     f"The {what} of the {name} must lie from 0 to {most - 1}, not {values.min()} to {values.max()}."
                 )
+    if objects.area is not None and (objects.area.shape != objects.image.shape or not np.isfinite(objects.area).all()):
+        raise UsageError(f"The areas of the objects must be finite numbers [{len(objects.image)}], in pixels.")
     if not (objects.box[:, :2] < objects.box[:, 2:]).all():
         raise UsageError("The boxes of the objects must have x1 < x2 and y1 < y2; leave out those of no area.")
     if not (detections.box[:, :2] <= detections.box[:, 2:]).all():
@@ -127,6 +137,8 @@ def match_coco(objects: Objects, detections: Detections, images: int, classes: i
     for place, box in enumerate(objects.box):
         ignore = int(objects.ignore[place])
         entry = _entry(place, box) | {"ignore": ignore, "iscrowd": ignore}
+        if objects.area is not None:
+            entry["area"] = float(objects.area[place])
         rule._gts[int(objects.image[place]), int(objects.label[place])].append(entry)
     for place, box in enumerate(detections.box):
         entry = _entry(place, box) | {"score": float(detections.score[place])}

@@ -42,15 +42,18 @@ Shapes: N probes or images, G identities enrolled, P comparisons, U identities t
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import COUNTED_BY, Estimate, Units, trials_interval, units_of
+from tenfold.estimate import COUNTED_BY, IDENTITY, Estimate, Noun, Units, trials_interval, units_of
 from tenfold.metrics.intervals import share
 
+MOST_PEOPLE = 10_000
+"""People up to whom `people_needed` counts."""
 _ROUNDING = 1e-9  # 0.29 x 100 is a little less than 29 in binary, and so are sums of thirds
 
 
@@ -121,11 +124,12 @@ def identification_figures(
     threshold: float | NDArray[np.float64],
     level: float = 0.95,
     exact: bool = False,
+    noun: Noun = IDENTITY,
 ) -> dict[str, Estimate]:
     """{"dir", "far", "rank_1"}: see the top of this file; without mated probes only "far", without strangers not that.
 
     `people` [N] holds the identity of every probe, strangers included: intervals are by it. `threshold` is one number,
-    or one a probe, float64 [N]; `exact` as in `units_of`.
+    or one a probe, float64 [N]; `exact` as in `units_of`, and `noun`, what an identity is.
     """
     accepted = search.best >= threshold
     columns = {
@@ -135,29 +139,36 @@ def identification_figures(
     }
     names = people.astype(object)
     return {
-        name: share(hit[rows].astype(np.float64), units_of(names[rows], int(rows.sum()), exact), level)
+        name: share(hit[rows].astype(np.float64), units_of(names[rows], int(rows.sum()), exact, noun=noun), level)
         for name, (rows, hit) in columns.items()
         if rows.any()
     }
 
 
 def verification_figures(
-    comparisons: Comparisons, threshold: float | NDArray[np.float64], level: float = 0.95, exact: bool = False
+    comparisons: Comparisons,
+    threshold: float | NDArray[np.float64],
+    level: float = 0.95,
+    exact: bool = False,
+    noun: Noun = IDENTITY,
 ) -> dict[str, Estimate]:
     """{"fnmr", "fmr"}: see the top of this file; one of them alone where there are no comparisons of the other kind.
 
-    `threshold` is one number, or one a comparison, float64 [P]; `exact` as in `units_of`.
+    `threshold` is one number, or one a comparison, float64 [P]; `exact` as in `units_of`, and `noun`, what an identity
+    is.
     """
+    noun = noun._replace(single="comparisons")
     accepted = comparisons.score >= threshold
     genuine = comparisons.first == comparisons.second
     figures = {}
     if genuine.any():
         missed = (~accepted[genuine]).astype(np.float64)
-        units = units_of(comparisons.first[genuine].astype(object), len(missed), exact)
+        units = units_of(comparisons.first[genuine].astype(object), len(missed), exact, noun=noun)
         figures["fnmr"] = share(missed, units, level)
     if not genuine.all():
         others = comparisons.impostors
-        figures["fmr"] = pair_share(accepted[~genuine].astype(np.float64), others.first, others.second, level, exact)
+        hits = accepted[~genuine].astype(np.float64)
+        figures["fmr"] = pair_share(hits, others.first, others.second, level, exact, noun)
     return figures
 
 
@@ -167,12 +178,14 @@ def pair_share(
     second: NDArray[np.int64],
     level: float = 0.95,
     exact: bool = False,
+    noun: Noun = IDENTITY,
 ) -> Estimate:
     """The proportion of ones among P > 0 comparisons of two identities each, zeros and ones float64 [P]."""
+    noun = noun._replace(single="comparisons")
     names, index = np.unique(np.concatenate([first, second]), return_inverse=True)
     if len(names) < COUNTED_BY:
-        return share(hits, units_of(first.astype(object), len(hits), exact), level)
-    units = Units(index.astype(np.int64), len(names), True, f"over {len(names)} identities", exact)
+        return share(hits, units_of(first.astype(object), len(hits), exact, noun=noun), level)
+    units = Units(index.astype(np.int64), len(names), True, f"over {len(names)} {noun.many}", exact, noun=noun)
     mean, variance, df = _pair_moments(hits, units)
     value, effective = float(hits.mean()), mean * (1 - mean) / variance
     low, high = trials_interval(value * effective, effective, units, level, df)
@@ -220,6 +233,17 @@ def sure_threshold(scores: NDArray[np.floating[Any]], people: NDArray[Any], rate
 def sure_rate(people: NDArray[Any], level: float = 0.95) -> float:
     """The lowest rate for which `sure_threshold` finds a threshold, with images of these people [N], N > 0."""
     return _highest(np.zeros(len(people)), units_of(people.astype(object), len(people)), level)
+
+
+def people_needed(rate: float, images: int, level: float = 0.95) -> int:
+    """How many people, with so many `images` each, `sure_rate` needs for a rate; MOST_PEOPLE + 1 for more than that."""
+    _check_rate(rate)
+
+    def supported(people: int) -> float:
+        index = np.repeat(np.arange(people), images)
+        return _highest(np.zeros(len(index)), Units(index, people, images > 1, ""), level)
+
+    return bisect_left(range(MOST_PEOPLE + 1), -rate, lo=COUNTED_BY, key=lambda people: -supported(people))
 
 
 def fit_threshold(strangers: Comparisons, rate: float) -> float:

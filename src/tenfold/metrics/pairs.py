@@ -14,12 +14,15 @@ Shapes: N images, P comparisons, D features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.estimate import CLASS
 from tenfold.metrics.detection_matching import ranks
 from tenfold.metrics.open_set import Comparisons, compared, threshold_at, verification_figures
 
@@ -27,6 +30,16 @@ RATES = (0.01, 0.001)
 """False match rates at which false non-matches are counted."""
 MOST_COMPARED = 2000
 """Images that are compared two by two: 1,999,000 comparisons."""
+
+
+def supported_by(classes: int) -> float:
+    """The lowest false match rate that so many classes support, two or more, where all are compared with all."""
+    return 1 / (math.comb(classes, 2) + 1)
+
+
+def classes_needed(rate: float) -> int:
+    """How many classes support a false match rate, above 0 and below 1."""
+    return next(classes for classes in count(2) if supported_by(classes) <= rate)
 
 
 def compared_rows(labels: NDArray[np.int64], hashes: Sequence[str], most: int = MOST_COMPARED) -> NDArray[np.int64]:
@@ -69,7 +82,7 @@ def pair_details(comparisons: Comparisons, level: float = 0.95, exact: bool = Fa
     for rate in [rate for rate in RATES if rate >= supported] or [supported]:
         threshold = threshold_at(impostors.score, rate)
         rows.append(
-            {"rate": rate, "threshold": threshold, **verification_figures(comparisons, threshold, level, exact)}
+            {"rate": rate, "threshold": threshold, **verification_figures(comparisons, threshold, level, exact, CLASS)}
         )
     return {
         "classes": len(np.unique([comparisons.first, comparisons.second])),

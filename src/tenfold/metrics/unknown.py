@@ -24,11 +24,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.estimate import Estimate, to_json, units_of
+from tenfold.estimate import CLASS, GROUP, Estimate, Noun, to_json, units_of
 from tenfold.metrics.intervals import share
 from tenfold.metrics.open_set import (
     Search,
     identification_figures,
+    people_needed,
     sure_rate,
     sure_threshold,
     threshold_at,
@@ -80,6 +81,12 @@ class HeldOut:
         """The lowest share for which `threshold` finds one."""
         return sure_rate(self.label[~self.known], level)
 
+    def needed(self, share: float, level: float = 0.95) -> int:
+        """How many classes `threshold` needs for a share, each with as many images as were held out of one on average;
+        more than MOST_PEOPLE are MOST_PEOPLE + 1.
+        """
+        return people_needed(share, max(1, round(len(self.strangers) / self.classes)), level)
+
     def threshold(self, share: float, level: float = 0.95) -> float:
         """The lowest one that accepts at most a `share` of unknown images, at `level`; raises UsageError for none."""
         return sure_threshold(self.strangers, self.label[~self.known], share, level)
@@ -87,7 +94,25 @@ class HeldOut:
     def figures(self, threshold: float, level: float = 0.95) -> dict[str, Estimate]:
         """ "dir", "far" and "rank_1" as tenfold.metrics.open_set has them, at a threshold; intervals by class."""
         search = Search(self.score.astype(np.float64), self.right, self.known)
-        return identification_figures(search, self.label, threshold, level)
+        return identification_figures(search, self.label, threshold, level, noun=CLASS)
+
+    def refused(self, threshold: float, level: float = 0.95) -> Estimate:
+        """The share of images of known classes that a threshold refuses; the interval is by class."""
+        below = (self.score[self.known].astype(np.float64) < threshold).astype(np.float64)
+        return share(below, units_of(self.label[self.known].astype(object), len(below), noun=CLASS), level)
+
+    def rows(self, level: float = 0.95) -> list[dict[str, Any]]:
+        """ "of", "rate", "threshold", "far", "dir" and "refused" as in `open_set_details`, on these very images."""
+        return [
+            {"of": of, "rate": rate, "threshold": threshold, "refused": self.refused(threshold, level)}
+            | {name: figure for name, figure in self.figures(threshold, level).items() if name in ("far", "dir")}
+            for of, rate, threshold in self.thresholds()
+        ]
+
+    def thresholds(self) -> list[tuple[str, float, float]]:
+        """(what chose it, share, threshold): "held_out" and "predict" of `open_set_details`."""
+        found = [("held_out", rate, threshold_at(self.strangers, rate)) for rate in RATES]
+        return found + [("predict", rate, self.threshold(rate)) for rate in RATES if rate >= self.supported()]
 
     def at_rates(self, level: float = 0.95) -> dict[float, dict[str, Estimate]]:
         """For each of RATES, "dir" and "far" at the threshold that keeps it on these very images, as benchmarks do."""
@@ -130,6 +155,8 @@ class Answered(NamedTuple):
     """bool [N]: whether it gave the image's class; False where it does not know that."""
     units: NDArray[np.object_]
     """object [N]: equal for images that are alike, by which intervals are; None for one that stands alone."""
+    noun: Noun = GROUP
+    """What images that are alike have in common."""
 
 
 def open_set_details(
@@ -151,18 +178,18 @@ def open_set_details(
     "curve" is {"far", "dir"}: what all thresholds give on these images, from the highest on. Without `held` only the
     rows of "strangers" are there, and "supported" is None.
     """
-    search = Search(
-        np.concatenate([known.score, strangers.score]),
-        np.concatenate([known.right, strangers.right]),
-        np.arange(len(known.score) + len(strangers.score)) < len(known.score),
-    )
-    units = np.concatenate([known.units, strangers.units])
-    own = units_of(known.units, len(known.score), exact)
+    own = units_of(known.units, len(known.score), exact, noun=known.noun)
+    theirs = units_of(strangers.units, len(strangers.score), exact, noun=strangers.noun)
+    chosen = [] if held is None else held.thresholds()
+    chosen += [("strangers", rate, threshold_at(strangers.score, rate)) for rate in RATES]
     rows = []
-    for of, rate, threshold in _thresholds(held, strangers.score):
-        figures = identification_figures(search, units, threshold, level, exact)
-        refused = share((known.score < threshold).astype(np.float64), own, level)
-        figures = {"dir": figures["dir"], "far": figures["far"], "refused": refused}
+    for of, rate, threshold in chosen:
+        hits = {
+            "dir": (known.right & (known.score >= threshold), own),
+            "far": (strangers.score >= threshold, theirs),
+            "refused": (known.score < threshold, own),
+        }
+        figures = {name: share(hit.astype(np.float64), units, level) for name, (hit, units) in hits.items()}
         rows.append({"of": of, "rate": rate, "threshold": threshold, **figures})
     return {
         "known": len(known.score),
@@ -171,15 +198,6 @@ def open_set_details(
         "rows": rows,
         "curve": _curve(known, strangers),
     }
-
-
-def _thresholds(held: HeldOut | None, strangers: NDArray[np.float64]) -> list[tuple[str, float, float]]:
-    """(what chose it, share, threshold)."""
-    found = []
-    if held is not None:
-        found += [("held_out", rate, threshold_at(held.strangers, rate)) for rate in RATES]
-        found += [("predict", rate, held.threshold(rate)) for rate in RATES if rate >= held.supported()]
-    return found + [("strangers", rate, threshold_at(strangers, rate)) for rate in RATES]
 
 
 def _curve(known: Answered, strangers: Answered) -> dict[str, list[float]]:

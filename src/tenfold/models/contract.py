@@ -54,6 +54,8 @@ class Usual(NamedTuple):
     """At least and at most so many."""
     size: int = 96
     """Image size in pixels, at most; smaller images are enlarged to it for weights that were trained elsewhere."""
+    aspect: float = 1.0
+    """Width over height of what it sees; 0: that of the training images, for a model that can be shown rectangles."""
     margin: float = 1.15
     fit: Fit = "crop"
     policy: str = "standard"
@@ -69,6 +71,8 @@ class Pretrained(NamedTuple):
     """The network's whole name, which builds it again."""
     fixed_size: int = 0
     """The one side of images, in pixels, that the network can be shown; 0: it takes any."""
+    is_square: bool = False
+    """Whether the weights know squares only."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tenfold.images.batch import Batch
+from tenfold.images.preprocess import Sides
 from tenfold.models.contract import Model
 
 
@@ -32,8 +33,8 @@ class Cost(NamedTuple):
 
 
 @torch.no_grad()
-def count_cost(model: Model, size: int) -> Cost:
-    """Count by one forward pass of one image of `size` x `size` pixels; the model is left as it was."""
+def count_cost(model: Model, height: int, width: int = 0) -> Cost:
+    """Count by one forward pass of one image of so many pixels, 0: a square; the model is left as it was."""
     counted = 0
 
     def count(layer: nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -47,7 +48,7 @@ def count_cost(model: Model, size: int) -> Cost:
     was, device = model.training, next((p.device for p in model.parameters()), torch.device("cpu"))
     model.eval()
     try:
-        model.batch_outputs(_blank_batch(model, size, device))
+        model.batch_outputs(_blank_batch(model, (height, width or height), device))
     finally:
         model.train(was)
         for hook in hooks:
@@ -57,9 +58,9 @@ def count_cost(model: Model, size: int) -> Cost:
     return Cost(learns, counted, sum(number for number, _ in every), views)
 
 
-def _blank_batch(model: Model, size: int, device: torch.device) -> Batch:
+def _blank_batch(model: Model, sides: Sides, device: torch.device) -> Batch:
     """One black image, with what the model must know of images beforehand."""
-    images = torch.zeros(1, model.channels, size, size, device=device)
+    images = torch.zeros(1, model.channels, *sides, device=device)
     known = model.foreknown
     targets = {known.name: known.invent(images)} if known else {}
     return Batch(images, targets, np.zeros(1, np.int64), np.zeros(1, np.uint64), torch.eye(2, 3, device=device)[None])

@@ -23,7 +23,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.content import Content, read_bytes
 from tenfold.images.decode import decode_image
-from tenfold.images.preprocess import Preprocessing
+from tenfold.images.preprocess import Preprocessing, Sides
 from tenfold.models.contract import Model, Prediction
 
 AT_ONCE = 64
@@ -119,7 +119,7 @@ class Predictor:
         pixels = self.preprocessing.center(np.stack([pixels for pixels, _ in group]))
         affine = self.preprocessing.center_affine(np.stack([affine for _, affine in group]))
         images = self.preprocessing.normalize(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
-        known = None if boxes is None else _moved(boxes, affine, self.preprocessing.size).to(self.device)
+        known = None if boxes is None else _moved(boxes, affine, self.preprocessing.sides).to(self.device)
         return Inputs(images, torch.from_numpy(np.ascontiguousarray(affine)), known)
 
     def look(self, inputs: Inputs) -> list[Prediction]:
@@ -175,9 +175,9 @@ def predict_files(
                 yield path, one if isinstance(one, DataError) else next(results)
 
 
-def _moved(boxes: Sequence[NDArray[np.float32]], affine: NDArray[np.float32], size: int) -> Tensor:
+def _moved(boxes: Sequence[NDArray[np.float32]], affine: NDArray[np.float32], sides: Sides) -> Tensor:
     """Boxes [P, 4] of N original images -> of what the model sees of them, as training moves them: [N, P, 4]."""
     from tenfold.augment.feed import boxes_on_canvas
     from tenfold.models.detection.outside import stack_boxes
 
-    return torch.from_numpy(boxes_on_canvas(torch.from_numpy(stack_boxes(boxes)), affine, (size, size), 0.0))
+    return torch.from_numpy(boxes_on_canvas(torch.from_numpy(stack_boxes(boxes)), affine, sides, 0.0))

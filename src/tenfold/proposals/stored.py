@@ -25,7 +25,7 @@ from tenfold.images.cache import Prepared, cache_folder, open_cache
 from tenfold.images.content import hashed
 from tenfold.images.pixels import Channels
 from tenfold.images.prepared import PreparedTable, read_sample
-from tenfold.images.preprocess import Preprocessing
+from tenfold.images.preprocess import Preprocessing, one_or_both
 from tenfold.images.table import Table
 from tenfold.proposals.selective_search import VERSIONS
 from tenfold.proposals.windows import Boxes, random_boxes, sliding_windows
@@ -136,7 +136,7 @@ def propose_prepared(
         canvas = prepared.canvases.image(row)[0]
         return propose_pixels(preprocessing.center(canvas[None])[0], preprocessing.channels, proposer)
 
-    key = json.dumps([proposer.key, preprocessing.geometry(), preprocessing.size], sort_keys=True)
+    key = json.dumps([proposer.key, preprocessing.geometry(), one_or_both(preprocessing.sides)], sort_keys=True)
     found = _Reader(hashes, key, propose, cores(), watch).every()
     for boxes in found:
         if isinstance(boxes, DataError):

@@ -22,6 +22,7 @@
     page.py        the sections in their order, into report.html.j2 and report.css
     card.py        the model card, README.md, in the words of card.md.j2
     policy_sheet.py  what a policy makes of images, as a page, a picture or a section
+    contact_sheet.py  pictures in rows with words in any script, as one picture
     check_page.py  findings on data -> a page of their own, in the words of check_page.html.j2
     blocks/        one file a block: what one task shows of its evaluation and another does not
 

@@ -68,7 +68,7 @@ def card(run: Run) -> str:
         task=run.task.name,
         network=run.card["architecture"],
         parameters=parameter_words(run),
-        size=run.preprocessing.size,
+        sides=run.preprocessing.sides,
         channels=run.preprocessing.channels,
         classes=run.classes,
         shown=run.classes[:MOST_CLASSES],

@@ -50,6 +50,11 @@ class Lettering:
         return ImageFont.truetype(file, size) if file else ImageFont.load_default(size)
 
 
+def plain_font(size: float) -> Font:
+    """The font, so many pixels high, of what is said in English beside names, which most of these are in too."""
+    return ImageFont.truetype(next(_font_files()), size)
+
+
 def letters_of(text: str) -> Letters:
     """What a font must have to write a text, and digits beside it; empty where Pillow's own does."""
     if text.isascii():

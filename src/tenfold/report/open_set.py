@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
-from tenfold.metrics.pairs import MOST_COMPARED, RATES
+from tenfold.metrics.pairs import MOST_COMPARED, RATES, classes_needed
 from tenfold.metrics.unknown import RATES as SHARES
 from tenfold.report.context import Context, Section, render
-from tenfold.report.figures import PERCENT
+from tenfold.report.figures import PERCENT, write_level
 from tenfold.report.plots import DASHES, SERIES, draw, percent_axis
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
     from tenfold.run import Run
@@ -27,6 +27,20 @@ MARKS = {"held_out": "o", "predict": "s"}
 """Thresholds that are marked on the curve; those of the strangers themselves lie on it at their shares."""
 _ROUNDING = 1e-9
 
+TERMS = (
+    "False alarms (FAR, the false alarm or false accept rate): of images of unknown classes, the share that is given a "
+    "class all the same; the lower the better. Named rightly (DIR, the detection and identification rate): of images "
+    "of known classes, the share that is given a class, and the right one; the higher the better. Refused: of images "
+    f"of known classes, the share that is given none. What these two lack to 100{PERCENT} is given a wrong class."
+)
+"""What the columns mean, for who meets them for the first time."""
+HEADING = Markup(
+    '<thead><tr><th scope="col">Threshold</th><th scope="col" class="number">Score</th>'
+    '<th scope="col" class="number">False alarms (FAR)</th>'
+    '<th scope="col" class="number">Named rightly (DIR)</th>'
+    '<th scope="col" class="number">Refused</th></tr></thead>'
+)
+
 OPEN_SET = """
 {% from "pieces.html.j2" import scroll, estimate %}
 <p>{{ "{:,}".format(strangers) }} images of none of the run's classes were shown to it beside the \
@@ -34,17 +48,16 @@ OPEN_SET = """
 {% if scorer %}; {{ scorer }}{% endif %}.</p>
 {% call scroll("Images of other classes") %}
 <table class="figures">
-<thead><tr><th scope="col">Threshold</th><th scope="col" class="number">Unknown ones given a class (FAR)</th>\
-<th scope="col" class="number">Known ones named rightly (DIR)</th>\
-<th scope="col" class="number">Known ones refused</th></tr></thead>
+{{ heading }}
 <tbody>
 {% for row in rows %}
-<tr><th scope="row">{{ words(row) }}</th>{% for name in ("far", "dir", "refused") %}\
-<td class="number">{{ estimate(name, row[name]) }}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ words(row) }}</th><td class="number">{{ "%.3f" | format(row.threshold) }}</td>\
+{% for name in ("far", "dir", "refused") %}<td class="number">{{ estimate(name, row[name]) }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
 {% endcall %}
+<p>{{ terms }}</p>
 <div class="plots wide">
 <figure><figcaption><b>Named rightly against false alarms</b> up and to the left is better{{ marked }}\
 </figcaption>{{ drawing }}</figure>
@@ -97,6 +110,8 @@ def open_set(context: Context) -> Section | None:
         OPEN_SET,
         part=context.part,
         **{name: found[name] for name in ("strangers", "known", "rows")},
+        heading=HEADING,
+        terms=TERMS,
         scorer=say_scorer(context.run),
         words=threshold_words,
         marked="; marked is what held-out classes chose, a square where predict takes it" if marks else "",
@@ -115,7 +130,11 @@ def pairs(context: Context) -> Section | None:
         return None
     first = found["rows"][0]
     values = {name: found[name] for name in ("genuine", "impostor", "classes", "rows")}
-    words = {"sentence": say_unsupported_pairs(found), "write_rate": write_rate, "most": MOST_COMPARED}
+    words = {
+        "sentence": say_unsupported_pairs(found["supported"], found["classes"]),
+        "write_rate": write_rate,
+        "most": MOST_COMPARED,
+    }
     html = render(PAIRS, part=context.part, **values, **words, fmr=first["fmr"], fnmr=first["fnmr"])
     return Section("Pairs of images", html)
 
@@ -154,14 +173,29 @@ def say_unsupported(supported: float | None) -> str:
     )
 
 
-def say_unsupported_pairs(found: Mapping[str, Any]) -> str:
-    """Which false match rates are left out, and why; nothing where none is."""
-    lacking = " and ".join(write_rate(rate) for rate in RATES if rate < found["supported"])
+def say_unsupported_pairs(supported: float, classes: int) -> str:
+    """Which false match rates are left out, as so many classes support no lower one, and how many would."""
+    lacking = [rate for rate in RATES if rate < supported]
     if not lacking:
         return ""
+    needed = " and ".join(f"{write_rate(rate)} needs {classes_needed(rate)}" for rate in lacking)
     return (
-        f"Left out: a false match rate of {lacking}, as {found['classes']} classes support "
-        f"{write_rate(found['supported'])} at best; give a part with more classes."
+        f"Left out: a false match rate of {' and '.join(map(write_rate, lacking))}, as {classes} classes support "
+        f"{write_rate(supported)} at best; {needed}: give a part with more classes."
+    )
+
+
+def say_units(row: Mapping[str, Any]) -> str:
+    """How the intervals of a row of `open_set_details` were found, and what they count by."""
+    far, known = row["far"], row["dir"]
+    return f"Intervals at {write_level(far.level)}: {far.method} for unknown images, {known.method} for known ones."
+
+
+def say_units_of_pairs(row: Mapping[str, Any]) -> str:
+    """How the intervals of a row of `pair_details` were found, and what they count by."""
+    fmr, fnmr = row["fmr"], row["fnmr"]
+    return (
+        f"Intervals at {write_level(fmr.level)}: {fmr.method}, for false matches, {fnmr.method} for false non-matches."
     )
 
 

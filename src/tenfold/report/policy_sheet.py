@@ -8,8 +8,6 @@ Shapes: N images, S canvas pixels of a side, T those that the network sees, C ch
 
 from __future__ import annotations
 
-import math
-import warnings
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +21,7 @@ from tenfold.errors import DataError, TenfoldError
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.prepared import read_sample
+from tenfold.report.contact_sheet import DPI, Cell, contact_sheet
 from tenfold.report.context import Section, render, render_file, stylesheet
 from tenfold.report.drawn import COLORS, draw_boxes
 from tenfold.report.thumbnails import TINY, Thumbnail, data_address
@@ -30,7 +29,6 @@ from tenfold.tasks import box_targets
 
 if TYPE_CHECKING:
     from markupsafe import Markup
-    from matplotlib.figure import Figure
 
     from tenfold.augment.feed import PolicyInput
     from tenfold.augment.policy import Policy
@@ -40,10 +38,6 @@ if TYPE_CHECKING:
 IMAGES, DRAWS = 4, 5
 """Of the report's sheet."""
 
-_INCH = 1.3  # of a picture in a PNG
-_LINE = 0.13  # inches of a line of its caption
-_LETTER = 0.05  # inches of a letter, at most mostly
-_DPI = 150
 _BOX_LINE = 70  # the side of a picture by the width of a box's line: it is shown about 130 px wide
 
 STRIPS = """
@@ -165,7 +159,7 @@ def draw_sheet(
     made = feed.preprocessing
     plain = _in_rgb(made.center(canvases), made.channels)
     if shown.boxes is not None:
-        seen = boxes_on_canvas(torch.from_numpy(shown.boxes), made.center_affine(affine), (made.size, made.size), 0.0)
+        seen = boxes_on_canvas(torch.from_numpy(shown.boxes), made.center_affine(affine), made.sides, 0.0)
         plain = shown.marked(plain, seen)
     hashes = hash_numbers(part.samples["hash"].tolist())
     epochs = [_feed(feed, shown, draw_keys(seed, epoch, hashes), epoch, labels) for epoch in range(draws)]
@@ -205,16 +199,31 @@ def sheet_page(name: str, policy: Policy, strips: list[Strip], about: list[str])
     )
 
 
-def write_sheet(path: str | Path, name: str, policy: Policy, strips: list[Strip], about: list[str]) -> None:
-    """Write the sheet as an image (.png) or a page. Raises OSError where the file cannot be written."""
+def write_sheet(path: str | Path, name: str, policy: Policy, strips: list[Strip], about: list[str]) -> str:
+    """Write the sheet as an image (.png) or a page. Raises OSError where the file cannot be written.
+
+    What it gives back names, in a sentence, what no font of this computer can write into the image; mostly nothing.
+    """
     path = Path(path)
     if path.suffix.casefold() != ".png":
         write_file(path, sheet_page(name, policy, strips, about))
-        return
-    figure = _figure(f"Policy {policy.name} on {name}", strips)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a script that the font lacks is drawn as boxes
-        write_file(path, lambda aside: figure.savefig(aside, format="png", dpi=_DPI, metadata={"Software": None}))
+        return ""
+    names = {
+        name,
+        policy.name,
+        *(strip.label for strip in strips),
+        *(one for strip in strips for _, one in strip.objects),
+    }
+    rows = [_cells(strip) for strip in strips]
+    sheet, called = contact_sheet(f"Policy {policy.name} on {name}", rows, legend(strips), names)
+    write_file(path, lambda aside: sheet.save(aside, "PNG", dpi=(DPI, DPI)))
+    if not called:
+        return ""
+    listed = ", ".join(f"{one} ({number})" for one, number in called.items())
+    return (
+        f"No font of this computer has the letters of some names, which are called otherwise in {path}: {listed}; with "
+        "a font for them installed, or in a page (.html), they stand there themselves."
+    )
 
 
 def fed(run: Run) -> Section | None:
@@ -305,8 +314,8 @@ def _feed(feed: PolicyInput, shown: _Shown, keys: NDArray[np.uint64], epoch: int
     rgb = _in_rgb(np.rint((255 * pixels).clip(0, 255)).astype(np.uint8), made.channels)
     for name in feed.boxes:
         rgb = shown.marked(rgb, made_of[name].numpy())
-    policy, side, (height, width) = feed.on_canvas, feed.size(epoch), canvases.shape[1:3]
-    drawn = policy.draw(keys, height, width, (side, side), made.channels)
+    policy, (height, width) = feed.on_canvas, canvases.shape[1:3]
+    drawn = policy.draw(keys, height, width, feed.sides(epoch), made.channels)
     traces, told = drawn.trace(), [tell(drawn, row) for row in range(count)]
     added = len(policy.ops) - len(feed.policy.ops)  # that a canvas's centre is taken first is no op of the policy
     shares = next(iter(mixed.values())).diagonal().tolist() if mixed else [1.0] * count
@@ -346,49 +355,6 @@ def _thumbnail(name: str, pixels: NDArray[np.uint8]) -> Thumbnail:
     return Thumbnail(name, data_address(pixels), max(pixels.shape[:2]) <= TINY)
 
 
-def _figure(title: str, strips: list[Strip]) -> Any:
-    """The sheet as a matplotlib figure: a row an image, captions under the pictures."""
-    from matplotlib.figure import Figure
-
-    columns = 1 + max(len(strip.draws) for strip in strips)
-    lines = [max(2, *(len(draw.words) for draw in strip.draws)) for strip in strips]
-    heights = [_INCH + _LINE * (count + 1.5) for count in lines]
-    width, keys = columns * (_INCH + 0.15) + 0.15, legend(strips)
-    longest = 0.35 + _LETTER * max((len(names) for _, names in keys), default=0)
-    across = max(1, int((width - 0.15) / longest))
-    head = 0.4 + _LINE * math.ceil(len(keys) / across)
-    height = head + sum(heights) + 0.05
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.15 / width, 1 - 0.2 / height, title, fontsize=9, va="center", weight="bold", parse_math=False)
-    for place, (color, names) in enumerate(keys):
-        corner = (0.15 + longest * (place % across), height - 0.4 - _LINE * (place // across))
-        _draw_key(figure, corner, color, _shortened(names, int((width - 0.5) / _LETTER)))
-    top = height - head
-    for strip, tall in zip(strips, heights, strict=True):
-        cells = [(strip.plain, [strip.label, "as it is"]), *((draw.pixels, draw.words) for draw in strip.draws)]
-        for place, (pixels, words) in enumerate(cells):
-            left = 0.15 + place * (_INCH + 0.15)
-            box = (left / width, (top - _INCH) / height, _INCH / width, _INCH / height)
-            axes = figure.add_axes(box)
-            axes.imshow(pixels, interpolation="nearest" if max(pixels.shape[:2]) <= TINY else "antialiased")
-            axes.set_axis_off()
-            caption = "\n".join(words) or "unchanged"
-            corner = (left / width, (top - _INCH - 0.04) / height)
-            figure.text(*corner, caption, fontsize=5.6, va="top", linespacing=1.4, parse_math=False)
-        top -= tall
-    return figure
-
-
-def _shortened(names: str, most: int) -> str:
-    return names if len(names) <= most else f"{names[: most - 1]}…"
-
-
-def _draw_key(figure: Figure, corner: tuple[float, float], color: tuple[int, int, int], names: str) -> None:
-    """What a color of boxes means, in inches from the figure's lower left corner on."""
-    from matplotlib.patches import Rectangle
-
-    (left, middle), (width, height) = corner, figure.get_size_inches()
-    side, edge = 0.08, [part / 255 for part in color]
-    place = (left / width, (middle - side / 2) / height)
-    figure.add_artist(Rectangle(place, side / width, side / height, fill=False, edgecolor=edge, linewidth=1.2))
-    figure.text((left + 0.13) / width, middle / height, names, fontsize=5.6, va="center_baseline", parse_math=False)
+def _cells(strip: Strip) -> list[Cell]:
+    first = Cell(strip.plain, [strip.label, "as it is"])
+    return [first, *(Cell(draw.pixels, draw.words or ["unchanged"]) for draw in strip.draws)]

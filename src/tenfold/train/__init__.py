@@ -9,6 +9,7 @@ choose.py      what a recipe leaves open, chosen from the images
 amounts.py     images a step, epochs, room for detections, by what there is to learn from
 background.py  batches of a quarter objects: R-CNN's fine-tuning
 passes.py      what is fitted at once, and what is told meanwhile
+proposals_in_time.py  as many proposals of an R-CNN as its time allows
 measure.py     precision, speed and learning rate, measured on this machine
 loop.py        the one training loop
 schedule.py    learning rate and image size over the training
@@ -40,6 +41,7 @@ from tenfold.train.events import refuse_missing
 from tenfold.train.evidence import closing_seconds
 from tenfold.train.folds import Trainer, folds_ended, train_folds
 from tenfold.train.measure import PRECISIONS, convolution_speed
+from tenfold.train.passes import tell_steps
 from tenfold.train.progress import Progress, Report, no_report
 from tenfold.train.start import Known, compile_kernel, measure_epoch, resume_training, train_model
 from tenfold.train.subsets import refuse_boxes, train_subsets
@@ -68,6 +70,7 @@ __all__ = [
     "refuse_taken",
     "resume_training",
     "start_preprocessing",
+    "tell_steps",
     "train_folds",
     "train_model",
     "train_subsets",

@@ -14,7 +14,7 @@ from typing import Any
 
 from tenfold.boxes import CORNERS
 from tenfold.errors import DataError, UsageError
-from tenfold.files import write_file
+from tenfold.files import file_above, write_file
 from tenfold.images.readers.listing import COPY_OF
 from tenfold.images.table import Table, write_table
 from tenfold.models.backbones.taught import NOTE
@@ -40,6 +40,10 @@ def listing_file(folder: Path) -> Path:
 
 def refuse_taken(folder: Path) -> None:
     """Raise UsageError unless a new run can be begun in the folder: a new one, an empty one, or what a kill left."""
+    if file := file_above(folder):
+        raise UsageError(
+            f"out must be a new or empty folder, and {folder} cannot be one, as {file} is a file; name another."
+        )
     if (folder / _LAST).exists():
         raise UsageError(f"out must be a new folder, and {folder} holds a run; name another, or resume that one.")
     if folder.exists() and not (folder.is_dir() and _is_free(folder)):

@@ -20,6 +20,7 @@ from tenfold.environment import choose_device, exact_on
 from tenfold.images.prepared import PreparedTable, sample_size
 from tenfold.images.table import Table, stack_tables
 from tenfold.models.contract import Model, Prediction
+from tenfold.models.detection.watched import looking
 from tenfold.recipe import Recipe
 from tenfold.run import Run, read_card, write_json
 from tenfold.tasks import Task
@@ -83,7 +84,7 @@ def _answered(model: Model, recipe: Recipe, prepared: PreparedTable, task: Task,
     table = prepared.table.take(rows)
     found: list[Prediction] = []
     model.eval()
-    with torch.no_grad(), exact_on(device):
+    with torch.no_grad(), exact_on(device), looking(model, "validation images", len(rows)):
         for batch in rows_loader(recipe, prepared, task, rows).batches():
             moved = batch.to(device)
             outputs = {name: value.cpu() for name, value in model.batch_outputs(moved).items()}

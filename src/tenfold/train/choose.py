@@ -17,7 +17,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.images.cache import cache_folder
 from tenfold.images.content import encoded
 from tenfold.images.decode import image_size, is_grey
-from tenfold.images.preprocess import Preprocessing
+from tenfold.images.preprocess import Preprocessing, Sides
 from tenfold.images.table import Table
 from tenfold.models import MODELS, find_model
 from tenfold.models.classifier import Classifier
@@ -56,8 +56,8 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
         )
     recipe = _with_proposals(_at_fixed_size(_as_trained_elsewhere(recipe, own), own) if own else recipe)
     recipe = with_room(recipe, training)
-    sides, grey = _look(training)
-    usual_size = usual.size if own else _default_size(statistics.median(sides), usual.size)
+    sizes, grey = _look(training)
+    usual_size = usual.size if own else _default_size(statistics.median(map(min, sizes)), usual.size)
     if own and issubclass(kind, Classifier):  # it sees the whole image at the scale that its weights know
         usual_size = min(usual_size, own.preprocessing.size)
     size = recipe.image.size or usual_size
@@ -81,7 +81,13 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
     if recipe.train.patience and keep == "last":
         raise UsageError("train.patience waits for better weights, and train.keep = last keeps none; set keep to best.")
     return recipe.change(
-        image={"size": size, "margin": margin, "channels": channels, "fit": fit},
+        image={
+            "size": size,
+            "aspect": _aspect(recipe, own, sizes),
+            "margin": margin,
+            "channels": channels,
+            "fit": fit,
+        },
         augment={"policy": read_policy(policy).to_dict()},
         model={"norm": norm},
         train={
@@ -122,6 +128,21 @@ def _refuse_whole_views(recipe: Recipe, size: int) -> None:
             f"transfer.views = {views} needs views smaller than the image's {size} pixels: set transfer.crop, for "
             f"example to {round(0.8 * size)}, not {crop}."
         )
+
+
+def _aspect(recipe: Recipe, own: Pretrained | None, sizes: list[Sides]) -> float:
+    """Width over height of what the network sees: what the recipe gives, else the model's usual one, that of images of
+    `sizes` where it can be shown rectangles.
+
+    Raises UsageError where it can be shown squares only, and the recipe gives another.
+    """
+    given, model = recipe.image.aspect, recipe.model.name
+    if find_model(model).usual.aspect == 1 or (own and own.is_square):
+        if given not in (0, 1):
+            which = own.backbone if own and own.is_square else model
+            raise UsageError(f"image.aspect must be 1, or 0, for {which}, which sees squares only, not {given:g}.")
+        return 1.0
+    return given or round(min(max(statistics.median(width / height for height, width in sizes), 0.5), 2.0), 4)
 
 
 def _at_fixed_size(recipe: Recipe, own: Pretrained) -> Recipe:
@@ -194,8 +215,8 @@ def is_small_and_grey(training: Table) -> bool:
 
     Raises DataError where none can be read.
     """
-    sides, grey = _look(training)
-    return grey and max(sides) <= _SMALL
+    sizes, grey = _look(training)
+    return grey and max(map(min, sizes)) <= _SMALL
 
 
 def _as_trained_elsewhere(recipe: Recipe, own: Pretrained) -> Recipe:
@@ -235,7 +256,7 @@ def choose_mixing(recipe: Recipe) -> Recipe:
 
 
 def shrink_images(recipe: Recipe) -> Recipe:
-    """The recipe with images three quarters as high and wide, the canvas with them."""
+    """The recipe with images about three quarters as high and wide, the canvas with them."""
     size = max(16, round(recipe.image.size * 0.75 / 8) * 8)
     return recipe.change(image={"size": size})
 
@@ -298,22 +319,23 @@ def start_preprocessing(recipe: Recipe) -> Preprocessing:
         mean=image.mean or (0.0,) * count,
         std=image.std or (1.0,) * count,
         origin="the recipe, which has them from the training part where it gave none",
+        aspect=float(image.aspect) or 1.0,  # runs of before have none, and squares
     )
 
 
-def _look(training: Table) -> tuple[list[int], bool]:
-    """Shorter sides of some images, and whether all of them are grey; what cannot be read is passed over here."""
-    sides, greys = [], []
+def _look(training: Table) -> tuple[list[Sides], bool]:
+    """Height and width of some images, and whether all of them are grey; what cannot be read is passed over here."""
+    sizes, greys = [], []
     for row in np.unique(np.linspace(0, len(training) - 1, _LOOKED_AT).astype(int)):
         try:
             content = encoded(training, int(row))
-            sides.append(min(image_size(content)))
+            sizes.append(image_size(content))
             greys.append(is_grey(content))
         except DataError:
             continue
-    if not sides:
+    if not sizes:
         raise DataError(f"None of the training images can be read; the first is {training.samples['source'].iloc[0]}.")
-    return sides, all(greys) and _all_grey(training)
+    return sizes, all(greys) and _all_grey(training)
 
 
 def _all_grey(training: Table) -> bool:

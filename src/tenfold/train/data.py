@@ -147,8 +147,8 @@ def rows_loader(recipe: Recipe, prepared: PreparedTable, task: Task, rows: NDArr
 
 def noise_batch(recipe: Recipe, table: Table, task: Task, model: Model) -> Batch:
     """A batch as the training loader would give of `table`, its images noise: to measure on before any is decoded."""
-    channels, size, count = len(start_preprocessing(recipe).mean), recipe.image.size, len(table)
-    images = torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(0))
+    made, count = start_preprocessing(recipe), len(table)
+    images = torch.rand(count, len(made.mean), *made.sides, generator=torch.Generator().manual_seed(0))
     targets = {name: torch.from_numpy(value) for name, value in task.targets(table).items()}
     if model.foreknown:
         targets[model.foreknown.name] = model.foreknown.invent(images)

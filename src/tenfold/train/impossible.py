@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from tenfold.errors import TrainingError, UsageError
+from tenfold.images.preprocess import size_words
 from tenfold.recipe import Recipe
 
 _TOO_LARGE = ("out of memory", "can't allocate memory")  # CUDA and MPS; a processor's memory
@@ -38,7 +39,8 @@ def said_plainly(recipe: Recipe) -> Iterator[None]:
 
 
 def _too_large(recipe: Recipe) -> str:
+    size = size_words(recipe.image.size, recipe.image.aspect or 1.0)
     return (
-        f"The memory is too small for a step of {recipe.train.batch_size} images at {recipe.image.size} px; set a "
-        "smaller --batch-size or --size, or end other programs that use it, then train again."
+        f"The memory is too small for a step of {recipe.train.batch_size} images at {size} px; set a smaller "
+        "--batch-size or --size, or end other programs that use it, then train again."
     )

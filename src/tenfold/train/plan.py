@@ -11,8 +11,10 @@ import numpy as np
 from tenfold.environment import choose_device, cores
 from tenfold.errors import UsageError
 from tenfold.images.prepared import PreparedTable
+from tenfold.images.preprocess import size_words
 from tenfold.images.table import Table
 from tenfold.models.contract import Model
+from tenfold.models.detection import RCNN
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.background import in_quarters
@@ -21,6 +23,7 @@ from tenfold.train.data import noise_batch, plain_loader, training_loader
 from tenfold.train.evidence import closing_seconds
 from tenfold.train.measure import PRECISIONS, find_learning_rate, measure_pace
 from tenfold.train.progress import Progress, Report, several
+from tenfold.train.proposals_in_time import settle_proposals
 from tenfold.train.ranks import Ranks
 from tenfold.train.schedule import Schedule
 
@@ -95,6 +98,18 @@ class Plan:
         self.recipe = self.recipe.change(train={"lr": rate, "find_lr": False})
         self.progress(Progress("measure", f"learning rate {rate:.2g} by the range test"))
 
+    def settle_proposals(self, model: Model, prepared: PreparedTable) -> None:
+        """Under a time limit, have an R-CNN take as many proposals as fit into what is left of it."""
+        if not (isinstance(model, RCNN) and self.recipe.train.minutes):
+            return
+        left = self._seconds_left()
+        count = settle_proposals(model, self.recipe, prepared, self.task, left, self.progress)
+        count = int(self.ranks.first(count))
+        if count < model.proposals:
+            model.take_proposals(count)
+            model.settings["proposals"] = count  # which the run stores, so that it predicts with as many
+            self.recipe = self.recipe.change(detect={"proposals": count})
+
     def _measure(self, table: Table) -> None:
         """Settle precision and threads, on images of noise with real targets, before any image is decoded."""
         settings, device = self.recipe.train, choose_device(self.recipe.train.device)
@@ -113,7 +128,8 @@ class Plan:
         seconds = self.ranks.first(pace.seconds)
         self.recipe = self.recipe.change(train={"precision": precision, "threads": pace.threads})
         what = f"precision {precision}, {pace.threads} of {cores()} cores" if pace.threads else precision
-        size = f"a batch of {settings.batch_size} at {self.recipe.image.size} px"
+        image = self.recipe.image
+        size = f"a batch of {settings.batch_size} at {size_words(image.size, image.aspect)} px"
         self.progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
         if settings.minutes:  # with augmentation and validation
             self.epoch_seconds = 1.3 * seconds * math.ceil(len(training) / settings.batch_size)

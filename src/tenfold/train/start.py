@@ -46,6 +46,7 @@ from tenfold.train.choose import (
     name_model,
     notes_on_norm,
     refuse_other_task,
+    start_preprocessing,
 )
 from tenfold.train.data import plain_loader, prepare_images, training_loader, with_foreknown, with_statistics
 from tenfold.train.diagnosis import compared, diagnose
@@ -136,10 +137,12 @@ def train_model(
     if weights := model.load_pretrained():
         card["weights"] = weights
         progress(Progress("note", f"Weights: {weights['origin']}; licence {weights['licence']}; {weights['note']}"))
-    progress(Progress("note", f"{recipe.model.name} network: {count_cost(model, plan.recipe.image.size)}"))
+    cost = count_cost(model, *start_preprocessing(plan.recipe).sides)
+    progress(Progress("note", f"{recipe.model.name} network: {cost}"))
     prepared = with_foreknown(prepared, model, plan.recipe, progress)
     plan.settle_epochs()
     plan.recipe = choose_mixing(plan.recipe)
+    plan.settle_proposals(model, prepared)
     plan.settle_rate(model, prepared)
     recipe = plan.recipe
     if ranks.is_first:
@@ -188,7 +191,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
     A run that has ended is given back as it is. `known` as for `train_model`, where that had it. Raises DataError where
     the folder holds no run, or several, or the images are no longer what they were.
     """
-    folder = Path(out)
+    folder, started = Path(out), time.monotonic()
     if not (folder / "recipe.toml").is_file():
         raise DataError(f"{folder} holds no run to go on with (no recipe.toml); start it with: tenfold train DATA")
     if (folder / "model.safetensors").is_file():
@@ -215,6 +218,12 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
     limited = recipe.train.minutes and "transfer" in find_model(recipe.model.name).sections
     state = State(epochs=recipe.train.epochs, most=recipe.train.epochs if limited else 0)
+    if recipe.train.minutes and not checkpoint_file(folder).exists():  # nothing is done yet: its time begins anew
+        plan = Plan(recipe, task, ranks, started, progress)
+        plan.settle_speed(table, may_shrink=False)  # what is kept, and how many epochs, follow from the pace
+        plan.settle_epochs()
+        recipe = recipe.change(train={"epochs": plan.recipe.train.epochs})
+        state.epochs, state.closing, state.seconds = recipe.train.epochs, plan.closing, time.monotonic() - started
     _run_loop(folder, recipe, model, prepared, task, ranks, state, progress)
     return Run(folder)
 

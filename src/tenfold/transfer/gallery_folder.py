@@ -66,7 +66,9 @@ def load_gallery(folder: Path) -> Gallery:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} is damaged: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise DataError(
+            f"{path} is damaged: {' '.join(str(error).split()).rstrip('.')}; put it back, or enroll into a new folder."
+        ) from error
 
 
 def _read(values: dict[str, Any], folder: Path) -> Gallery:

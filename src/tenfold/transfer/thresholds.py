@@ -10,8 +10,10 @@ Shapes: N images, G identities, D features.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,7 @@ QUESTIONS = {
     "verify_images": "do two images pass as one identity",
 }
 _BLOCK = 1024  # images that are searched for at a time
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,9 @@ class Enrolled:
             for start in range(0, len(rows), _BLOCK):
                 yield rows[start : start + _BLOCK], whitening
 
-    def some(self, hashes: Sequence[str]) -> Enrolled:
+    def some(self, hashes: Sequence[str], fewest: int) -> Enrolled:
         """Whole identities, about MOST_COMPARED images of them, as `_some_rows` chooses them."""
-        rows = _some_rows(self.numbers, hashes)
+        rows = _some_rows(self.numbers, hashes, fewest)
         place = np.unique(self.numbers[rows], return_inverse=True)[1].astype(np.int64)
         return Enrolled(self.embeddings[rows], place, self.folds[rows], self.whitenings)
 
@@ -116,12 +119,39 @@ def fit_points(
     if count < FEWEST_IDENTITIES:
         return {}
     enrolled = Enrolled(embeddings, numbers, fold_of(numbers, count), whitenings_without(embeddings, numbers))
-    few = enrolled.some(hashes)
+    few = enrolled.some(hashes, min(identities_paired(false_accept), MOST_COMPARED // 2))
     return {
         "identify": _identification(enrolled, false_accept),
         "verify_identity": _verification(_with_templates(few), false_accept),
         "verify_images": _verification(_with_images(few), false_accept),
     }
+
+
+def least_rate(identities: int) -> float:
+    """The lowest false accept rate that so many identities support for every one of QUESTIONS; 1: none at all.
+
+    Each identity is judged without itself: by searches for G - 1 others, and by the pairs of these.
+    """
+    if identities < FEWEST_IDENTITIES:
+        return 1.0
+    return max(1 / identities, _pair_rate(identities))
+
+
+def identities_needed(false_accept: float) -> int:
+    """How many identities support a rate above 0 and below 1."""
+    fewest = max(FEWEST_IDENTITIES, math.ceil(1 / false_accept - _ROUNDING))
+    return next(count for count in itertools.count(fewest) if least_rate(count) <= false_accept)
+
+
+def identities_paired(false_accept: float) -> int:
+    """How many identities must be compared two by two for their pairs, without those of one, to support a rate."""
+    counts = itertools.count(max(FEWEST_IDENTITIES, math.isqrt(math.ceil(2 / false_accept))))  # fewer do not
+    return next(count for count in counts if _pair_rate(count) <= false_accept)
+
+
+def _pair_rate(identities: int) -> float:
+    """The lowest rate that comparisons of every two identities support, without those of one."""
+    return 1 / (math.comb(identities - 1, 2) + 1)
 
 
 def own_and_other(enrolled: Enrolled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -166,7 +196,7 @@ def _identification(enrolled: Enrolled, false_accept: float) -> Point:
     people = np.concatenate([numbers[mated], numbers])
     each = fit_without_each(strangers, rate, count)
     figures = identification_figures(search, people, each[people])
-    return Point(fit_threshold(strangers, rate), rate, _by_identity(figures))
+    return Point(fit_threshold(strangers, rate), rate, figures)
 
 
 def _verification(comparisons: Comparisons, false_accept: float) -> Point:
@@ -175,13 +205,7 @@ def _verification(comparisons: Comparisons, false_accept: float) -> Point:
     rate = max(false_accept, supported_rate(impostors, count))
     each = fit_without_each(impostors, rate, count)
     figures = verification_figures(comparisons, each[comparisons.first])
-    return Point(fit_threshold(impostors, rate), rate, _by_identity(figures))
-
-
-def _by_identity(figures: dict[str, Estimate]) -> dict[str, Estimate]:
-    """The figures with methods that call what they count by what it is here: all groups are identities."""
-    words = {name: figure.method.replace("groups", "identities") for name, figure in figures.items()}
-    return {name: replace(figure, method=words[name].replace("group", "identity")) for name, figure in figures.items()}
+    return Point(fit_threshold(impostors, rate), rate, figures)
 
 
 def _with_templates(enrolled: Enrolled) -> Comparisons:
@@ -202,22 +226,23 @@ def _with_images(enrolled: Enrolled) -> Comparisons:
     return compared(scores, enrolled.numbers)
 
 
-def _some_rows(numbers: NDArray[np.int64], hashes: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of whole identities, about MOST_COMPARED images of FEWEST_IDENTITIES identities or more, in order.
+def _some_rows(numbers: NDArray[np.int64], hashes: Sequence[str], fewest: int = FEWEST_IDENTITIES) -> NDArray[np.int64]:
+    """Rows of whole identities, about MOST_COMPARED images of `fewest` identities or more, in order.
 
     Identities are taken in the order of their lowest hash, as their names may say when or where they were enrolled; of
-    one with many images a share of MOST_COMPARED counts.
+    one with many images a share of MOST_COMPARED counts, and two at least.
     """
+    each = max(2, MOST_COMPARED // fewest)
     if len(numbers) <= MOST_COMPARED:
         return np.arange(len(numbers))
     rows: dict[int, list[int]] = {}
     for row in sorted(range(len(numbers)), key=lambda row: hashes[row]):
         mine = rows.setdefault(int(numbers[row]), [])
-        if len(mine) < MOST_COMPARED // FEWEST_IDENTITIES:
+        if len(mine) < each:
             mine.append(row)
     taken = list[int]()
     for place, mine in enumerate(rows.values()):
-        if place >= FEWEST_IDENTITIES and len(taken) + len(mine) > MOST_COMPARED:
+        if place >= fewest and len(taken) + len(mine) > MOST_COMPARED:
             break
         taken += mine
     return np.sort(np.array(taken, np.int64))

@@ -19,23 +19,25 @@ Rows = NDArray[np.int64]
 class Frame:
     """The frames of n images."""
 
-    def __init__(self, maps: Array, width: Array, height: Array) -> None:
+    def __init__(self, maps: Array, width: Array, height: Array, shape: float) -> None:
         self.maps = maps
         """[3, 3, n]: (x, y, 1) from the frame's centre -> (x, y, 1) of the image."""
         self.width, self.height = width, height
         """[n], in pixels of the image before any zoom."""
+        self.shape = shape
+        """Width over height of the output."""
 
     @classmethod
-    def whole(cls, count: int, height: int, width: int) -> Frame:
+    def whole(cls, count: int, height: int, width: int, shape: float = 1.0) -> Frame:
         """The frame that is the image."""
         maps = np.zeros((3, 3, count))
         maps[0, 0] = maps[1, 1] = maps[2, 2] = 1
         maps[0, 2], maps[1, 2] = width / 2, height / 2
-        return cls(maps, np.full(count, float(width)), np.full(count, float(height)))
+        return cls(maps, np.full(count, float(width)), np.full(count, float(height)), shape)
 
     def take(self, rows: Rows) -> Frame:
         """A copy of some of them."""
-        return Frame(self.maps[:, :, rows], self.width[rows], self.height[rows])
+        return Frame(self.maps[:, :, rows], self.width[rows], self.height[rows], self.shape)
 
     def put(self, rows: Rows, frame: Frame) -> None:
         """Replace some of them."""
@@ -121,11 +123,12 @@ def turn(frame: Frame, quarters: Array) -> None:
 
 
 def crop(frame: Frame, scale: Array, aspect: Array, x: Array, y: Array) -> None:
-    """A part of the frame of that share of its area and that width over height, neither side longer than the frame's.
+    """A part of the frame of that share of its area, neither side longer than the frame's.
 
-    `x` and `y` from 0 to 1 say where in the room that is left.
+    It is `aspect` times as wide, for its height, as the output, and so stretched by that much. `x` and `y` from 0 to 1
+    say where in the room that is left.
     """
-    area = scale * frame.width * frame.height
+    area, aspect = scale * frame.width * frame.height, aspect * frame.shape
     width, height = np.minimum(np.sqrt(area * aspect), frame.width), np.minimum(np.sqrt(area / aspect), frame.height)
     frame.move((frame.width - width) * (x - 0.5), (frame.height - height) * (y - 0.5))
     frame.width, frame.height = width, height

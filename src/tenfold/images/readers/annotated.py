@@ -15,7 +15,7 @@ from tenfold.errors import DataError
 from tenfold.images.content import read_bytes
 from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, Found
 from tenfold.images.readers.labels import PART_NAMES, class_order, composed, natural_key, natural_order
-from tenfold.images.table import BOX_COLUMNS, PARTS, Table, make_samples
+from tenfold.images.table import AREA, BOX_COLUMNS, PARTS, Table, make_samples
 
 FARTHEST = 1e9
 """Pixels; a coordinate beyond is taken for damage, as areas must not overflow."""
@@ -29,7 +29,7 @@ _HEADER = 2**18  # bytes of a JPEG in which its size stands, but for files with 
 
 
 class Box(NamedTuple):
-    """A box of an image: the columns of BOX_COLUMNS but `sample`."""
+    """A box of an image: the columns of BOX_COLUMNS but `sample`, and AREA."""
 
     x1: float
     y1: float
@@ -37,6 +37,7 @@ class Box(NamedTuple):
     y2: float
     label: str
     ignore: bool = False
+    area: float = math.nan
 
 
 class Annotated(NamedTuple):
@@ -83,10 +84,11 @@ def annotated_table(
     columns["copy"] = [image.origin is not None for image in ordered]
     classes = class_order((row[5] for row in rows), declared)
     absent = set(declared).difference(classes) if named else ()
+    boxes = pd.DataFrame(rows, columns=[*BOX_COLUMNS, AREA]).astype(BOX_COLUMNS | {AREA: "float64"})
     return Table(
         make_samples(dict(columns), len(ordered)),
         classes,
-        pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS),
+        boxes if boxes[AREA].notna().any() else boxes.drop(columns=AREA),
         notes=(*notes, *noted(f"Classes of {root} without a box", absent)),
         said_sizes={image.source: image.size for image in ordered if image.size},
         declared=tuple(declared),

@@ -4,7 +4,7 @@ The part is in the file's name (instances_train2017.json) or its folder's (train
 of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore; an image without a box has nothing in
 it. Classes stand in the order of their ids, which may have gaps and are not kept, over all files (a name that has
 several ids, by that in the first); those that no box has are declared and no more. An image with a damaged annotation
-is left out, and named.
+is left out, and named. The `area` that a box is given, as that of a mask, stays where it is another than the box's.
 https://cocodataset.org/#format-data
 """
 
@@ -44,12 +44,13 @@ KEYS = ("images", "annotations", "categories")
 _FOLDERS = ("ann", "label", "json", "bbox")
 """How folders begin whose json files describe the images beside them."""
 
-_SIZES = (
-    "{:,} of {:,} objects in {} are small, medium or large otherwise by the area that they are given, as of a mask, by "
-    "which pycocotools goes, than by that of their box, by which the figures for these sizes go here."
+_NO_AREAS = (
+    "{:,} of {:,} boxes in {} are given an area that is no number of pixels above 0; theirs is that of the box, and "
+    "pycocotools' figures for small, medium and large objects may be others."
 )
 
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
+_LARGEST = 1e10  # pixels; pycocotools knows no larger object
 _ENDS = 2**16  # bytes at either end in which a key is looked for first, as a file may hold half a gigabyte
 
 
@@ -65,10 +66,8 @@ class _Sheet(NamedTuple):
     """Image id -> what is wrong with its annotations."""
     marked: int
     """Images with annotations, damaged or not, those that the file does not describe among them."""
-    objects: int
-    """Boxes that are not to be ignored."""
-    resized: int
-    """Of these, how many are of another of COCO's sizes by the area that the file gives them, as that of a mask."""
+    unsized: int
+    """Boxes with an area of their own that are given one that cannot be."""
 
 
 def recognizes(path: Path) -> bool:
@@ -96,11 +95,11 @@ def gather(path: Path) -> Reading:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
     files = ImageFiles(root, found.names)
     images, lost, declared, damaged, count = list[Annotated](), list[str](), dict[str, Any](), dict[str, str](), 0
-    objects = resized = 0
+    unsized = of = 0
     for name in names:
         sheet, part = _read_sheet(root / name), _part(name)
         declared = sheet.classes | declared
-        count, objects, resized = count + sheet.marked, objects + sheet.objects, resized + sheet.resized
+        count, unsized, of = count + sheet.marked, unsized + sheet.unsized, of + sum(map(len, sheet.boxes.values()))
         wrong = dict(sheet.damaged)
         for image in sheet.images:
             file = files.find(image["file_name"], name, part, exact=True)
@@ -119,7 +118,7 @@ def gather(path: Path) -> Reading:
     used = {Path(image.source).relative_to(root).as_posix() for image in images}
     notes = [
         *noted(f"Left out of {path}: images that are not in {root}", lost),
-        *([_SIZES.format(resized, objects, path)] if resized else []),
+        *([_NO_AREAS.format(unsized, of, path)] if unsized else []),
     ]
     bare = [str(root / name) for name in found.names if name not in used]
     own = {str(root / name) for name in names}
@@ -175,25 +174,28 @@ def _read_sheet(path: Path) -> _Sheet:
         except DataError as error:  # the first of each image is told
             damaged.setdefault(_owner(annotation), str(error))
     found_boxes = from_coco(np.array(corners, np.float64).reshape(-1, 4))
-    ignored = [bool(annotation.get("iscrowd") or annotation.get("ignore")) for annotation in sound]
-    for annotation, (x1, y1, x2, y2), ignore in zip(sound, found_boxes.tolist(), ignored, strict=True):
-        boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, classes[annotation["category_id"]], ignore))
+    areas, unsized = _areas(sound, box_areas(found_boxes))
+    for annotation, (x1, y1, x2, y2), area in zip(sound, found_boxes.tolist(), areas.tolist(), strict=True):
+        label, ignore = classes[annotation["category_id"]], bool(annotation.get("iscrowd") or annotation.get("ignore"))
+        boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, label, ignore, area))
     ids = {classes[place]: place for place in sorted(classes, key=_id_key, reverse=True)}  # of several the first
     marked = len({_owner(annotation) for annotation in annotations})
-    resized = _resized(sound, box_areas(found_boxes)) & ~np.array(ignored, bool)
-    return _Sheet(images, boxes, ids, damaged, marked, ignored.count(False), int(resized.sum()))
+    return _Sheet(images, boxes, ids, damaged, marked, unsized)
 
 
-def _resized(annotations: Sequence[dict[str, Any]], areas: Boxes) -> NDArray[np.bool_]:
-    """Which annotations have another size by the area that they give, where they do, than by these of their boxes."""
-    from tenfold.metrics.detection_matching import AREAS
+def _areas(annotations: Sequence[dict[str, Any]], own: Boxes) -> tuple[NDArray[np.float64], int]:
+    """The areas that annotations give [B], NaN for those `own` of their boxes [B], or for none; and how many cannot be.
 
-    given = (annotation.get("area") for annotation in annotations)
-    said = np.array([value if isinstance(value, int | float) and 0 < value < FARTHEST else np.nan for value in given])
-    said = np.where(np.abs(said - areas) > 1, said, areas)  # neither rounding nor a missing area is another
-    limits = [AREAS["small"][1], AREAS["medium"][1]]
-    differs: NDArray[np.bool_] = np.digitize(said, limits) != np.digitize(areas, limits)
-    return differs
+    Rounding is another area too: 1,024 px are small and medium, and a thousandth more is medium alone.
+    """
+    given = [annotation.get("area") for annotation in annotations]
+    areas = np.array([value if _is_area(value) else np.nan for value in given], np.float64)
+    impossible = np.array([value is not None and not _is_area(value) for value in given], bool) & (own > 0)
+    return np.where(areas == own, np.nan, areas), int(impossible.sum())
+
+
+def _is_area(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LARGEST
 
 
 def _owner(annotation: dict[str, Any]) -> object:

@@ -220,6 +220,15 @@ def read_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
     return Table(make_samples({"source": sources}, len(sources)), notes=tuple(notes))
 
 
+def lies_bare(path: str | os.PathLike[str]) -> bool:
+    """Whether that is an image, or a folder with images of which none lies in a folder below: nothing labels those."""
+    place = absolute(path)
+    if place.is_file():
+        return place.suffix.lower() in ENDINGS
+    names = walk(place).names if place.is_dir() else []
+    return bool(names) and not any("/" in name for name in names)
+
+
 def _note(root: Path, reason: str, names: list[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return f"Left out of {root}: {reason} ({len(names)}): {', '.join(names[:_LISTED])}{more}."

@@ -1,8 +1,9 @@
 """COCO json: `images/` and `annotations/instances_<part>.json`; see readers/coco.py.
 
 Ids count from 1, those of categories in the order of the classes: other ids that the data had are not kept. A box to
-ignore is `iscrowd`, the one mark of COCO by which a box is neither to be found nor counted as false. Images without a
-part are in instances.json, or, beside others that have one, in instances_rest.json.
+ignore is `iscrowd`, the one mark of COCO by which a box is neither to be found nor counted as false. The `area` is the
+one that the box was given, as that of a mask, or else the box's. Images without a part are in instances.json, or,
+beside others that have one, in instances_rest.json.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tenfold.boxes import box_areas, to_coco
+import numpy as np
+
+from tenfold.boxes import box_areas, from_coco, to_coco
 from tenfold.images.writers.placed import Place, Placed
 
 
@@ -38,9 +41,9 @@ def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place:
 
 def _annotations(image: Placed, number: int, start: int, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The boxes of the image of this id, with ids from `start` on."""
-    columns = zip(
-        to_coco(image.boxes).tolist(), box_areas(image.boxes).tolist(), image.labels, image.ignore, strict=True
-    )
+    written = to_coco(image.boxes)
+    areas = np.where(np.isnan(image.areas), box_areas(from_coco(written)), image.areas)
+    columns = zip(written.tolist(), areas.tolist(), image.labels, image.ignore, strict=True)
     return [
         {
             "id": start + place,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tenfold.errors import DataError, UsageError
 from tenfold.images.readers.annotated import upright_size
-from tenfold.images.table import Table
+from tenfold.images.table import Table, given_areas
 
 PART_NAMES = {"train": "train", "validation": "val", "test": "test"}
 """Part -> what all three layouts call it."""
@@ -39,6 +39,8 @@ class Placed(NamedTuple):
     """xyxy [B, 4], pixels of the upright image."""
     labels: list[str]
     ignore: list[bool]
+    areas: NDArray[np.float64]
+    """[B], those that annotations give, as `given_areas` has them."""
 
 
 def placed_images(table: Table) -> tuple[list[Placed], list[str]]:
@@ -56,7 +58,7 @@ def placed_images(table: Table) -> tuple[list[Placed], list[str]]:
     order = np.argsort(owners, kind="stable")
     ends = np.searchsorted(owners[order], np.arange(len(table) + 1))
     corners = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
-    labels, ignore = table.boxes["label"].tolist(), table.boxes["ignore"].tolist()
+    labels, ignore, areas = table.boxes["label"].tolist(), table.boxes["ignore"].tolist(), given_areas(table)
     parts = [PART_NAMES.get(part, "") for part in table.samples["part"].astype(object)]
     sources = table.samples["source"].tolist()
     images, notes = list[Placed](), list[str]()
@@ -67,7 +69,7 @@ def placed_images(table: Table) -> tuple[list[Placed], list[str]]:
         except DataError as error:
             notes.append(f"Left out: {error}")
             continue
-        about = [labels[place] for place in mine], [bool(ignore[place]) for place in mine]
+        about = [labels[place] for place in mine], [bool(ignore[place]) for place in mine], areas[mine]
         images.append(Placed(source, name, part, height, width, corners[mine], *about))
     if not images:
         raise DataError(

@@ -1,6 +1,7 @@
 """Pascal VOC: `JPEGImages/`, `Annotations/*.xml` and, where there are parts, `ImageSets/Main/*.txt`.
 
-See readers/voc.py. Corners are whole pixels wherever they were. A box to ignore is `difficult`.
+See readers/voc.py. Corners are whole pixels wherever they were. A box to ignore is `difficult`. The layout has no place
+for an area other than the box's.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+import numpy as np
+
 from tenfold.boxes import to_voc
+from tenfold.images.table import lost_areas
 from tenfold.images.writers.placed import Place, Placed, plain
 
 
 def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place: Place) -> list[str]:
-    """Fill an empty folder; gives notes on what the layout cannot hold, here none."""
+    """Fill an empty folder; gives notes on what the layout cannot hold."""
     for name in ("JPEGImages", "Annotations"):
         (folder / name).mkdir()
     for image in images:
@@ -28,7 +32,7 @@ def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place:
         (folder / "ImageSets" / "Main").mkdir(parents=True)
     for part, stems in lists.items():
         (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{stem}\n" for stem in stems), "utf-8")
-    return []
+    return lost_areas(np.concatenate([image.areas for image in images]))
 
 
 def _annotation(image: Placed) -> bytes:

@@ -1,7 +1,8 @@
 """YOLO: `images/<part>/`, `labels/<part>/` and `data.yaml`; see readers/yolo.py.
 
 An image with nothing in it has an empty label file. The layout has no mark for a box to ignore, so these are left out
-and counted. Without parts `train` and `val` are the same folder, since Ultralytics asks for both.
+and counted, and no place for an area other than the box's. Without parts `train` and `val` are the same folder, since
+Ultralytics asks for both.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from tenfold.boxes import clip_boxes, sound_boxes, to_yolo
+from tenfold.images.table import lost_areas
 from tenfold.images.writers.placed import Place, Placed, plain
 
 _DECIMALS = 10
@@ -59,6 +62,7 @@ def _notes(images: Sequence[Placed], settings: dict[str, object]) -> list[str]:
     missing = [part for part in ("train", "val") if part not in settings]
     return [
         *([f"Boxes to ignore, for which YOLO has no mark, and which are left out: {ignored}."] if ignored else []),
+        *lost_areas(np.concatenate([image.areas for image in images])),
         *([f"Images with a box outside or of no area, which Ultralytics refuses: {refused}."] if refused else []),
         *([f"There is no part {' and no part '.join(missing)}, which Ultralytics asks for."] if missing else []),
     ]

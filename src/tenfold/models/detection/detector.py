@@ -52,7 +52,16 @@ class Detector(OnBackbone, Model):
 
     task: ClassVar[str] = "detection"
     usual: ClassVar[Usual] = Usual(
-        "adamw", 0.08, images=5_000, epochs=(8, 60), size=416, margin=1.0, fit="squash", policy="light", keep="last"
+        "adamw",
+        0.08,
+        images=5_000,
+        epochs=(8, 60),
+        size=416,
+        aspect=0.0,
+        margin=1.0,
+        fit="squash",
+        policy="light",
+        keep="last",
     )
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
     usual_pool: ClassVar[Pool] = "align"

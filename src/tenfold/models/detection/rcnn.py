@@ -41,7 +41,7 @@ from tenfold.models.detection.matching import read_truths
 from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
 from tenfold.models.detection.roi import DETECTIONS, Limits, best_boxes, list_regions
-from tenfold.models.detection.watched import Watched
+from tenfold.models.detection.watched import IMAGES, Watch, Watched, unwatched
 from tenfold.models.frozen import OnBackbone
 
 VERSION = 1
@@ -77,7 +77,7 @@ class RCNN(Watched, OnBackbone, Model):
     """
 
     task: ClassVar[str] = "detection"
-    usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=416, margin=1.0, fit="squash", policy="none")
+    usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=416, aspect=0.0, margin=1.0, fit="squash", policy="none")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
     proposer: Propose | None = None
 
@@ -90,13 +90,17 @@ class RCNN(Watched, OnBackbone, Model):
             )
         self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
         self.side = square_side(settings["crop"])
-        self.proposals = settings["proposals"] or _PROPOSALS
-        self.file = file_proposals(settings, self.proposals)
-        self.foreknown = self.file.foreknown if self.file else selective_proposals(self.proposals)
+        self.take_proposals(settings["proposals"] or _PROPOSALS)
         grids = self.backbone.channels[-2:][0] * _PLACES**2
         self.svms = nn.Linear(self.backbone.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
         self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"] or DETECTIONS)
+
+    def take_proposals(self, count: int) -> None:
+        """Look at the first `count` proposals of an image from now on."""
+        self.proposals = count
+        self.file = file_proposals(self.settings, count)
+        self.foreknown = self.file.foreknown if self.file else selective_proposals(count)
 
     def describe(self) -> str:
         """Where its proposals come from, if that is a file."""
@@ -114,22 +118,24 @@ class RCNN(Watched, OnBackbone, Model):
         return self.detect(batch.images, self._of_batch(batch))
 
     def detect(self, images: Tensor, proposals: Tensor) -> dict[str, Tensor]:
-        """What is found in images [N, C, H, W] among proposals [N, P, 4], as KNOWN has them."""
+        """What is found in images [N, C, H, W] among proposals [N, P, 4], as KNOWN has them; `watch` hears of each."""
         regions = list_regions(proposals[:, : self.proposals])
-        seen = self.look(images, regions)
+        seen = self.look(images, regions, self.watch)
+        self.watch(IMAGES, len(images), len(images))
         margins = self.svms(seen.whole)  # [R, K]
         deltas = self.moves(seen.places).view(len(regions), len(self.classes), 4)
         boxes = decode_boxes(deltas, regions[:, None, 1:], PROPOSAL_WEIGHTS)
         return best_boxes(margins.sigmoid(), boxes, regions[:, 0], len(images), image_size(images), self.limits)
 
     @torch.no_grad()
-    def look(self, images: Tensor, regions: Tensor) -> Seen:
-        """What there is in regions float32 [R, 5] (place of the image, xyxy in input pixels) of images."""
-        images = images.float().contiguous()
+    def look(self, images: Tensor, regions: Tensor, watch: Watch = unwatched) -> Seen:
+        """What there is in regions float32 [R, 5] (place of the image, xyxy in input pixels) of images, in order."""
+        images, parts = images.float().contiguous(), list[Seen]()
         wide = with_context(regions)
         many = _AT_ONCE.get(images.device.type, 64)
-        starts = range(0, max(len(regions), 1), many)
-        parts = [self._look(cut_squares(images, wide[start : start + many], self.side)) for start in starts]
+        for start in range(0, max(len(regions), 1), many):
+            watch(IMAGES, int(regions[start, 0]) if len(regions) else 0, len(images))
+            parts.append(self._look(cut_squares(images, wide[start : start + many], self.side)))
         return Seen(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def _look(self, squares: Tensor) -> Seen:
@@ -172,7 +178,7 @@ class RCNN(Watched, OnBackbone, Model):
     def fit(self, batches: Iterable[Batch]) -> None:
         """See all regions of all images, from the cache where it holds them; then fit SVMs and box regression.
 
-        `watch` hears of each class in each of the three steps after the images.
+        `watch` hears of each image, and of each class in each of the three steps after them.
         """
         images = [image for batch in batches for image in self._regions(batch, self.proposals, stored=True)]
         _take(self.svms, fit_svms(images, len(self.classes), self.watch))
@@ -222,20 +228,27 @@ class RCNN(Watched, OnBackbone, Model):
         key = json.dumps(["regions", VERSION, self.backbone.name, weights, self.side])
         try:
             starts = range(0, len(images), _BLOCK)
-            blocks = [self._block(key, images[at : at + _BLOCK], regions[at : at + _BLOCK]) for at in starts]
+            blocks = [self._block(key, images, regions, range(len(images))[at : at + _BLOCK]) for at in starts]
         except OSError as error:
             raise DataError(
                 f"The cache of regions' features in {cache_folder()} cannot be written ({error.strerror or error}); "
                 "make room, point TENFOLD_CACHE to another folder, or set TENFOLD_CACHE_GIB=0 to do without."
             ) from error
+        self.watch(IMAGES, len(images), len(images))
         return [vectors for block in blocks for vectors in block]
 
-    def _block(self, key: str, images: Tensor, regions: Sequence[Tensor]) -> list[NDArray[np.float16]]:
-        def one(place: int) -> Prepared:
-            own = regions[place] - F.pad(regions[place][:, :1], (0, 4))  # of this image alone
-            return self._vectors(images[place : place + 1], own).view(np.uint8)[..., None], _NO_MAP
+    def _block(
+        self, key: str, images: Tensor, regions: Sequence[Tensor], rows: Sequence[int]
+    ) -> list[NDArray[np.float16]]:
+        """Those of the images in `rows`, which are stored together."""
 
-        hashes = [_digest([image, own[:, 1:]]) for image, own in zip(images, regions, strict=True)]
+        def one(place: int) -> Prepared:
+            row = rows[place]
+            self.watch(IMAGES, row, len(images))
+            own = regions[row] - F.pad(regions[row][:, :1], (0, 4))  # of this image alone
+            return self._vectors(images[row : row + 1], own).view(np.uint8)[..., None], _NO_MAP
+
+        hashes = [_digest([images[row], regions[row][:, 1:]]) for row in rows]
         found = open_cache(key, hashes, one, lambda places: map(one, places), "regions")
         return [found.image(place)[0][..., 0].view(np.float16) for place in range(len(hashes))]
 

@@ -75,7 +75,16 @@ class TorchvisionDetector(Model):
 
     task: ClassVar[str] = "detection"
     usual: ClassVar[Usual] = Usual(
-        "adamw", 0.02, images=5_000, epochs=(8, 60), size=416, margin=1.0, fit="squash", policy="light", keep="last"
+        "adamw",
+        0.02,
+        images=5_000,
+        epochs=(8, 60),
+        size=416,
+        aspect=0.0,
+        margin=1.0,
+        fit="squash",
+        policy="light",
+        keep="last",
     )
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
 
@@ -96,7 +105,8 @@ class TorchvisionDetector(Model):
         """Of the network's weights, which must be here."""
         name = detector_name(settings["backbone"])
         find_source(name, settings)
-        return Pretrained(own_preprocessing(name), _LIBRARY + name)
+        # SSD's networks were trained on images squeezed to squares, and their anchors are shares of the sides.
+        return Pretrained(own_preprocessing(name), _LIBRARY + name, is_square=name.startswith("ssd"))
 
     def load_pretrained(self) -> dict[str, Any]:
         """Load the weights of the whole network.

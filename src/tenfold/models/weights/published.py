@@ -238,7 +238,7 @@ def licence_note(licence: str) -> str:
 def no_such_network(library: str, network: str, names: list[str]) -> UsageError:
     """The error for a network that a library does not have; it names the nearest one."""
     near = get_close_matches(network, names, n=1)
-    hint = f"; did you mean {library}:{near[0]}?" if near else "."
+    hint = f"; did you mean {library}:{near[0]}?" if near else f"; {library}:resnet18 is one of them."
     return UsageError(f"The backbone {library}:NAME must name one of {library}'s networks, not {network!r}{hint}")
 
 
