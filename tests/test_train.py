@@ -260,26 +260,34 @@ def test_patience_needs_a_validation_part(tmp_path):
 
 def test_the_faster_number_of_threads_is_taken(table, monkeypatch):
     monkeypatch.setattr(environment, "cores", lambda: 2)
-    monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1.0 if torch.get_num_threads() == 1 else 3.0)
+    monkeypatch.setattr(measure, "_step_seconds", lambda *words: [1.0 if torch.get_num_threads() == 1 else 3.0])
     cpu = torch.device("cpu")
     with torch_threads(2):
-        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0)
+        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0, 1.0)
         given = Recipe().change(train={"threads": 2})
-        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 3.0)
+        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 3.0, 3.0)
         assert torch.get_num_threads() == 2
         monkeypatch.setattr(environment, "cores", lambda: 1)  # in a container that is allowed one
-        monkeypatch.setattr(measure, "_step_seconds", lambda *words: 1 / torch.get_num_threads())
-        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0)
-        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 0.5)
+        monkeypatch.setattr(measure, "_step_seconds", lambda *words: [1 / torch.get_num_threads()])
+        assert measure.measure_pace(None, None, Recipe(), cpu) == measure.Pace("float32", 1, 1.0, 1.0)
+        assert measure.measure_pace(None, None, given, cpu) == measure.Pace("float32", 2, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(("gain", "tried"), [(0.1, {"float32"}), (3.0, {"float32", "bfloat16"})])
 def test_a_processor_without_units_for_bfloat16_makes_no_such_step(monkeypatch, gain, tried):
     made = set()
-    monkeypatch.setattr(measure, "_step_seconds", lambda model, batch, recipe, kind, device: made.add(kind) or 1.0)
+    monkeypatch.setattr(measure, "_step_seconds", lambda model, batch, recipe, kind, device: made.add(kind) or [1.0])
     monkeypatch.setattr(measure, "convolution_speed", lambda kind: gain if kind == "bfloat16" else 1.0)
     assert measure.measure_pace(None, None, Recipe(), torch.device("cpu")).precision == "float32"
     assert made == tried
+
+
+def test_a_busy_moment_does_not_decide_on_the_precision(monkeypatch):
+    times = {"float32": [1.0, 1.1, 1.0], "bfloat16": [2.0, 0.4, 2.0]}  # another program worked meanwhile
+    monkeypatch.setattr(measure, "_step_seconds", lambda model, batch, recipe, kind, device: times[kind])
+    monkeypatch.setattr(measure, "convolution_speed", lambda kind: 1.0)
+    given = Recipe().change(train={"threads": 1})
+    assert measure.measure_pace(None, None, given, torch.device("cpu")) == measure.Pace("bfloat16", 1, 2.0, 0.4)
 
 
 def test_threads_are_halved_where_training_becomes_many_times_slower():

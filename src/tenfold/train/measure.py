@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
 
@@ -20,6 +22,7 @@ from tenfold.train.optimizer import clip_gradients, make_optimizer, set_rate
 
 PRECISIONS = ("float32", "bfloat16")
 _RANGE = 100  # batches of a range test, at most
+_STEPS = 5  # that are timed, at most
 
 Context = Callable[[], AbstractContextManager[object]]
 
@@ -39,7 +42,9 @@ class Pace:
     threads: int
     """Processor threads; 0 where the processor does not matter."""
     seconds: float
-    """Of a training step on one batch."""
+    """Of a training step on one batch, the median."""
+    least: float
+    """Of the quickest of these steps."""
 
 
 def measure_pace(model: Model, batch: Batch, recipe: Recipe, device: torch.device) -> Pace:
@@ -47,19 +52,22 @@ def measure_pace(model: Model, batch: Batch, recipe: Recipe, device: torch.devic
 
     A copy of the model is trained for a few steps; the model is left as it was. Two threads beside another program
     can be fifty times slower than one (they wait for each other inside each convolution), so half the threads are
-    tried too, and precisions with that many. bfloat16, and fewer threads, must be at least a tenth faster to be taken.
-    A processor without units for bfloat16, where a step can take ten times as long, shows that in a small convolution
-    and makes no such step.
+    tried too, and precisions with that many. Precisions are compared by their quickest steps, which other programs
+    slow down least, threads by the median ones, which have to live with them. bfloat16, and fewer threads, must be at
+    least a tenth faster to be taken. A processor without units for bfloat16, where a step can take ten times as long,
+    shows that in a small convolution and makes no such step.
     """
     given, counts = recipe.train, _thread_counts(recipe.train.threads, device)
 
     def pace(precision: str, threads: int) -> Pace:
         with torch_threads(threads), said_plainly(recipe):
-            return Pace(precision, threads, _step_seconds(model, batch, recipe, precision, device))
+            times = _step_seconds(model, batch, recipe, precision, device)
+        return Pace(precision, threads, statistics.median(times), min(times))
 
     precisions = _worth_trying(device) if given.precision == "auto" else (given.precision,)
-    fewest = _quickest([pace(precision, counts[-1]) for precision in precisions])
-    return _quickest([*(pace(fewest.precision, threads) for threads in counts[:-1]), fewest])
+    fewest = _quickest([pace(precision, counts[-1]) for precision in precisions], attrgetter("least"))
+    others = [pace(fewest.precision, threads) for threads in counts[:-1]]
+    return _quickest([*others, fewest], attrgetter("seconds"))
 
 
 def convolution_speed(precision: str) -> float:
@@ -84,11 +92,11 @@ def _worth_trying(device: torch.device) -> tuple[str, ...]:
     return PRECISIONS
 
 
-def _quickest(paces: list[Pace]) -> Pace:
-    """The first, or a later one that is at least a tenth faster."""
+def _quickest(paces: list[Pace], took: Callable[[Pace], float]) -> Pace:
+    """The first, or a later one that is at least a tenth faster by what it `took`."""
     best = paces[0]
     for later in paces[1:]:
-        best = later if later.seconds < 0.9 * best.seconds else best
+        best = later if took(later) < 0.9 * took(best) else best
     return best
 
 
@@ -147,15 +155,15 @@ def find_learning_rate(
     return rates[losses.index(min(losses))] / 10 if losses else recipe.train.lr
 
 
-def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, device: torch.device) -> float:
-    """Seconds of one training step on `batch`, after one that warms up."""
-    trial = copy.deepcopy(model).to(device).train()
+def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, device: torch.device) -> list[float]:
+    """Seconds of training steps on `batch` after one that warms up: _STEPS, or as many as end within a second."""
+    trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     steps = [step for step in trial.steps() if step.parameters]
     optimizers = [make_optimizer(step, recipe.train) for step in steps]
     context = precision_context(precision, device)
     moved = batch.to(device)
-    seconds = 0.0
-    for _ in range(2):
+    times: list[float] = []
+    while len(times) < 1 + _STEPS and sum(times[1:]) < 1:
         start = time.perf_counter()
         for step, optimizer in zip(steps, optimizers, strict=True):
             with context():
@@ -167,5 +175,5 @@ def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, de
             torch.cuda.synchronize(device)
         elif device.type == "mps":
             torch.mps.synchronize()
-        seconds = time.perf_counter() - start
-    return seconds
+        times.append(time.perf_counter() - start)
+    return times[1:]
