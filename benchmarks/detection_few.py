@@ -30,10 +30,11 @@ from tenfold.environment import processor_name
 from tenfold.evaluate import evaluate_run
 from tenfold.images.table import Table
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "before": {"batch_size": 8, "epochs": 60},  # as was chosen for few images: of 20 they are 180 steps, of 8 60
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "before": {"train": {"batch_size": 8, "epochs": 60}},  # as was chosen for few images: of 20 they are 180 steps
     "after": {},  # as is chosen now: 600 steps of 20 images, 500 of 8
-    "after-slower": {"lr": 2e-4},  # the rate as the root of the batch size
+    "after-slower": {"train": {"lr": 2e-4}},  # the rate as the root of the batch size
+    "square": {"image": {"aspect": 1.0}},  # and not the shape of the images
 }
 _WATCHED = 20  # validation images that are looked at during the training
 
@@ -54,8 +55,9 @@ def train(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
     recipe = tenfold.Recipe().change(
         model={"name": "faster-rcnn"},
         image={"size": options.size},
-        train={**SETTINGS[name], "seed": seed, "threads": 1, "precision": "float32"},
+        train={"seed": seed, "threads": 1, "precision": "float32"},
     )
+    recipe = recipe.change(**SETTINGS[name])
     began = time.monotonic()
     run = tenfold.train_model(subset(options.data, options.images, seed), recipe, options.results / f"{name}-{seed}")
     seconds = time.monotonic() - began
@@ -79,13 +81,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     file = options.results / "results.jsonl"
     entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
     done = {(entry["settings"], entry["seed"]) for entry in entries}
     for seed in range(options.seeds):
-        for name in SETTINGS:
+        for name in options.settings:
             if (name, seed) not in done:
                 entries.append(train(options, name, seed))
                 with file.open("a", encoding="utf-8") as lines:

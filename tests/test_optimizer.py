@@ -10,22 +10,24 @@ import torch
 from tenfold.errors import UsageError
 from tenfold.models.contract import Step
 from tenfold.recipe import TrainSettings
+from tenfold.train import muon
 from tenfold.train.light import light
 from tenfold.train.muon import orthogonalize
 from tenfold.train.optimizer import LEARNING_RATES, make_optimizer, set_rate
 
 
+@pytest.mark.parametrize(("precision", "blur"), [("float32", 0.02), ("bfloat16", 0.06)])
 @pytest.mark.parametrize("shape", [(8, 72), (64, 32), (16, 16), (256, 2304)])
-def test_orthogonalize_brings_every_singular_value_near_one_and_keeps_the_directions(shape):
+def test_orthogonalize_brings_every_singular_value_near_one_and_keeps_the_directions(shape, precision, blur):
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     u, values, v = torch.linalg.svd(matrix, full_matrices=False)
-    made = orthogonalize(3e-4 * matrix)
+    made = orthogonalize(3e-4 * matrix, precision)
     inside = u.T @ made @ v.T
     wide = values > 0.02 * values.max()
     assert made.shape == shape
     assert made.dtype == torch.float32
     assert ((inside.diag() > 0.6) & (inside.diag() < 1.25))[wide].all()
-    assert (inside - torch.diag(inside.diag())).abs().max() < 0.02
+    assert (inside - torch.diag(inside.diag())).abs().max() < blur
 
 
 def test_an_optimizer_that_is_left_open_is_refused():
@@ -35,6 +37,16 @@ def test_an_optimizer_that_is_left_open_is_refused():
 
 def test_orthogonalize_of_nothing_is_nothing():
     assert orthogonalize(torch.zeros(4, 9)).abs().max() == 0
+
+
+def test_muon_steps_in_the_precision_of_the_training(monkeypatch):
+    asked = []
+    monkeypatch.setattr(muon, "orthogonalize", lambda matrix, precision: asked.append(precision) or matrix)
+    [weight] = parameters((8, 8, 3, 3))
+    weight.grad = torch.ones_like(weight)
+    settings = TrainSettings(optimizer="muon", lr=0.01, precision="bfloat16")
+    make_optimizer(Step("only", lambda batch: None, [weight]), settings).step()
+    assert asked == ["bfloat16"]
 
 
 def parameters(*shapes):

@@ -159,7 +159,8 @@ def _step_seconds(model: Model, batch: Batch, recipe: Recipe, precision: str, de
     """Seconds of training steps on `batch` after one that warms up: _STEPS, or as many as end within a second."""
     trial = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last).train()
     steps = [step for step in trial.steps() if step.parameters]
-    optimizers = [make_optimizer(step, recipe.train) for step in steps]
+    settings = recipe.change(train={"precision": precision}).train
+    optimizers = [make_optimizer(step, settings) for step in steps]
     context = precision_context(precision, device)
     moved = batch.to(device)
     times: list[float] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +47,8 @@ def make_optimizer(step: Step, settings: TrainSettings) -> torch.optim.Optimizer
     if settings.optimizer == "sgd":
         nesterov = settings.momentum > 0
         return _SGD(made, lr=settings.lr, momentum=settings.momentum, nesterov=nesterov, foreach=True)
-    kind = Muon if with_muon else _ADAMW
-    return kind(made, lr=settings.lr, betas=(settings.momentum, 0.999), foreach=True)
+    usual: dict[str, Any] = {"lr": settings.lr, "betas": (settings.momentum, 0.999), "foreach": True}
+    return Muon(made, precision=settings.precision, **usual) if with_muon else _ADAMW(made, **usual)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
