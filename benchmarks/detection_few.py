@@ -1,4 +1,4 @@
-"""Few images with boxes: what more steps in smaller batches are worth to Faster R-CNN.
+"""Few images with boxes: what more steps in smaller batches, and their own shape, are worth to Faster R-CNN.
 
     python benchmarks/detection_few.py ../shared/data/bccd --results few
     python benchmarks/detection_few.py ../shared/data/bccd --results few8 --images 8
@@ -12,7 +12,12 @@ images, seed 0, n = 1 each. Of 20 training images: before (180 steps) AP50 0.785
 0.484), 255 s; after (600 steps of the same 1,200 images) AP50 0.800 (0.723 to 0.864), AP 0.481 (0.446 to 0.516), 252 s;
 after-slower AP50 0.796 (0.718 to 0.861), AP 0.464 (0.425 to 0.503), so the rate does not go by the size of the batch.
 Of 8: before (60 steps of 480 images) AP50 0.572 (0.518 to 0.625), AP 0.269 (0.238 to 0.302), 264 s; after (500 steps of
-1,000 images) AP50 0.783 (0.685 to 0.862), AP 0.459 (0.412 to 0.506), 505 s.
+1,000 images) AP50 0.783 (0.685 to 0.862), AP 0.459 (0.412 to 0.506), 505 s. All of these saw squares.
+
+The same day, --settings after square --seeds 3, 20 images drawn anew for
+each seed: after (256 x 192 px, the shape of the images) AP50 0.794, 0.828, 0.823, mean 0.815, AP 0.480, 0.473, 0.494,
+mean 0.482; square (224 x 224) AP50 0.800, 0.804, 0.819, mean 0.808, AP 0.481, 0.464, 0.487, mean 0.477; 200 to 234 s
+each. So the shape is worth less than the draw of the images, -0.6 to +2.4 points, and costs nothing.
 """
 
 from __future__ import annotations
