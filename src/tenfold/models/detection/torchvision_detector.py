@@ -29,7 +29,7 @@ from tenfold.images.batch import Batch
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import map_stride, of_imagenet
 from tenfold.models.contract import Losses, Model, Prediction, Pretrained, Step, Usual
-from tenfold.models.detection.detector import decode_detections, image_size
+from tenfold.models.detection.detector import Detector, decode_detections, image_size
 from tenfold.models.detection.matching import read_truths
 from tenfold.models.detection.roi import DETECTIONS, NOTHING
 from tenfold.models.weights.places import file_hash, find_published
@@ -74,18 +74,7 @@ class TorchvisionDetector(Model):
     """
 
     task: ClassVar[str] = "detection"
-    usual: ClassVar[Usual] = Usual(
-        "adamw",
-        0.02,
-        images=5_000,
-        epochs=(8, 60),
-        size=416,
-        aspect=0.0,
-        margin=1.0,
-        fit="squash",
-        policy="light",
-        keep="last",
-    )
+    usual: ClassVar[Usual] = Detector.usual._replace(rate=0.02)
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
