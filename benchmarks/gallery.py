@@ -36,6 +36,15 @@ came out on the strangers; n = 150 and 100 probes a split):
 To divide the scatter out, and to pad images instead of cropping them (rank-1 of plain templates: cropped 96.4, squashed
 97.2, padded 98.7), was chosen on these same splits, so that the first line is a little too good. Thresholds that took
 each image for a stranger of its own, not each person, had a FAR of 10.6 to 11.8 for 10.
+
+Ten views in place of two (the five places of an image of 128 pixels, and their mirror images) gave, on 20 other splits,
+98.5 -> 99.1 and 97.2 -> 97.7 as the DIRs of the first line and 99.2 -> 100.0 of rank-1, for five times the looks.
+
+The third is Tiny ImageNet's 200 classes with 10 images each enrolled and 10 others each as probes, of 64 x 64 pixels,
+by EfficientNet-Lite0, which was trained on these very classes. 28 November 2026, the same machine, another program
+beside it, n = 1 draw: 137 s for the embeddings of all 4,000; ms a probe one at a time 0.324 (0.241 to 0.381), many at
+once 0.042, NumPy over all images 0.051; rank-1 51.1 %, of the most alike image by plain cosine 34.0. Of 150 classes
+enrolled and 50 strangers: DIR 26.5 % where FAR 10 % is asked for (9.6 came out), 1.5 % at 1 % (0.0).
 """
 
 from __future__ import annotations
