@@ -39,6 +39,10 @@ accuracies hold and wall times do not; flowers, 550 test images, per cent by see
     10 a class   78.4, 72.9, 82.4, 83.5, 79.8 (mean 79.4, standard deviation 4.1); 51 to 67 s of processors, 30 s quiet
     50 a class   86.9, 86.0, 88.4, 88.0, 89.3 (mean 87.7, standard deviation 1.3); 137 to 167 s of them, 75 s quiet
 
+The same day, plain and frozen again, tests beside them: 10 a class, seeds 0 to 3, plain 75.3, 71.5, 77.6, 78.0, frozen
+75.1, 71.6, 76.0, 73.1, 10 to 14 s of processors; 50, seeds 0 to 2, plain 82.5, 84.9, 84.7, frozen 84.5, 85.3, 84.7, 15
+to 25 s.
+
 Wanted are 80 and 88 as the mean of five: 0.6 and 0.3 points are lacking, within the draw of the images. Seed 3 failed
 on 27 November, as a split could not hold one of two copies of an image; that is mended. The stage tune:
 transfer_tune.py. 200 flowers in five folders, an empty cache, nothing beside it, `tenfold train flowers200 --model

@@ -169,3 +169,10 @@ def test_predict_draws_names_and_numbers_what_no_font_has(
             f"{number} {LACKING}; with a font for them installed, their names will."
         ) in err
     assert names == {LACKING, "đỏ"}
+
+
+def test_a_picture_on_a_contact_sheet_keeps_its_shape() -> None:
+    wide = Cell(np.full((60, 120, 3), (255, 0, 0), np.uint8), [])
+    picture = np.asarray(contact_sheet("", [[wide]], [], [])[0])
+    red = (picture == (255, 0, 0)).all(2)
+    assert (red.any(0).sum(), red.any(1).sum()) == (195, 98)

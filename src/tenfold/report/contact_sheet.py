@@ -3,7 +3,7 @@
 Words may hold names in any language. Each is written in a font that has its letters, as at drawn boxes (lettering.py);
 a name that no font can write is called "name 1", "name 2" and so on, which the foot of the picture says.
 
-Shapes: T x T pixels of a picture.
+Shapes: H x W pixels of a picture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     """A picture and the lines under it."""
 
     pixels: NDArray[np.uint8]
-    """[T, T, 3], red first."""
+    """[H, W, 3], red first."""
     lines: Sequence[str]
 
 
@@ -123,7 +123,8 @@ def contact_sheet(
     for row, captions, high in zip(rows, under, tall, strict=True):
         for place, (cell, caption) in enumerate(zip(row, captions, strict=True)):
             left = _GAP + place * (_SIDE + _GAP)
-            sheet.paste(_scaled(cell.pixels), (left, top))
+            picture = _scaled(cell.pixels)
+            sheet.paste(picture, (left + (_SIDE - picture.width) // 2, top + (_SIDE - picture.height) // 2))
             for number, pieces in enumerate(caption):
                 _write(pen, pieces, left, top + _SIDE + _LINE * (number + 0.8))
         top += high
@@ -167,6 +168,8 @@ def _write(pen: ImageDraw.ImageDraw, pieces: list[Piece], left: float, base: flo
 
 
 def _scaled(pixels: NDArray[np.uint8]) -> Image.Image:
-    tiny = max(pixels.shape[:2]) <= TINY
-    how = Image.Resampling.NEAREST if tiny else Image.Resampling.LANCZOS
-    return Image.fromarray(pixels).resize((_SIDE, _SIDE), how)
+    """In its own shape, its longer side _SIDE."""
+    (height, width), longer = pixels.shape[:2], max(pixels.shape[:2])
+    how = Image.Resampling.NEAREST if longer <= TINY else Image.Resampling.LANCZOS
+    sides = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
+    return Image.fromarray(pixels).resize(sides, how)
