@@ -3,7 +3,7 @@
 The pixels are those that training feeds: canvases of the same preprocessing go through the same PolicyInput. Draw k of
 an image is that of the k-th epoch of a training with the same seed.
 
-Shapes: N images, S canvas pixels of a side, T those that the network sees, C channels.
+Shapes: N images, R x S canvas pixels, H x W those that the network sees, C channels.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Draw(NamedTuple):
     """An image as a network is fed it."""
 
     pixels: NDArray[np.uint8]
-    """[T, T, 3], red first."""
+    """[H, W, 3], red first."""
     trace: list[tuple[str, str]]
     """What was done, in order: the op's name and its magnitude in words."""
     told: list[str]
@@ -97,7 +97,7 @@ class Strip(NamedTuple):
     name: str
     label: str
     plain: NDArray[np.uint8]
-    """[T, T, 3], as evaluation sees it."""
+    """[H, W, 3], as evaluation sees it."""
     draws: list[Draw]
     objects: tuple[tuple[int, str], ...] = ()
     """The classes that its boxes are of: place, by which a box has its color, and name. None without boxes."""
@@ -107,7 +107,7 @@ class _Shown(NamedTuple):
     """Images that are drawn."""
 
     canvases: NDArray[np.uint8]
-    """[N, S, S, C]."""
+    """[N, R, S, C]."""
     affine: NDArray[np.float32]
     """[N, 2, 3], original -> canvas."""
     boxes: NDArray[Any] | None
@@ -122,7 +122,7 @@ class _Shown(NamedTuple):
         return [tuple((place, classes[place]) for place in np.unique(own[own >= 0]).tolist()) for own in self.label]
 
     def marked(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Pictures uint8 [N, T, T, 3] with the boxes float32 [N, B, 4] that are left on each, a color a class."""
+        """Pictures uint8 [N, H, W, 3] with the boxes float32 [N, B, 4] that are left on each, a color a class."""
         assert self.label is not None
         width = max(1, round(max(pixels.shape[1:3]) / _BOX_LINE))
         there = ~np.isnan(boxes[..., 0])
@@ -266,7 +266,7 @@ def _first_epochs(count: int, mixed: bool) -> str:
 def _readable(
     table: Table, feed: PolicyInput, images: int, seed: int, allow_truncated: bool
 ) -> tuple[Table, NDArray[np.uint8], NDArray[np.float32]]:
-    """So many images that can be read, class by class in turns; canvases uint8 [N, S, S, C], maps to them [N, 2, 3]."""
+    """So many images that can be read, class by class in turns; canvases uint8 [N, R, S, C], maps to them [N, 2, 3]."""
     rows: list[int] = []
     prepared, error = [], DataError("There is no image to show.")
     for row in _in_turns(table, seed):
