@@ -471,12 +471,10 @@ def test_a_flat_folder_is_of_the_class_that_is_named(
     flat = write(tmp_path / "more", {"ring": 8}, 1) / "ring"
     for bare in (flat, next(flat.iterdir())):
         assert main(["extend", "shapes-1", str(bare)]) == 3
-        sentence = (
-            f"error: Nothing says of which class the images in {bare} are: give a folder with a folder for each c"
-        )
         err = capsys.readouterr().err
-        assert err.startswith(sentence)
-        assert err.endswith("or say of which class they all are with --as NAME.\n")
+        if bare == flat:
+            assert err.startswith(f"error: The images in {bare} lie in no class folders; make a folder for each class")
+        assert err.endswith(" Images that are all of one class are read with --as NAME.\n")
     blocked = flat / "file" / "run"
     blocked.parent.write_text("a file")
     assert main(["extend", "shapes-1", str(flat), "--as", "round one", "--out", str(blocked)]) == 2
@@ -495,6 +493,26 @@ def test_a_flat_folder_is_of_the_class_that_is_named(
     for wrong in (["--as", " "], ["--as", "ring", "--reader", "folder"]):
         assert main(["extend", "shapes-1", str(flat), *wrong]) == 2
         assert "--as takes the name of a class, and is for images and folders of them" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_a_file_beside_flat_images_is_said(
+    old: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = write(tmp_path / "more", {"ring": 2}, 1) / "ring"
+    hint = " Images that are all of one class are read with --as NAME.\n"
+    (flat / "labels.csv").write_text("path,label\n", "utf-8")
+    assert main(["extend", str(old.path), str(flat)]) == 3
+    err = capsys.readouterr().err
+    assert f" If {flat / 'labels.csv'} holds boxes, it is in no form that is read" in err
+    assert err.endswith(hint)
+    annotations = flat / "_annotations.coco.json"
+    annotations.write_text('{"images": [{"id": 1, "file_na', "utf-8")
+    for words, end in (([], hint), (["--reader", "coco"], "\n")):
+        assert main(["extend", str(old.path), str(flat), *words]) == 3
+        err = capsys.readouterr().err
+        assert err.startswith(f"error: {annotations}, line 1 is damaged")
+        assert err.endswith(end)
+        assert (hint in err) == (end == hint)
 
 
 def test_new_images_that_cannot_be_decoded_take_no_part(

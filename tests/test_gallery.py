@@ -758,8 +758,9 @@ def test_images_twice_unreadable_and_of_nobody(tmp_path: Path, capsys: Capture) 
         (("enroll", "{g}", "{people}", "--false-accept", "0"), 2, "must lie between 0 and 1, not be 0"),
         (("enroll", "{g}", "{people}", "--as", "x", "--reader", "folder"), 2, "need no --reader"),
         (("enroll", "{g}", "{people}/nowhere"), 3, "There is no file or folder"),
-        (("enroll", "{g}", "{people}/p0"), 3, "Nothing says who is in {people}/p0: enroll a folder with a folder for"),
-        (("enroll", "{g}", "{people}/p0/0.png"), 3, "listing with path,label, or say whose images these are with --as"),
+        (("enroll", "{g}", "{people}/p0"), 3, "The images in {people}/p0 lie in no class folders; make a folder for"),
+        (("enroll", "{g}", "{people}/p0"), 3, "path,label. Images of one identity are read with --as NAME."),
+        (("enroll", "{g}", "{people}/p0/0.png"), 3, ". Images of one identity are read with --as NAME."),
         (("enroll", "{g}", "{people}/p0/0.png", "--as", "p1"), 3, "is to be enrolled as p1, but the same image is one"),
         (("enroll", "{people}/p0/0.png/in", "{people}"), 2, "as {people}/p0/0.png is a file; give a gallery, or a new"),
         (("identify", "{g}"), 2, "Say what to identify"),
@@ -792,6 +793,19 @@ def test_what_is_not_allowed_is_said_in_one_sentence(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert {file.name: file.read_bytes() for file in (small / "g").iterdir()} == before
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_is_wrong_with_a_file_beside_flat_images_is_said(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    flat = tmp_path / "p0"
+    shutil.copytree(small / "people" / "p0", flat)
+    annotations = flat / "_annotations.coco.json"
+    annotations.write_text('{"images": [{"id": 1, "file_na', "utf-8")
+    hint = " Images of one identity are read with --as NAME.\n"
+    for words, told in (((), True), (("--reader", "coco"), False)):
+        code, _, err = run(capsys, "enroll", small / "g", flat, *words)
+        assert (code, err.endswith(hint)) == (3, told)
+        assert err.startswith(f"error: {annotations}, line 1 is damaged")
 
 
 @pytest.fixture(scope="module")

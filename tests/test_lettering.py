@@ -142,6 +142,25 @@ def test_words_under_a_picture_are_no_wider_than_it() -> None:
     assert (picture[250:, 195 + 22 + 11 : 195 + 44] == 255).all()  # the gap after a word that is cut
 
 
+@pytest.mark.parametrize("word", ["кот", "γάτα", "chó", "cat", "猫"])
+def test_names_of_several_words_are_wrapped_in_every_language(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_system_fonts", list)
+    name = " ".join([word] * 40)
+    words = Words([f"a {name}."], [name])
+    text = f"a {words.called.get(name, name)}."
+    lines = words.wrapped(f"a {name}.", 12, 195)
+    assert "".join(piece.text for line in lines for piece in line) == text
+    blank = words.pieces(name, 12)[0].font.getlength(" ")
+    assert max(sum(piece.width for piece in line) for line in lines) <= 195 + blank  # which ends a line
+    assert (len(lines) > 2) == (name not in words.called)
+
+
+def test_names_from_the_right_keep_the_order_of_their_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_system_fonts", list)
+    for name in ("حصان جميل", "כלב גדול", "dog כלב"):
+        assert [piece.text for line in Words([name], [name]).wrapped(name, 12, 10) for piece in line] == [name]
+
+
 def test_predict_draws_names_and_numbers_what_no_font_has(
     work: Path,  # noqa: F811 - the fixture
     tmp_path: Path,

@@ -1,5 +1,7 @@
 """As many proposals of an R-CNN as its time allows: by a clock that goes on with each region that the network sees."""
 
+import re
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +15,15 @@ from tenfold.evaluate import evaluate_run
 from tenfold.models.detection import RCNN
 from tenfold.recipe import read_recipe
 from tenfold.run import load_run
+from tenfold.tasks import TASKS
 from tenfold.train import plan as plan_module
 from tenfold.train import proposals_in_time, train_model
 from tenfold.train import start as start_module
+from tenfold.train.plan import Plan
 from tenfold.train.proposals_in_time import Work
 from tenfold.transfer import time_left
 from tests.test_fast_rcnn_training import recipe_of, squares_table, toy  # noqa: F401 - a fixture
+from tests.test_rcnn import build
 
 REGION, SEARCH = 0.02, 0.25
 
@@ -95,6 +100,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, clock
         UsageError, match=r"With 60 proposals .*; give more \(--minutes\), or set --detect\.proposals \d+\.$"
     ):
         train_model(table, rcnn_recipe(0.4, 60), tmp_path / "run")
+    with pytest.raises(UsageError, match=r"With 6 proposals .*, or take fewer images: not even 6 proposals fit\.$"):
+        train_model(table, rcnn_recipe(0.05, 6), tmp_path / "run")
     monkeypatch.setattr(plan_module.Plan, "_seconds_left", lambda self: -1.0)
     with pytest.raises(UsageError, match=r"The time limit was over before the R-CNN saw its first region; give more"):
         train_model(table, rcnn_recipe(1), tmp_path / "run")
@@ -136,6 +143,30 @@ def test_the_work_is_that_of_a_loop_over_images():
         assert work.most(seconds, 1000) == max((most for most in spent if spent[most] <= seconds), default=0)
 
 
+@pytest.mark.parametrize("theirs", [1e-6, 0.005, 1.0], ids=["all", "some", "none"])
+@pytest.mark.parametrize("own", [1e-6, 0.005, 1.0])
+def test_of_several_processes_the_first_decides_for_all(theirs, own, monkeypatch):
+    """Or one refuses by its own clock, and the others wait for it for ever."""
+
+    def settle(first, region):
+        every = np.full(12, 2000), np.full(4, 2000), (0, 0)
+        monkeypatch.setattr(proposals_in_time, "_measure", lambda *given: Work(*every, 100, region, 0.0, 0.0))
+        heard, model, ranks = [], build(proposals=0), SimpleNamespace(first=first)
+        plan = Plan(rcnn_recipe(1), TASKS["detection"], ranks, time.monotonic(), heard.append)
+        try:
+            plan.settle_proposals(model, None)
+        except UsageError as error:
+            return 0, str(error)
+        return model.proposals, heard[0].text
+
+    said = []
+    count, text = settle(lambda number: said.append(number) or number, theirs)
+    assert (count == 0, count == 2000) == (theirs == 1.0, theirs == 1e-6)
+    heard = iter(said)
+    assert settle(lambda number: next(heard), own) == (count, text)
+    assert next(heard, None) is None  # or what the first says next would be taken for this
+
+
 def test_both_trainings_of_a_fine_tuning_share_the_limit(tmp_path, clock, monkeypatch):
     given, heard = [], []
 
@@ -153,6 +184,25 @@ def test_both_trainings_of_a_fine_tuning_share_the_limit(tmp_path, clock, monkey
     detect_module.train_rcnn(squares_table(tmp_path), recipe, tmp_path / "run", progress=heard.append)
     assert given == [5, round(10 - 200 / 60 - 0.005, 2)]
     assert ", with half of the time, 5 minutes, in " in heard[0].text
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_refused_between_both_trainings_it_says_how_to_go_on(tmp_path, clock, monkeypatch, late):
+    def first(table, recipe, out, *, progress):
+        clock.now += 660 * late
+        return SimpleNamespace(path=out)
+
+    def second(*given, **options):
+        raise UsageError("Give more (--minutes), or take fewer images.")
+
+    monkeypatch.setattr(regions_module, "train_regions", first)
+    monkeypatch.setattr(regions_module, "train_model", second)
+    why = "or try again: what was read is cached" if late else "or take fewer images"
+    on = f"--model rcnn --init {tmp_path / 'run-regions'} and minutes for the R-CNN alone in the place of"
+    says = f"{why}; the first of the two trainings is done: go on with {on} --detect.finetune."
+    recipe = rcnn_recipe(10).change(detect={"finetune": True})
+    with pytest.raises(UsageError, match=f"{re.escape(says)}$"):
+        detect_module.train_rcnn(squares_table(tmp_path), recipe, tmp_path / "run")
 
 
 def test_proposals_are_of_the_minutes_of_a_fine_tuning(tmp_path, clock, monkeypatch):

@@ -248,6 +248,20 @@ def test_the_hinge_is_of_what_is_right_or_wrong():
     assert float(cost) == pytest.approx(sum(costs) / 4, rel=1e-3)
 
 
+@torch.no_grad()
+def test_its_loss_is_of_no_proposal_that_it_no_longer_looks_at():
+    """A time limit takes fewer than were found before; a run that is resumed or repeated finds as many as are taken."""
+    model, images = build(regions=8), torch.rand(1, 3, 64, 64)
+    true, found = torch.tensor([[[4.0, 4, 30, 30]]]), some_boxes(10, least=8)[None]
+
+    def loss(proposals):
+        return float(model.losses(batch_of(images, true, [[1]], proposals=proposals)).minimize["hinge"])
+
+    whole = loss(found)
+    model.take_proposals(3)
+    assert loss(found) == loss(found[:, :3]) != whole
+
+
 def test_without_anything_to_find_proposals_it_says_so():
     with pytest.raises(UsageError, match="R-CNN needs proposals for its images: hand in its `proposer`, or a batch"):
         build().outputs(torch.zeros(1, 3, 64, 64))

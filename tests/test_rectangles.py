@@ -31,14 +31,14 @@ from tenfold.models.detection import detector
 from tenfold.models.detection.detector import original_boxes
 from tenfold.models.detection.torchvision_detector import TorchvisionDetector
 from tenfold.recipe import Recipe
-from tenfold.run import load_run
 from tenfold.tasks import TASKS
-from tenfold.train import choose_settings, resume_training, start_preprocessing, train_model
+from tenfold.train import choose_settings, start_preprocessing
 from tenfold.train.choose import fresh_model, make_card
 from tenfold.train.data import noise_batch
 from tests.test_detection_models import ToyBackbone
 from tests.test_fast_rcnn_training import recipe_of, squares_table
 from tests.test_frozen_classifier import ORIGIN
+from tests.test_seams import train_killed_and_resumed
 from tests.toys import scene
 
 WIDE = Preprocessing("rgb", 416, 416, "squash", "triangle", 7, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), aspect=4 / 3)
@@ -411,17 +411,15 @@ def test_regions_of_an_r_cnn_are_squares_whatever_its_images_are(tmp_path, monke
 
 
 @pytest.mark.parametrize("name", ["faster-rcnn", "fast-rcnn"])
-def test_a_detector_learns_predicts_and_is_evaluated_on_rectangles(tmp_path, name):
-    heard, table = [], squares_table(tmp_path)
+def test_a_detector_learns_is_killed_resumed_predicts_and_is_evaluated_on_rectangles(tmp_path, monkeypatch, name):
+    table = squares_table(tmp_path)
     recipe = recipe_of(name, "light", image={"size": 96}, train={"epochs": 2})
-    run = train_model(table, recipe, tmp_path / "run", progress=heard.append)
+    run = train_killed_and_resumed(monkeypatch, table, recipe, tmp_path, "detection")
     assert (run.preprocessing.sides, run.recipe.image.aspect) == ((96, 128), 1.25)
     assert evaluate_run(run, "validation").figures["ap50"].n == 4
     images = [np.asarray(Image.open(source)) for source in table.samples["source"][:3]]
-    found = load_run(tmp_path / "run").predict(images)
+    found = run.predict(images)
     for one in found:
         assert (one["boxes"] >= 0).all()
         assert (one["boxes"] <= np.array([80, 64, 80, 64]) + 1e-3).all()
     assert any((one["boxes"][:, 2] > 66).any() for one in found)  # beyond where a square of the height would end
-    (tmp_path / "run" / "report.html").unlink(missing_ok=True)
-    np.testing.assert_array_equal(resume_training(tmp_path / "run").predict(images)[0]["boxes"], found[0]["boxes"])

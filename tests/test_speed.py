@@ -86,6 +86,20 @@ def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
     assert found["total"] == {"median": 2.5 + rest, "least": 1 + rest, "most": 8 + rest}
 
 
+def test_whoever_watches_hears_of_the_images_and_is_in_no_time(tmp_path, monkeypatch):
+    recipe = recipe_of("rcnn", train={"epochs": 1}, detect={"crop": 16})
+    run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
+    clock, model, heard = Clock(monkeypatch), run.model, []
+    watch = clock.slowed(lambda *told: heard.append(told), 7)
+    model.watch = watch
+    model.backbone.layers[0].register_forward_hook(clock.slowed(lambda *_: None, 0.25))
+    found = speed.measure_speed(run, hashed(run.table).part("validation"))
+    assert found["stages"]["network"] == {"median": 0.25, "least": 0.25, "most": 0.25}
+    assert found["total"]["most"] == 0.25
+    assert heard == [("images whose prediction is timed", done, 4) for done in (0, 0, 1, 2, 3, 4)]
+    assert model.watch is watch
+
+
 @pytest.mark.parametrize(("read", "layer", "share"), [(1.0, 1.0, 1.0), (0.5, 1.0, 0.75), (1.0, 0.2, 0.6)])
 def test_a_machine_that_was_busy_is_told_beside_the_times(read, layer, share, tmp_path, monkeypatch):
     """Each image is read for 1 s, and a layer takes 1 s; 4 s go to proposals, which other threads may well find."""

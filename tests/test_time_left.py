@@ -16,7 +16,6 @@ from tenfold.commands import train as train_command
 from tenfold.commands.train import _finish, read_parted
 from tenfold.errors import UsageError
 from tenfold.models.plain import PlainNetwork
-from tenfold.recipe import read_recipe
 from tenfold.run import Run
 from tenfold.train import closing_seconds, resume_training, train_model
 from tenfold.train import plan as plan_module
@@ -113,23 +112,55 @@ def test_what_comes_after_a_training_is_kept_back(tmp_path: Path, monkeypatch: p
         train_model(table, limited, tmp_path / "late")
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_keeps_that_time_back_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its time begins anew with the command that goes on with it, reading the images again included."""
-    table, limited = shapes_table(tmp_path / "data"), quick_recipe(train={"epochs": 900, "minutes": 60.0})
-    kept, states = [50.0], list[State]()
-    monkeypatch.setattr(plan_module, "closing_seconds", lambda table, epoch: kept[0])
+def killed_before_its_first_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch, **train: Any) -> Path:
+    """The folder of such a run."""
 
     def die(*given: Any) -> None:
         raise SystemExit("killed")
 
-    monkeypatch.setattr(start_module, "_run_loop", die)
-    with pytest.raises(SystemExit):
-        train_model(table, limited, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(start_module, "_run_loop", die)
+        with pytest.raises(SystemExit):
+            train_model(shapes_table(folder / "data"), quick_recipe(train=train), folder / "run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("asked", [0, 900])
+def test_killed_before_its_first_checkpoint_a_run_is_as_long_as_was_asked_for_at_most(
+    asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many epochs seemed to fit before."""
+    states, fitting = list[State](), [7]
+    monkeypatch.setattr(plan_module.Plan, "_epochs_left", lambda plan: fitting[0])
+    run = killed_before_its_first_checkpoint(tmp_path, monkeypatch, epochs=asked, minutes=60.0)
+    monkeypatch.setattr(start_module, "_run_loop", lambda *given: states.extend(_states(given)))
+    fitting[0] = 9
+    resume_training(run)
+    [state] = states
+    assert (state.epochs, state.most) == (9, asked)
+
+
+def test_of_before_there_was_an_aspect_such_a_run_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, states = killed_before_its_first_checkpoint(tmp_path, monkeypatch, epochs=2, minutes=60.0), list[State]()
+    lines = (run / "recipe.toml").read_text().splitlines(keepends=True)
+    before = [line for line in lines if not line.startswith("aspect = ")]
+    assert len(before) == len(lines) - 1
+    (run / "recipe.toml").write_text("".join(before))
+    monkeypatch.setattr(start_module, "_run_loop", lambda *given: states.extend(_states(given)))
+    resume_training(run)
+    assert [state.epochs for state in states] == [2]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_keeps_that_time_back_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time begins anew with the command that goes on with it, reading the images again included."""
+    kept, states = [50.0], list[State]()
+    monkeypatch.setattr(plan_module, "closing_seconds", lambda table, epoch: kept[0])
+    killed_before_its_first_checkpoint(tmp_path, monkeypatch, epochs=900, minutes=60.0)
     assert not (tmp_path / "run" / "checkpoint" / "state.safetensors").exists()
     before = (tmp_path / "run" / "recipe.toml").read_text()
-    epochs, real = read_recipe(tmp_path / "run" / "recipe.toml").train.epochs, start_module.prepare_images
+    real = start_module.prepare_images
 
     def slowly(*given: Any) -> Any:
         time.sleep(0.2)
@@ -141,7 +172,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_keeps_that_time_back_
     [state] = states
     assert state.closing == 50
     assert state.seconds > 0.2
-    assert 0 < state.epochs <= epochs
+    assert 0 < state.epochs <= 900
     assert (tmp_path / "run" / "recipe.toml").read_text() == before
     kept[0] = 3601.0
     with pytest.raises(UsageError, match="over before the first step"):

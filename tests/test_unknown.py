@@ -21,7 +21,7 @@ from tenfold.estimate import from_json
 from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
 from tenfold.images.table import Table
-from tenfold.metrics.open_set import sure_rate, sure_threshold
+from tenfold.metrics.open_set import MOST_PEOPLE, people_needed, sure_rate, sure_threshold
 from tenfold.metrics.unknown import HeldOut, known_score
 from tenfold.models import frozen as frozen_module
 from tenfold.models.heads import HEADS, fit_head
@@ -145,6 +145,35 @@ def test_new_classes_are_accepted_as_rarely_as_was_asked() -> None:
         named.append(found.figures(threshold)["dir"].value)
     assert np.mean(accepted) < 0.1
     assert np.mean(named) > 2 * np.mean(accepted)
+
+
+def of_sizes(sizes: list[int]) -> HeldOut:
+    """Classes held out, with so many images each, and an image of each that is known; no score matters."""
+    label = np.repeat(np.arange(len(sizes), dtype=np.int32), [size + 1 for size in sizes])
+    known = np.r_[True, label[1:] != label[:-1]]
+    return HeldOut(np.zeros(len(label), np.float32), label, known, known)
+
+
+@pytest.mark.parametrize("sizes", [[1000] + [10] * 29, [100] * 5 + [10] * 15, [40, 20, 13, 10, 8]])
+def test_classes_with_unequal_numbers_of_images_need_more_of_them(sizes: list[int]) -> None:
+    """Held against whole sets of the same classes, all again and again: what k - 1 of them lack and k have."""
+    held, count, shares = of_sizes(sizes), len(sizes), (0.1, 0.05, 0.01)
+    few = [share for share in shares if share < held.supported()]
+    assert few
+    for share in few:
+        whole = range(1, 100)
+        sets = next(k for k in whole if sure_rate(np.repeat(np.arange(k * count), np.tile(sizes, k))) <= share)
+        assert (sets - 1) * count < held.needed(share) <= sets * count
+        assert held.needed(share) > count
+    assert held.needed(held.supported()) == count
+
+
+def test_equal_classes_need_as_many_as_people_of_so_many_images() -> None:
+    for count, each in ((5, 10), (20, 10), (12, 1)):
+        for share in (0.05, 0.01):
+            assert of_sizes([each] * count).needed(share) == max(people_needed(share, each), count)
+    assert of_sizes([8, 100]).needed(0.01) > of_sizes([54, 54]).needed(0.01) == people_needed(0.01, 54)
+    assert of_sizes([1] * (MOST_PEOPLE + 2)).needed(1e-9) == MOST_PEOPLE + 1
 
 
 # What is stored

@@ -135,12 +135,9 @@ def _read(data: str, name: str, reader: str, pattern: str) -> Table:
         try:
             return read_table(data, reader, group_pattern=pattern)
         except DataError as error:
-            if not lies_bare(data):
+            if reader != "auto" or not lies_bare(data):
                 raise
-            raise DataError(
-                f"Nothing says of which class the images in {data} are: give a folder with a folder for each class, or "
-                "a listing with path,label, or say of which class they all are with --as NAME."
-            ) from error
+            raise DataError(f"{error} Images that are all of one class are read with --as NAME.") from error
     if reader != "auto" or not name.strip():
         raise UsageError("--as takes the name of a class, and is for images and folders of them, without --reader.")
     label, root, table = composed(name.strip()), absolute(data), read_images(data)

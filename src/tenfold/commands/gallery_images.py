@@ -79,16 +79,13 @@ def embedded(embedder: Embedder, table: Table, *, tell: bool = True) -> Embedded
 
 
 def _read_named(item: str, reader: str) -> Table:
-    """A table whose labels say who is in each image. Raises what `read_table` does, and DataError where none can."""
+    """A table whose labels say who is in each image. Raises what `read_table` does, which tells of --as if it helps."""
     from tenfold.images.readers import read_table
     from tenfold.images.readers.folder import lies_bare
 
     try:
         return read_table(item, reader)
     except DataError as error:
-        if not lies_bare(item):
+        if reader != "auto" or not lies_bare(item):
             raise
-        raise DataError(
-            f"Nothing says who is in {item}: enroll a folder with a folder for each identity, or a listing with "
-            "path,label, or say whose images these are with --as NAME."
-        ) from error
+        raise DataError(f"{error} Images of one identity are read with --as NAME.") from error

@@ -115,20 +115,16 @@ class Watch:
 @contextmanager
 def looking_at(run: Run, part: str, message: str) -> Iterator[None]:
     """Show `message` while a run's model looks at a part; of one that takes long for an image, as R-CNN, each image."""
-    from tenfold.models.detection.watched import Watched, looking
+    from tenfold.models.detection.watched import Watched, looking, watching
     from tenfold.train import tell_steps
 
     if not (run.task.boxes and isinstance(model := run.model, Watched)):
         with waiting(message):
             yield
         return
-    with Watch() as watch:
-        before, model.watch = model.watch, tell_steps(watch)
-        try:
-            with looking(run.model, f"{part} images to evaluate", len(run.table.part(part))):
-                yield
-        finally:
-            model.watch = before
+    named, count = f"{part} images to evaluate", len(run.table.part(part))
+    with Watch() as watch, watching(model, tell_steps(watch)), looking(model, named, count):
+        yield
 
 
 def _figures(message: Progress) -> str:

@@ -67,8 +67,9 @@ def train_rcnn(
     """Both stages: `train_regions` in the folder OUT-regions, then the R-CNN on its network in `out`.
 
     `train.minutes` limits both together: half of them is for the first, and what that leaves for the second. Whoever
-    stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`. Raises UsageError
-    where either folder is taken or nothing of the time is left, and what `train_regions` and `train_model` raise.
+    stops in the first stage goes on with it, then trains the R-CNN with that run as `transfer.init`; so does whoever
+    is refused between the two. Raises UsageError where either folder is taken or nothing of the time is left, and what
+    `train_regions` and `train_model` raise.
     """
     folder = Path(out)
     refuse_taken(folder)
@@ -85,8 +86,15 @@ def train_rcnn(
     run = train_regions(table, first, regions, progress=progress)
     usual = TransferSettings()
     started = {"init": str(run.path.absolute()), "backbone": usual.backbone, "weights": usual.weights}
-    second = in_time_left(table, recipe.change(transfer=started), began, progress)
-    return train_model(table, second, folder, progress=progress, findings=findings)
+    try:
+        second = in_time_left(table, recipe.change(transfer=started), began, progress)
+        return train_model(table, second, folder, progress=progress, findings=findings)
+    except UsageError as error:  # the same command would be refused too, as the folder of the first is taken now
+        reason, own = str(error).rstrip("."), " and minutes for the R-CNN alone" * (minutes > 0)
+        raise UsageError(
+            f"{reason}; the first of the two trainings is done: go on with --model rcnn --init {regions}{own} in the "
+            "place of --detect.finetune."
+        ) from error
 
 
 def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Report = no_report) -> Run:

@@ -25,6 +25,7 @@ from torch import nn
 
 from tenfold.environment import processor_name
 from tenfold.images.prepared import read_sample
+from tenfold.models.detection.watched import unwatched, watch_of, watched, watching
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -35,6 +36,8 @@ IMAGES = 20
 SECONDS = 10.0
 """After so long none is begun any more."""
 STAGES = ("read", "proposals", "network", "answer")
+_TIMED = "images whose prediction is timed"
+"""What a model's watch hears of here."""
 PEACE = 0.8
 """Of the time that is measured, the share that the thread computes at least on a machine that is left in peace."""
 
@@ -46,17 +49,20 @@ def measure_speed(run: Run, table: Table) -> dict[str, Any]:
     "images": n, "device", "threads": PyTorch's, "proposals_from": the file that they are looked up in, or empty,
     "computed": the share of the time that the measuring thread computed, of a GPU while it read, without proposals that
     threads of their own find; "disturbed": a sentence where that is less than on a machine left in peace, or empty}.
-    Raises DataError where an image cannot be read.
+    Whoever watches the model hears of each of these images before it, and of nothing within it, which would be in the
+    times. Raises DataError where an image cannot be read.
     """
     rows = np.unique(np.linspace(0, len(table) - 1, IMAGES).astype(int)).tolist()
     clock, began = _Clock(run.device), time.monotonic()
     times: list[dict[str, float]] = []
-    with clock.watching(run.model):
+    tell = watch_of(run.model)
+    with clock.watching(run.model), watching(run.model, unwatched):
+        tell(_TIMED, 0, len(rows))
         _one(run, table, rows[0], clock)
         clock.wall = clock.computed = 0.0
-        for row in rows:
+        for place in watched(tell, _TIMED, len(rows)):
             if not times or time.monotonic() - began < SECONDS:
-                times.append(_one(run, table, row, clock))
+                times.append(_one(run, table, rows[place], clock))
     stages = {name: _spread([each[name] for each in times]) for name in STAGES if name in times[0]}
     computed = min(clock.computed / clock.wall, 1.0) if clock.wall > 0 else 1.0
     return {

@@ -235,15 +235,21 @@ def sure_rate(people: NDArray[Any], level: float = 0.95) -> float:
     return _highest(np.zeros(len(people)), units_of(people.astype(object), len(people)), level)
 
 
-def people_needed(rate: float, images: int, level: float = 0.95) -> int:
-    """How many people, with so many `images` each, `sure_rate` needs for a rate; MOST_PEOPLE + 1 for more than that."""
+def people_needed(rate: float, images: int | NDArray[np.int64], level: float = 0.95) -> int:
+    """How many people, with so many `images` each, `sure_rate` needs for a rate; MOST_PEOPLE + 1 for more than that.
+
+    Of int64 [G] images, one number for each of G people, further people have the same numbers again, the lowest first:
+    a few with most of the images support less than as many with equally many. G are needed then, or more.
+    """
     _check_rate(rate)
+    sizes = np.sort(np.atleast_1d(images))  # so that from the first number of people that does on, all do
 
     def supported(people: int) -> float:
-        index = np.repeat(np.arange(people), images)
-        return _highest(np.zeros(len(index)), Units(index, people, images > 1, ""), level)
+        index = np.repeat(np.arange(people), np.resize(sizes, people))
+        return _highest(np.zeros(len(index)), Units(index, people, len(index) > people, ""), level)
 
-    return bisect_left(range(MOST_PEOPLE + 1), -rate, lo=COUNTED_BY, key=lambda people: -supported(people))
+    least = min(max(COUNTED_BY, len(sizes)), MOST_PEOPLE + 1)
+    return bisect_left(range(MOST_PEOPLE + 1), -rate, lo=least, key=lambda people: -supported(people))
 
 
 def fit_threshold(strangers: Comparisons, rate: float) -> float:

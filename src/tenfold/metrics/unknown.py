@@ -82,10 +82,10 @@ class HeldOut:
         return sure_rate(self.label[~self.known], level)
 
     def needed(self, share: float, level: float = 0.95) -> int:
-        """How many classes `threshold` needs for a share, each with as many images as were held out of one on average;
-        more than MOST_PEOPLE are MOST_PEOPLE + 1.
+        """How many classes `threshold` needs for a share, in whose numbers of images they differ as those do that were
+        held out, and never fewer than those; more than MOST_PEOPLE are MOST_PEOPLE + 1.
         """
-        return people_needed(share, max(1, round(len(self.strangers) / self.classes)), level)
+        return people_needed(share, np.unique(self.label[~self.known], return_counts=True)[1], level)
 
     def threshold(self, share: float, level: float = 0.95) -> float:
         """The lowest one that accepts at most a `share` of unknown images, at `level`; raises UsageError for none."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tenfold.images.readers.labels import composed
-from tenfold.report.lettering import Font, Lettering, letters_of, plain_font
+from tenfold.report.lettering import Font, Lettering, from_right, letters_of, plain_font
 from tenfold.report.thumbnails import TINY
 
 DPI = 150
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
     text: str
     font: Font
     fixed: bool
-    """Not to be taken apart into words, whose order its script may turn round."""
+    """Not to be taken apart into words, as a script that is written from the right turns their order round."""
 
     @property
     def width(self) -> float:
@@ -86,7 +86,7 @@ class Words:
     def _piece(self, part: str, size: int) -> Piece:
         foreign = letters_of(part) and part not in self.called
         font = self._lettering.font(part, size) if foreign else plain_font(size)
-        return Piece(self.called.get(part, part), font, bool(self._names.fullmatch(part)))
+        return Piece(self.called.get(part, part), font, from_right(part))
 
     def _parts(self, text: str) -> list[str]:
         """The names of a text that Pillow's own font lacks, and what stands around them."""

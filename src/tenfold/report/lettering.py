@@ -65,9 +65,13 @@ def letters_of(text: str) -> Letters:
 
 def _can_lay_out(letters: Letters) -> bool:
     """Whether letters can be put side by side as their language has them."""
-    from_right = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in letters)
     marked = any(unicodedata.category(letter).startswith("M") for letter in letters)
-    return bool(features.check("raqm")) or not (from_right or marked)
+    return bool(features.check("raqm")) or not (from_right(letters) or marked)
+
+
+def from_right(letters: Iterable[str]) -> bool:
+    """Whether a script among letters is written from the right, as Hebrew (R) and Arabic (AL)."""
+    return any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in letters)
 
 
 def _font_files() -> Iterator[str]:

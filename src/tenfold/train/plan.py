@@ -103,8 +103,7 @@ class Plan:
         if not (isinstance(model, RCNN) and self.recipe.train.minutes):
             return
         left = self._seconds_left()
-        count = settle_proposals(model, self.recipe, prepared, self.task, left, self.progress)
-        count = int(self.ranks.first(count))
+        count = settle_proposals(model, self.recipe, prepared, self.task, left, self.progress, self.ranks)
         if count < model.proposals:
             model.take_proposals(count)
             model.settings["proposals"] = count  # which the run stores, so that it predicts with as many
@@ -129,7 +128,7 @@ class Plan:
         self.recipe = self.recipe.change(train={"precision": precision, "threads": pace.threads})
         what = f"precision {precision}, {pace.threads} of {cores()} cores" if pace.threads else precision
         image = self.recipe.image
-        size = f"a batch of {settings.batch_size} at {size_words(image.size, image.aspect)} px"
+        size = f"a batch of {settings.batch_size} at {size_words(image.size, image.aspect or 1.0)} px"
         self.progress(Progress("measure", f"{what}: {seconds:.3f} s {size} here"))
         if settings.minutes:  # with augmentation and validation
             self.epoch_seconds = 1.3 * seconds * math.ceil(len(training) / settings.batch_size)

@@ -26,7 +26,8 @@ from tenfold.models.detection.rcnn import RCNN
 from tenfold.recipe import Recipe
 from tenfold.tasks import Task
 from tenfold.train.data import rows_loader
-from tenfold.train.progress import Progress, Report
+from tenfold.train.progress import Progress, Report, several
+from tenfold.train.ranks import Ranks
 
 _TIMED, _SAMPLE = 3, 100
 """Training images that are timed, and proposals of each: on a slow machine 2,000 take a minute."""
@@ -71,17 +72,24 @@ class Work:
         return float(learned * (self.region + self.fit) + looked * self.region + len(seen) * self.search) + _REST
 
     def most(self, seconds: float, proposals: int) -> int:
-        """The most proposals of an image that take so long, of at most `proposals`; 0 where _FEWEST take longer."""
-        tried = range(_ROUND * (proposals // _ROUND), _FEWEST - 1, -_ROUND)
+        """The most proposals of an image that take so long, of at most `proposals`; 0 where the fewest take longer."""
+        tried = range(_ROUND * (proposals // _ROUND), _least_of(proposals) - 1, -_ROUND)
         return next((count for count in tried if self.seconds(count) <= seconds), 0)
 
 
+def _least_of(proposals: int) -> int:
+    """The proposals of an image that must fit where there are `proposals` of it: all of them, if that is few."""
+    return min(_FEWEST, proposals)
+
+
 def settle_proposals(
-    model: RCNN, recipe: Recipe, prepared: PreparedTable, task: Task, left: float, progress: Report
+    model: RCNN, recipe: Recipe, prepared: PreparedTable, task: Task, left: float, progress: Report, ranks: Ranks
 ) -> int:
     """The proposals of an image that fit into the seconds that are `left` of the recipe's limit; `progress` hears why.
 
-    Raises UsageError where nothing is left, too few proposals would fit, or fewer than the recipe asks for.
+    The first of several processes decides for all, by its own clock: one that refused alone would leave the others
+    waiting for it. Raises UsageError, in each, where nothing is left, too few proposals would fit, or fewer than the
+    recipe asks for.
     """
     if left <= 0:
         raise UsageError(
@@ -90,16 +98,16 @@ def settle_proposals(
         )
     began = time.monotonic()
     wanted, work = model.proposals, _measure(model, recipe, prepared, task)
-    left = max(left - (time.monotonic() - began), 0.0)
-    whole = work.seconds(wanted)
-    count = wanted if whole <= left else work.most(left, wanted)
+    left = ranks.first(max(left - (time.monotonic() - began), 0.0))
+    whole = ranks.first(work.seconds(wanted))
+    count = int(ranks.first(wanted if whole <= left else work.most(left, wanted)))
     text = (
         f"With {wanted:,} proposals of an image the R-CNN takes about {_words(whole)} from here (images to learn from: "
         f"{len(work.training):,}, to validate: {len(work.validation):,}), and {_words(left)} of the time limit are left"
     )
     if count < wanted and (not count or recipe.detect.proposals):
-        fewer = f"set --detect.proposals {count}" if count else f"take fewer images: not even {_FEWEST} proposals fit"
-        raise UsageError(f"{text}; {_MORE}, or {fewer}.")
+        few = f"take fewer images: not even {several(_least_of(wanted), 'proposal')} fit"
+        raise UsageError(f"{text}; {_MORE}, or {f'set --detect.proposals {count}' if count else few}.")
     if count < wanted:
         text += f": the first {count:,} of each image are taken, here and in prediction; {_MORE} for all"
     progress(Progress("note", text))

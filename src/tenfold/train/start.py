@@ -123,7 +123,7 @@ def train_model(
     for note in notes:
         progress(Progress("note", note))
     table = replace(table, notes=(*table.notes, *notes))
-    most = recipe.train.epochs if recipe.train.minutes else 0
+    most = recipe.train.epochs
     plan = Plan(recipe, TASKS[task], ranks, started, progress)
     scale_is_free = "transfer" not in find_model(recipe.model.name).sections  # pretrained weights know one
     plan.settle_speed(table, may_shrink=given.image.size == 0 and scale_is_free)
@@ -148,7 +148,9 @@ def train_model(
     if ranks.is_first:
         environment = describe_environment() | {"unreadable": prepared.unreadable, "notes": list(table.notes)}
         facts = {"findings.json": findings, "ladder.json": ladder, NOTE: taught.to_json() if taught else None}
-        begin_run(folder, table, environment, card, recipe, facts)
+        # Under a time limit the run keeps the epochs that were asked for: how many fit is measured once more if this
+        # is killed before its first checkpoint, which has both.
+        begin_run(folder, table, environment, card, recipe.change(train={"epochs": most}), facts)
     state = State(epochs=recipe.train.epochs, most=most, threads=0 if given.train.threads else recipe.train.threads)
     state.closing = plan.closing
     state.seconds = state.began = time.monotonic() - started
@@ -216,8 +218,7 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
         model.load_pretrained()
     prepared = with_foreknown(prepared, model, recipe, progress)
     task, ranks = Run(folder).task, join_ranks(choose_device(recipe.train.device))
-    limited = recipe.train.minutes and "transfer" in find_model(recipe.model.name).sections
-    state = State(epochs=recipe.train.epochs, most=recipe.train.epochs if limited else 0)
+    state = State(epochs=recipe.train.epochs, most=recipe.train.epochs)
     if recipe.train.minutes and not checkpoint_file(folder).exists():  # nothing is done yet: its time begins anew
         plan = Plan(recipe, task, ranks, started, progress)
         plan.settle_speed(table, may_shrink=False)  # what is kept, and how many epochs, follow from the pace
@@ -240,7 +241,7 @@ def _run_loop(
 ) -> None:
     """Train from `state`, or from the checkpoint where there is one, to the run's last file."""
     device = choose_device(recipe.train.device)
-    schedule = Schedule(recipe, recipe.train.epochs)
+    schedule = Schedule(recipe, state.epochs)
     model = model.to(device).to(memory_format=torch.channels_last)
     if not checkpoint_file(folder).exists():
         began = time.monotonic()

@@ -221,7 +221,7 @@ def read_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 def lies_bare(path: str | os.PathLike[str]) -> bool:
-    """Whether that is an image, or a folder with images of which none lies in a folder below: nothing labels those."""
+    """Whether that is an image, or a folder with images of which none lies in a folder below: no folder labels them."""
     place = absolute(path)
     if place.is_file():
         return place.suffix.lower() in ENDINGS

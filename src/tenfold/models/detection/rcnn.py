@@ -160,8 +160,11 @@ class RCNN(Watched, OnBackbone, Model):
         return decode_detections(outputs, affine, self.temperature)
 
     def losses(self, batch: Batch) -> Losses:
-        """ "hinge", the SVMs' mean over true boxes and the first "regions" proposals of each image."""
-        costs = [self._hinge(image) for image in self._regions(batch, self.settings["regions"], stored=False)]
+        """ "hinge", the SVMs' mean over true boxes and the first "regions" proposals of each image, or all it looks at
+        where these are fewer: a batch may hold more, which were found before a time limit left so many.
+        """
+        count = min(self.settings["regions"], self.proposals)
+        costs = [self._hinge(image) for image in self._regions(batch, count, stored=False)]
         cost = torch.cat(costs) if costs else torch.zeros(0)
         return Losses({"hinge": cost.sum() / max(len(cost), 1)}, {})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from tenfold.models.contract import Model
 
@@ -32,20 +32,29 @@ def watched(watch: Watch, what: str, of: int) -> Iterator[int]:
     watch(what, of, of)
 
 
+def watch_of(model: Model) -> Watch:
+    """Whom a model tells."""
+    return model.watch if isinstance(model, Watched) else unwatched
+
+
 @contextmanager
-def looking(model: Model, what: str, of: int) -> Iterator[None]:
-    """Have a model tell of `of` images, called `what`, that it sees in several batches; one that tells nothing does
-    not.
-    """
+def watching(model: Model, watch: Watch) -> Iterator[None]:
+    """Have a model tell `watch` meanwhile; one that tells nothing does not."""
     if not isinstance(model, Watched):
         yield
         return
-    before = model.watch
-    model.watch = _across(before, what, of)
+    before, model.watch = model.watch, watch
     try:
         yield
     finally:
         model.watch = before
+
+
+def looking(model: Model, what: str, of: int) -> AbstractContextManager[None]:
+    """Have a model tell of `of` images, called `what`, that it sees in several batches; one that tells nothing does
+    not.
+    """
+    return watching(model, _across(watch_of(model), what, of))
 
 
 def _across(watch: Watch, what: str, of: int) -> Watch:
