@@ -23,7 +23,8 @@ from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, encode_boxes
 from tenfold.models.detection.watched import Watch, unwatched, watched
 
 NEGATIVE_BELOW = 0.3
-"""A proposal is a negative of a class whose true boxes it all overlaps by less (IoU): section 2.3."""
+"""A proposal is a negative of a class whose true boxes it all overlaps by less (IoU): section 2.3. Each `Regions` may
+say otherwise."""
 NEAR_ABOVE = 0.6
 """Box regression learns from proposals that overlap a true box by more (IoU): appendix C."""
 PENALTY = 1000.0
@@ -59,6 +60,8 @@ class Regions:
     """[R, D], what there is in a region."""
     places: NDArray[np.float16]
     """[R, E], what there is where."""
+    negative_below: float = NEGATIVE_BELOW
+    """The IoU below which proposals are `negatives`: above 0 as float32, as IoUs may be."""
 
     @cached_property
     def overlap(self) -> NDArray[np.floating[Any]]:
@@ -75,9 +78,9 @@ class Regions:
         return self.proposed + np.flatnonzero((self.label == kind) & ~self.ignore)
 
     def negatives(self, kind: int) -> NDArray[np.int64]:
-        """Rows of proposals that overlap no true box of a class, to be ignored or not, by NEGATIVE_BELOW."""
+        """Rows of proposals that overlap no true box of a class, to be ignored or not, by `negative_below`."""
         own = self.overlap[: self.proposed, self.label == kind]
-        return np.flatnonzero(own.max(1, initial=0.0) < NEGATIVE_BELOW)
+        return np.flatnonzero(own.max(1, initial=0.0) < self.negative_below)
 
     def near(self, kind: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of proposals whose nearest true box is of a class, and above NEAR_ABOVE; and which box that is."""
