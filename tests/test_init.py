@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from tenfold.models.backbones import bare_backbone, take_backbone
 from tenfold.models.backbones.from_run import read_earlier
 from tenfold.models.contract import Model
 from tenfold.models.frozen import named_backbone
+from tenfold.models.residual import ResidualNetwork
 from tenfold.models.weights.places import file_hash
-from tenfold.recipe import Recipe, TransferSettings
+from tenfold.recipe import ModelSettings, Recipe, TransferSettings
 from tenfold.run import Run, load_run
 from tenfold.train import loop as loop_module
 from tenfold.train import resume_training, train_model
@@ -90,7 +91,7 @@ def test_the_new_run_lives_on_without_the_first(kind: str, model: str, table: Ta
 
 def test_the_name_of_a_network_from_scratch_says_its_shape(first: Run, table: Table, tmp_path: Path) -> None:
     run = train_model(table, with_init(first), tmp_path / "run")
-    name = "plain:channels=3,width=8,layers=2,pool=max,pool_every=1,activation=relu,norm=batch"
+    name = "plain:channels=3,width=8,layers=2,pool=auto,pool_every=1,activation=relu,norm=batch"
     assert run.card["settings"]["backbone"] == run.recipe.transfer.backbone == name
     backbone, _ = take_backbone(first.path)
     model = first.model
@@ -106,15 +107,33 @@ def test_the_name_of_a_network_from_scratch_says_its_shape(first: Run, table: Ta
     [
         ("plain", "must be plain:channels=...,width=.*, as a run names it, not 'plain'"),
         ("residual:width=3", "must be residual:channels=...,width=.*, not 'residual:width=3'"),
-        ("residual:channels=2,width=4,layers=0,stem_stride=1,activation=relu,norm=batch", "as a run names it"),
+        ("residual:channels=2,width=4,layers=0,halvings=3,pool=auto,activation=relu,norm=batch", "as a run names it"),
+        ("residual:channels=3,width=4,layers=0,halvings=9,pool=auto,activation=relu,norm=batch", "as a run names it"),
+        ("residual:channels=3,width=a,layers=0,halvings=3,pool=auto,activation=relu,norm=batch", "width must be int"),
+        ("residual:channels=3,width=4,layers=0,halvings=3,pool=auto,activation=relu,norm=x", "model.norm"),
+        ("residual:channels=3,width=4,layers=0,halvings=3,pool=no,activation=relu,norm=batch", "model.pool"),
         ("residual:channels=3,width=4,layers=0,stem_stride=9,activation=relu,norm=batch", "as a run names it"),
-        ("residual:channels=3,width=a,layers=0,stem_stride=1,activation=relu,norm=batch", "model.width must be int"),
-        ("residual:channels=3,width=4,layers=0,stem_stride=1,activation=relu,norm=x", "model.norm"),
     ],
 )
 def test_a_name_that_no_run_gives_is_refused(name: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         bare_backbone(name)
+
+
+@pytest.mark.parametrize(("stride", "halvings"), [(1, 3), (2, 4)])
+def test_runs_from_before_there_were_halvings_have_the_network_that_they_had(stride: int, halvings: int) -> None:
+    name = "residual:channels=3,width=4,layers=0,{},activation=relu,norm=batch"
+    before, now = (
+        bare_backbone(name.format(of)) for of in (f"stem_stride={stride}", f"halvings={halvings},pool=stride")
+    )
+    now.load_state_dict(before.state_dict())
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(now.eval().features(images), before.eval().features(images), rtol=0, atol=0)
+    settings = asdict(ModelSettings(width=4, pool="max", norm="batch")) | {"stem_stride": stride}
+    model = MODELS["residual"](3, ("a", "b"), settings)
+    assert isinstance(model, ResidualNetwork)
+    assert model.blocks(model.stem(images)).shape[2:] == (32 // 2**halvings, 32 // 2**halvings)
 
 
 def test_its_weights_come_out_of_a_run_alone(first: Run, tmp_path: Path) -> None:

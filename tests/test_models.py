@@ -13,6 +13,7 @@ from tenfold.images.batch import Batch
 from tenfold.models import MODELS, find_model
 from tenfold.models.cost import count_cost
 from tenfold.models.layers import ACTIVATIONS, soft_accuracy, soft_cross_entropy
+from tenfold.models.residual import halvings_for
 from tenfold.recipe import ModelSettings
 
 CLASSES = ("a", "b", "c")
@@ -115,6 +116,30 @@ def test_the_plain_network_halves_its_maps_and_doubles_its_width_as_often_as_it_
     assert model.features(torch.zeros(1, 3, 16, 16)).shape == (1, 32, 4, 4)
     strided = build("plain", layers=5, pool_every=2, pool="stride").features(torch.zeros(1, 3, 16, 16))
     assert strided.shape == (1, 32, 4, 4)
+
+
+@pytest.mark.parametrize(("size", "halvings", "last"), [(28, 2, 7), (32, 2, 8), (48, 3, 6), (64, 3, 8), (96, 4, 6)])
+@pytest.mark.parametrize("pool", ["auto", "stride", "average"])
+def test_the_residual_network_halves_its_maps_as_often_as_the_images_allow(size, halvings, last, pool):
+    assert halvings_for(size) == halvings
+    settings = dataclasses.asdict(ModelSettings(width=4, norm="batch", pool=pool)) | {"halvings": halvings}
+    model = MODELS["residual"](3, CLASSES, settings)
+    assert model.blocks(model.stem(torch.zeros(1, 3, size, size))).shape == (1, 32, last, last)
+
+
+def test_averages_in_the_place_of_strides_let_a_shift_by_a_pixel_change_less():
+    settings = dataclasses.asdict(ModelSettings(width=16, norm="batch")) | {"halvings": 3}
+    images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    changes = {}
+    for pool in ("stride", "average"):
+        torch.manual_seed(0)
+        model = MODELS["residual"](3, CLASSES, settings | {"pool": pool}).eval()
+        for block in model.blocks:
+            nn.init.ones_(block.second_norm.weight)
+        with torch.no_grad():
+            maps = [model.blocks(model.stem(one)).mean((2, 3)) for one in (images, images.roll(1, 3))]
+        changes[pool] = float((maps[1] - maps[0]).norm() / maps[0].norm())
+    assert changes["average"] < 0.8 * changes["stride"]
 
 
 def test_cost_is_counted_as_by_hand():

@@ -163,10 +163,10 @@ def _tenfold_network(job: Job) -> torch.nn.Module:
     """Tenfold's residual network as its default recipe builds it; wrapped, so that fastai sees a bare module."""
     from dataclasses import asdict
 
-    from tenfold.models.residual import ResidualNetwork
+    from tenfold.models.residual import ResidualNetwork, halvings_for
     from tenfold.recipe import ModelSettings
 
-    settings = asdict(ModelSettings(norm="batch")) | {"stem_stride": 2 if job.size >= 72 else 1}
+    settings = asdict(ModelSettings(norm="batch")) | {"halvings": halvings_for(job.size)}
     return torch.nn.Sequential(ResidualNetwork(3, tuple(job.classes), settings))
 
 

@@ -104,8 +104,8 @@ class ModelSettings:
     """What follows each hidden layer."""
     norm: Literal["auto", "batch", "group", "none"] = "auto"
     """What evens out the values before each activation: the batch, groups of channels, nothing; auto: by batch_size."""
-    pool: Literal["max", "average", "stride"] = "max"
-    """How the plain network halves its maps."""
+    pool: Literal["auto", "max", "average", "stride"] = "auto"
+    """How maps are halved; auto: by maxima in the plain network, by strides in the residual one, which has no max."""
     pool_every: int = 1
     """After how many convolutions the plain network halves its maps, and doubles its width."""
     dropout: float = 0.0

@@ -32,7 +32,7 @@ class PlainNetwork(Classifier):
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
-        activation, norm, pool = settings["activation"], settings["norm"], settings["pool"]
+        activation, norm, pool = (settings[name] for name in ("activation", "norm", "pool"))
         layers: list[nn.Module] = []
         for layer in range(settings["layers"] or 4):
             width = settings["width"] * min(2 ** (layer // settings["pool_every"]), 8)
@@ -53,6 +53,6 @@ class PlainNetwork(Classifier):
 
 def _pooling(name: str) -> list[nn.Module]:
     """Halve the map, an odd last row or column kept, so that small images survive many layers."""
-    if name == "max":
+    if name in ("auto", "max"):
         return [nn.MaxPool2d(2, ceil_mode=True)]
     return [nn.AvgPool2d(2, ceil_mode=True)] if name == "average" else []

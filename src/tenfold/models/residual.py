@@ -2,23 +2,31 @@
 
 Shapes: N images, C channels, H x W pixels, W0 = width, K classes; defaults W0 = 32, one block a stage.
 
-    images                                            [N, C, H, W]
-    stem: convolution 3x3 stride 1 (2 from 72 px up)  [N, W0, H, W]
-    stage 1: block                                    [N, W0, H, W]
-    stage 2: block, stride 2                          [N, 2 W0, H/2, W/2]
-    stage 3: block, stride 2                          [N, 4 W0, H/4, W/4]
-    stage 4: block, stride 2                          [N, 8 W0, H/8, W/8]
-    mean over the map                                 [N, 8 W0]
-    last layer: logits                                [N, K]
+    images                                   [N, C, H, W]
+    stem: convolution 3x3                    [N, W0, H, W]
+    stage 1: block                           [N, W0, H, W]
+    stage 2: block that halves the map       [N, 2 W0, H/2, W/2]
+    stage 3: block that halves the map       [N, 4 W0, H/4, W/4]
+    stage 4: block that halves the map       [N, 8 W0, H/8, W/8]
+    mean over the map                        [N, 8 W0]
+    last layer: logits                       [N, K]
+
+That is with three `halvings`; a fourth is the stem's stride, and with two the last stage does not halve. So images of
+less than 48 px end in a map of H/4, those from 72 px up in one of H/16 (`halvings_for`).
 
 A block is two 3x3 convolutions with normalization; its input is added before the last activation (He et al.,
 "Deep residual learning for image recognition", 2016, section 3.3). Where shapes differ the short cut is a 2x2
 average and a 1x1 convolution (He et al., "Bag of tricks", 2019, section 4: ResNet-D). The last normalization of
 each block starts at zero, so that every block starts as the identity (Goyal et al. 2017, section 5.1).
+
+A block halves the map by the stride of its first convolution, or, with `pool` "average", by a 2x2 average after it:
+fewer of the network's answers then change when an image is shifted by a pixel (Zhang, "Making convolutional networks
+shift-invariant again", 2019), for half as much time again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,22 +38,24 @@ from tenfold.models.layers import make_activation, make_convolution, make_head, 
 class Block(nn.Module):
     """[N, inputs, H, W] -> [N, outputs, H / stride, W / stride]."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, activation: str, norm: str) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, pool: str, activation: str, norm: str) -> None:
         super().__init__()
-        self.first = make_convolution(inputs, outputs, 3, stride, norm)
+        averages = stride > 1 and pool == "average"
+        self.first = make_convolution(inputs, outputs, 3, 1 if averages else stride, norm)
         self.first_norm = make_norm(norm, outputs)
         self.second = make_convolution(outputs, outputs, 3, 1, norm)
         self.second_norm = make_norm(norm, outputs)
         self.activation = make_activation(activation)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True) if averages else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or inputs != outputs:
-            pool: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
+            halve: list[nn.Module] = [nn.AvgPool2d(2, ceil_mode=True)] if stride > 1 else []
             self.shortcut = nn.Sequential(
-                *pool, make_convolution(inputs, outputs, 1, 1, norm), make_norm(norm, outputs)
+                *halve, make_convolution(inputs, outputs, 1, 1, norm), make_norm(norm, outputs)
             )
 
     def forward(self, maps: Tensor) -> Tensor:
-        residual = self.activation(self.first_norm(self.first(maps)))
+        residual = self.pool(self.activation(self.first_norm(self.first(maps))))
         residual = self.second_norm(self.second(residual))
         result: Tensor = self.activation(self.shortcut(maps) + residual)
         return result
@@ -56,9 +66,10 @@ class ResidualNetwork(Classifier):
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
-        width, activation, norm = settings["width"], settings["activation"], settings["norm"]
+        width, pool, activation, norm = (settings[name] for name in ("width", "pool", "activation", "norm"))
+        halvings = halvings_of(settings)
         self.stem = nn.Sequential(
-            make_convolution(channels, width, 3, settings.get("stem_stride", 1), norm),
+            make_convolution(channels, width, 3, 2 if halvings > 3 else 1, norm),
             make_norm(norm, width),
             make_activation(activation),
         )
@@ -66,8 +77,8 @@ class ResidualNetwork(Classifier):
         inputs = width
         for stage in range(4):
             for block in range(settings["layers"] or 1):
-                stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(Block(inputs, width * 2**stage, stride, activation, norm))
+                stride = 2 if 0 < stage <= halvings and block == 0 else 1
+                blocks.append(Block(inputs, width * 2**stage, stride, pool, activation, norm))
                 inputs = width * 2**stage
         self.blocks = nn.Sequential(*blocks)
         self.head = make_head(inputs, tuple(settings["hidden"]), len(classes), settings)
@@ -80,3 +91,14 @@ class ResidualNetwork(Classifier):
         maps = self.blocks(self.stem(images))
         logits: Tensor = self.head(maps.mean((2, 3)))
         return logits
+
+
+def halvings_for(size: int) -> int:
+    """How often images of so many pixels are halved: 28 and 32 to 7 and 8, 64 to 8, 96 to 6, 224 to 14."""
+    return 2 if size < 48 else 3 if size < 72 else 4
+
+
+def halvings_of(settings: Mapping[str, Any]) -> int:
+    """How often a network of these settings halves: runs from before 28 November 2026 have "stem_stride" instead."""
+    known: int = settings.get("halvings", 2 + settings.get("stem_stride", 1))
+    return known

@@ -22,6 +22,7 @@ from tenfold.images.table import Table
 from tenfold.models import MODELS, find_model
 from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Model, Pretrained
+from tenfold.models.residual import halvings_for
 from tenfold.models.weights.places import file_hash
 from tenfold.recipe import ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
@@ -270,7 +271,7 @@ def model_settings(recipe: Recipe, training: Table) -> dict[str, Any]:
         settings["proposals_sha256"] = file_hash(Path(file))
     settings["hidden"] = list(recipe.model.hidden)
     settings["label_smoothing"] = recipe.train.label_smoothing
-    settings["stem_stride"] = 2 if recipe.image.size >= 72 else 1
+    settings["halvings"] = halvings_for(recipe.image.size)
     if recipe.train.balance == "weights":
         counts = np.bincount(training.labels(), minlength=len(training.classes))
         settings["class_weights"] = (counts.sum() / np.maximum(counts, 1) / len(counts)).round(6).tolist()

@@ -16,7 +16,7 @@ from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone, group_layers, of_imagenet
 from tenfold.models.contract import Model
 from tenfold.models.plain import PlainNetwork
-from tenfold.models.residual import ResidualNetwork
+from tenfold.models.residual import ResidualNetwork, halvings_of
 from tenfold.models.weights.read import Tensors
 from tenfold.recipe import Recipe
 
@@ -25,9 +25,12 @@ OWN: dict[str, type[Model]] = {"plain": PlainNetwork, "residual": ResidualNetwor
 
 SHAPE: dict[str, tuple[str, ...]] = {
     "plain": ("channels", "width", "layers", "pool", "pool_every", "activation", "norm"),
-    "residual": ("channels", "width", "layers", "stem_stride", "activation", "norm"),
+    "residual": ("channels", "width", "layers", "halvings", "pool", "activation", "norm"),
 }
 """What each one's convolutional part is built from: a run's channels, and settings."""
+
+_BEFORE = ("channels", "width", "layers", "stem_stride", "activation", "norm")
+"""What the residual network of a run from before 28 November 2026 is named by."""
 
 _SIZE = 96  # of images in pixels, where no run says it
 
@@ -41,14 +44,14 @@ class OwnNetwork(Backbone):
 
     def __init__(self, name: str, model: Model | None = None) -> None:
         architecture, shape = _read_name(name)
-        channels, stride = shape.pop("channels"), shape.pop("stem_stride", 1)
+        channels, halvings = shape.pop("channels"), shape.pop("halvings", 3)
         half = (0.5,) * channels
         colors = {"channels": "grey" if channels == 1 else "rgb", "mean": half, "std": half}
         super().__init__(name, of_imagenet(_SIZE, **colors, origin="none: never trained"))
         if model is None:
             # Its last layers, which are not taken, are whatever they are by default.
             settings = asdict(Recipe().change(model=shape).model)  # refuses what no run can have
-            model = OWN[architecture](channels, ("one",), settings | {"stem_stride": stride})
+            model = OWN[architecture](channels, ("one",), settings | {"halvings": halvings})
         parts = (model.features,) if isinstance(model, PlainNetwork) else (model.stem, model.blocks)
         layers = [layer for part in parts for layer in part.children()]  # type: ignore[union-attr]
         self.layers = nn.ModuleList(group_layers(layers))
@@ -66,8 +69,7 @@ def own_backbone(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Back
     architecture = card["architecture"]
     model = OWN[architecture](card["channels"], tuple(card["classes"]), card["settings"])
     model.load_state_dict(dict(tensors))
-    # A setting that a run does not have had no other value than this when it was made.
-    known = {"stem_stride": 1, **card["settings"], "channels": card["channels"]}
+    known = {"halvings": halvings_of(card["settings"]), **card["settings"], "channels": card["channels"]}
     shape = ",".join(f"{name}={known[name]}" for name in SHAPE[architecture])
     backbone = OwnNetwork(f"{architecture}:{shape}", model)
     backbone.preprocessing = Preprocessing.from_json(card["preprocessing"])
@@ -79,8 +81,11 @@ def _read_name(name: str) -> tuple[str, dict[str, Any]]:
     architecture, _, text = name.partition(":")
     pairs = [pair.partition("=")[::2] for pair in text.split(",")]
     shape = {key: int(value) if value.isdecimal() else value for key, value in pairs}
-    known = tuple(shape) == SHAPE[architecture]
-    if not known or shape["channels"] not in (1, 3) or shape.get("stem_stride", 1) not in (1, 2):
+    if tuple(shape) == _BEFORE and shape["stem_stride"] in (1, 2):
+        shape |= {"halvings": halvings_of(shape), "pool": "auto"}
+        del shape["stem_stride"]
+    known = set(shape) == set(SHAPE[architecture])
+    if not known or shape["channels"] not in (1, 3) or shape.get("halvings", 3) not in (2, 3, 4):
         wanted = ",".join(f"{key}=..." for key in SHAPE[architecture])
         raise UsageError(f"The backbone must be {architecture}:{wanted}, as a run names it, not {name!r}.")
     return architecture, shape

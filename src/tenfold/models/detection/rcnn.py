@@ -212,12 +212,14 @@ class RCNN(Watched, OnBackbone, Model):
         for place, (found, vectors) in enumerate(zip(own, rows, strict=True)):
             mask = there[place, :, 0]
             label, ignore = truths.label[place][mask], truths.ignored[place][mask]
+            pooled, spatial = np.split(vectors, [self.backbone.width], axis=1)
             yield Regions(
                 found[:, 1:].cpu().numpy(),
                 truths.boxes[place][mask].cpu().numpy(),
                 label.cpu().numpy(),
                 ignore.cpu().numpy(),
-                *np.split(vectors, [self.backbone.width], axis=1),
+                pooled,
+                spatial,
             )
 
     def _vectors(self, images: Tensor, regions: Tensor) -> NDArray[np.float16]:
