@@ -357,7 +357,7 @@ def _is_digits(training: Table) -> bool:
 
 
 def _default_size(side: float, most: int) -> int:
-    """Tiny images are doubled, since the network halves its maps three times; large ones come down to `most`."""
+    """Tiny images are doubled, since networks halve their maps; large ones come down to `most`."""
     wanted = side * 2 if side < 16 else side
     return int(min(most, max(16, round(wanted / 8) * 8)))
 
