@@ -3,6 +3,7 @@
     python benchmarks/detection.py ../shared/data/bccd --results detection
     python benchmarks/detection.py ../shared/data/bccd --results detection --models faster-rcnn --seeds 2 --minutes 15
     python benchmarks/detection.py ../shared/data/bccd --results detection --ranks 128 64 32
+    python benchmarks/detection.py ../shared/data/bccd --results detection --turns 5
 
 The data's own parts are used (for BCCD those of its ImageSets: 205, 87 and 72 images), each model is trained by the
 command line as a user would, with nothing set but the time, and the test part is looked at once a run. Every training
@@ -10,7 +11,9 @@ is a line of results.jsonl; what is there is not done again. `speed` predicts th
 before, with the network alone, proposals included where a model needs them from outside. `memory_gib` is the largest
 resident size of the training's process. `--ranks` trains nothing: it truncates the heads of the runs that are there
 (detect.rank; Girshick 2015, section 3.1; not of R-CNN) and shows, on the validation part, what that changes in AP50,
-and the seconds that the two layers and the network take an image.
+and the seconds that the two layers and the network take an image. `--turns` trains nothing either: of each model's
+first run that is there it times each stage of a prediction over test images, the models one after the other and again,
+and shows the seconds of each stage, their sum without and with proposals from outside, and these over Faster R-CNN's.
 
 BCCD's own lists are not clean: `tenfold check` finds a copy of a training image in the test part (1 of 72) and one in
 the validation part (1 of 87), and a shot in a row in the latter.
@@ -36,8 +39,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -133,6 +138,36 @@ def show_ranks(options: argparse.Namespace) -> None:
             print(f"{folder.name}, rank {rank or 'whole'}: AP50 {ap50}; {times}, {found['threads']} threads")
 
 
+def show_turns(options: argparse.Namespace) -> None:
+    """The seconds of each stage of a prediction, models in turns, and how many times Faster R-CNN's their sums are."""
+    import torch
+
+    from tenfold.evaluate.speed import measure_speed
+    from tenfold.run import load_run
+
+    folders = {model: sorted((options.results / "runs").glob(f"{model}-seed*")) for model in MODELS}
+    runs = {model: load_run(found[0]) for model, found in folders.items() if found}
+    tables = {model: run.table.part("test") for model, run in runs.items()}
+    turns: dict[str, list[dict[str, float]]] = {model: [] for model in runs}
+    for _ in range(options.turns):
+        for model, run in runs.items():
+            stages = measure_speed(run, tables[model])["stages"]
+            turns[model].append({name: found["median"] for name, found in stages.items()})
+    means = {
+        model: {name: statistics.median(turn[name] for turn in own) for name in own[0]} for model, own in turns.items()
+    }
+    print(f"{processor_name()}, {torch.get_num_threads()} threads, medians of {options.turns} turns")
+    base = sum(means[MODELS[0]].values()) if MODELS[0] in means else math.nan
+    for model, stages in means.items():
+        told = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in stages.items())
+        whole = sum(stages.values())
+        without = whole - stages.get("proposals", 0.0)
+        print(
+            f"{model} ({runs[model].path.name}): {told}; without proposals {1000 * without:.0f} ms, "
+            f"{without / base:.1f} times Faster R-CNN's, with them {1000 * whole:.0f} ms, {whole / base:.1f} times"
+        )
+
+
 def tenfold(*words: Any) -> Any:
     """What a command answers as JSON."""
     return measured(*words)[0]
@@ -174,7 +209,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0, help="of each training")
     parser.add_argument("--epochs", type=int, default=0, help="at most; 0: the usual number, as far as it fits")
     parser.add_argument("--ranks", nargs="+", type=int, help="train nothing; truncate what is there to these")
+    parser.add_argument("--turns", type=int, help="train nothing; time the stages of what is there so many times")
     options = parser.parse_args()
+    if options.turns:
+        show_turns(options)
+        return
     if options.ranks:
         show_ranks(options)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from dataclasses import asdict, replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tenfold.commands.ladder import ladder_lines
 from tenfold.commands.options import chosen_recipe
 from tenfold.errors import DataError, UsageError
 from tenfold.evaluate import evaluate_run
@@ -24,6 +26,7 @@ from tenfold.models.frozen import named_backbone
 from tenfold.models.residual import ResidualNetwork
 from tenfold.models.weights.places import file_hash
 from tenfold.recipe import ModelSettings, Recipe, TransferSettings
+from tenfold.report.ladder import ladder as ladder_section
 from tenfold.run import Run, load_run
 from tenfold.train import loop as loop_module
 from tenfold.train import resume_training, train_model
@@ -91,7 +94,7 @@ def test_the_new_run_lives_on_without_the_first(kind: str, model: str, table: Ta
 
 def test_the_name_of_a_network_from_scratch_says_its_shape(first: Run, table: Table, tmp_path: Path) -> None:
     run = train_model(table, with_init(first), tmp_path / "run")
-    name = "plain:channels=3,width=8,layers=2,pool=auto,pool_every=1,activation=relu,norm=batch"
+    name = "plain:channels=3,width=8,layers=2,pool=max,pool_every=1,activation=relu,norm=batch"
     assert run.card["settings"]["backbone"] == run.recipe.transfer.backbone == name
     backbone, _ = take_backbone(first.path)
     model = first.model
@@ -163,11 +166,21 @@ def test_the_card_says_whose_the_weights_are(first: Run, table: Table, tmp_path:
 
 def test_the_ladder_stands_on_it(first: Run, table: Table, tmp_path: Path) -> None:
     settled = settle_head(table, with_init(first), heads=("svm",))
-    run = train_model(table, settled.recipe, tmp_path / "run", known=settled.known)
+    ladder = settled.ladder.to_json()
+    run = train_model(table, settled.recipe, tmp_path / "run", known=settled.known, ladder=ladder)
     again = train_model(table, settled.recipe, tmp_path / "again")
     for name, value in run.model.state_dict().items():
         torch.testing.assert_close(value, again.model.state_dict()[name], atol=1e-4, rtol=1e-3)
     assert settled.ladder.best.settings["init"] == str(first.path)
+    assert settled.ladder.rungs[0].words == "linear SVM, the run first, 2 views"
+    count = len(table.part("train"))
+    assert settled.ladder.flattered.startswith(
+        f"The network of {first.path} learned from {count} of these {count} images, so these figures flatter it; "
+    )
+    assert settled.ladder.flattered in ladder_lines(settled.ladder)
+    section = ladder_section(run)
+    assert section is not None
+    assert settled.ladder.flattered in html.unescape(section.html)
     assert run.recipe.transfer == replace(settled.recipe.transfer, backbone=run.recipe.transfer.backbone)
 
 

@@ -10,11 +10,13 @@ from torch import nn
 
 from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
+from tenfold.images.readers import read_table
 from tenfold.models import MODELS, find_model
 from tenfold.models.cost import count_cost
 from tenfold.models.layers import ACTIVATIONS, soft_accuracy, soft_cross_entropy
 from tenfold.models.residual import halvings_for
-from tenfold.recipe import ModelSettings
+from tenfold.recipe import ModelSettings, Recipe
+from tenfold.train import choose_settings
 
 CLASSES = ("a", "b", "c")
 FROM_SCRATCH = [name for name, kind in MODELS.items() if "transfer" not in kind.sections]
@@ -125,6 +127,15 @@ def test_the_residual_network_halves_its_maps_as_often_as_the_images_allow(size,
     settings = dataclasses.asdict(ModelSettings(width=4, norm="batch", pool=pool)) | {"halvings": halvings}
     model = MODELS["residual"](3, CLASSES, settings)
     assert model.blocks(model.stem(torch.zeros(1, 3, size, size))).shape == (1, 32, last, last)
+
+
+def test_what_the_residual_network_halves_by_is_settled_and_maxima_refused():
+    table = read_table("digits").take(np.arange(40))
+    for name, pool in (("residual", "stride"), ("plain", "max")):
+        assert choose_settings(Recipe().change(model={"name": name}), table).model.pool == pool
+    maxima = Recipe().change(model={"name": "residual", "pool": "max"})
+    with pytest.raises(UsageError, match="must be stride or average for the residual network, not max; leave it out"):
+        choose_settings(maxima, table)
 
 
 def test_averages_in_the_place_of_strides_let_a_shift_by_a_pixel_change_less():

@@ -179,9 +179,9 @@ def test_too_few_strangers_are_refused_and_said_what_they_support() -> None:
     ):
         fit_threshold(strangers, 0.01)
     assert fit_threshold(strangers, 1 / 51) == np.nextafter(49.0, 50)
-    with pytest.raises(UsageError, match="must lie between 0 and 1"):
+    with pytest.raises(UsageError, match="must be above 0 and below 1"):
         fit_threshold(strangers, 0.0)
-    with pytest.raises(UsageError, match="must lie between 0 and 1"):
+    with pytest.raises(UsageError, match="must be above 0 and below 1"):
         threshold_at(strangers.score, 1.0)
     with pytest.raises(UsageError, match="at least one score"):
         threshold_at(np.empty(0), 0.1)
@@ -237,7 +237,7 @@ def test_a_sure_threshold_needs_strangers() -> None:
         match=r"of 0.1 at a level of 0.95 needs more strangers, or more images of them: 200 images of 5 support 0.15;",
     ):
         sure_threshold(scores, who, 0.1)
-    with pytest.raises(UsageError, match="must lie between 0 and 1"):
+    with pytest.raises(UsageError, match="must be above 0 and below 1"):
         sure_threshold(scores, who, 1.0)
     with pytest.raises(UsageError, match=r"level must lie between 0\.5 and 1, for example 0\.95, not 0\.3\."):
         sure_threshold(scores, who, 0.5, 0.3)

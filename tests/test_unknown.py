@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tenfold.__main__ import main
+from tenfold.commands.predict_classes import least_percent
+from tenfold.commands.train import _finish
 from tenfold.errors import DataError
 from tenfold.estimate import from_json
 from tenfold.evaluate import evaluate_run
@@ -534,21 +537,25 @@ def test_with_both_options_an_unknown_image_is_none_of_these(
     assert capsys.readouterr().out.count("I do not know") == 20
 
 
+def test_without_time_training_says_that_no_class_was_held_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    left_out = "Left out: holding classes out, which predict --false-accept needs: there was no time left for it."
+    assert _finish(run, json=False, evaluated=False, deadline=time.monotonic()) == 0
+    assert left_out in capsys.readouterr().err
+    assert _finish(run, json=False, evaluated=False) == 0
+    said = capsys.readouterr()
+    assert left_out not in said.err
+    [command] = [line for line in said.err.splitlines() if line.startswith("Images of no known class: ")]
+    assert f"tenfold predict {run.path} IMAGES --false-accept {least_percent(run.unknown):g}% says so" in command
+
+
 def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(of: Run, share: str) -> str:
         assert main(["predict", str(of.path), str(tmp_path / "data"), "--false-accept", share]) == 2
         return capsys.readouterr().err
 
     needs = f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it: "
-    assert refused(run, "5%") == (
-        f"error: {needs}tenfold train measures it at its end, to which this run did not come; train again.\n"
-    )
-    recipe, short = run.path / "recipe.toml", tmp_path / "short"
-    shutil.copytree(run.path, short)
-    text = recipe.read_text("utf-8")
-    assert "minutes = 0.0" in text
-    (short / "recipe.toml").write_text(text.replace("minutes = 0.0", "minutes = 2.0"), "utf-8")
-    assert ": its 2 minutes left no time for it; train again with more --minutes.\n" in refused(Run(short), "5%")
+    why = "tenfold train measures it last, to which this run did not come, or for which its --minutes left no time; "
+    assert refused(run, "5%") == f"error: {needs}{why}train again, with more of them if it had a limit.\n"
     fit_unknown(run)
     sentence = refused(run, "5%")
     assert f"--false-accept 5 % is less than {run.path} supports: 60 images of 5 classes that training" in sentence
@@ -556,7 +563,7 @@ def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, caps
     assert "; 5 % needs about 18 classes with as many images each: give --false-accept 24.1%, or train on m" in sentence
     assert main(["predict", str(run.path), str(tmp_path / "data"), "--false-accept", "24.1%"]) == 0
     capsys.readouterr()
-    assert "A false accept rate must lie between 0 and 1" in refused(run, "200%")
+    assert "A false accept rate must be above 0 and below 1" in refused(run, "200%")
     plain = train_model(shapes_table(tmp_path / "shapes"), quick_recipe(), tmp_path / "plain")
     assert "is of the model plain; train with --model frozen." in refused(plain, "5%")
     assert main(["predict", str(run.path), "x.jpg", "--false-acept", "1%"]) == 2

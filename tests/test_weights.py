@@ -574,6 +574,8 @@ def test_one_of_torchvisions_files_is_known_by_its_name_and_held_against_its_has
         ("resnet-18", "torchvision:resnet18"),
         ("fasterrcnn_resnet50_fpn", "torchvision:fasterrcnn_resnet50_fpn"),
         ("vgg-16", "vgg16"),
+        ("vgg61", "vgg16"),
+        ("vgg19", "torchvision:vgg19"),
     ],
 )
 def test_a_bare_name_of_torchvisions_network_is_known(name, meant, capsys):

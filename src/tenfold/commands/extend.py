@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from tenfold.commands.live import Watch
 from tenfold.commands.look import look_over
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
+from tenfold.commands.predict_classes import tell_least
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts
 from tenfold.commands.train import found_in, free_folder
@@ -111,13 +112,15 @@ def extend(
     with Watch() as watch:
         new = extend_run(old, table, folder, progress=watch, findings=findings)
     with waiting("Holding classes out"):
-        fit_unknown(new)
+        held = fit_unknown(new)
     evaluation, kept = _judged(old, new)
     seconds = time.monotonic() - began
     if json:
         show_json(_summary(old, new, added, evaluation, kept) | {"notes": notes, "seconds": seconds})
         return 0
     _show(added, evaluation, kept, old)
+    if held:
+        tell_least(new, held)
     images, classes = _images(len(new.table) - len(old.table)), ", ".join(added.classes) or "none"
     print(f"Run: {new.path}, with {images} more in {seconds:.1f} s; new classes: {classes}")
     next_command("tenfold", "evaluate", new.path, "--part", "test", when="when you have done choosing")
@@ -225,7 +228,7 @@ def _show(added: Added, evaluation: Evaluation | None, kept: Kept | None, old: R
             for row in found
         ]
         show_table(("New class", "Images", "Recall", "Precision"), rows, f"Among all {evaluation.basis}")
-    print(evaluation)
+    print(f"Accuracy: {_cell('accuracy', evaluation.figures['accuracy'])} on {evaluation.basis}.\n")
 
 
 def _cells(name: str, found: Change) -> tuple[str, str, str]:

@@ -67,10 +67,13 @@ def tell_supported(identities: int, false_accept: float) -> None:
     if (least := least_rate(identities)) <= false_accept:
         return
     count = f"{identities} {'identity supports' if identities == 1 else 'identities support'}"
-    best = f"a false accept rate of {_percent(least)} at best, not the {_percent(false_accept)} that was asked for"
+    best = (
+        f"a false accept rate of {_percent(least)} at best for all three questions, not the {_percent(false_accept)} "
+        "that was asked for"
+    )
     none = f"no false accept rate ({FEWEST_IDENTITIES} are the least), and {_percent(false_accept)} was asked for"
     needed = f"{identities_needed(false_accept):,}"
-    say(f"{count} {best if identities >= FEWEST_IDENTITIES else none}; {needed} would.")
+    say(f"{count} {best if identities >= FEWEST_IDENTITIES else none}; {needed} identities would.")
 
 
 def size_words(folder: Path, known: Gallery) -> str:

@@ -47,6 +47,7 @@ def ladder_lines(ladder: Ladder) -> list[str]:
     lines.append(f"Chosen: {ladder.reason}")
     lines += [COMPARED] if len(ladder.rungs) > 1 else []
     lines.append(f"The choice included: {_figures(ladder.accuracy, ladder.log_loss)}")
+    lines += [ladder.flattered] if ladder.flattered else []
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -111,6 +112,14 @@ def least_percent(held: HeldOut) -> float:
     return math.ceil(1000 * held.supported()) / 10
 
 
+def tell_least(run: Run, held: HeldOut) -> None:
+    """Say with which share a run's images of unknown classes are told apart, the lowest that it supports."""
+    say(
+        f"Images of no known class: tenfold predict {shlex.quote(str(run.path))} IMAGES --false-accept "
+        f"{least_percent(held):g}% says so; no lower share is supported by {held.classes} classes."
+    )
+
+
 def classes_needed(held: HeldOut, share: float) -> str:
     """ "about 90 classes": how many a share needs."""
     from tenfold.metrics.open_set import MOST_PEOPLE
@@ -163,9 +172,10 @@ def _why_unmeasured(run: Run) -> str:
 
     if reason := why_not(run):
         return reason
-    if minutes := run.recipe.train.minutes:
-        return f"its {minutes:g} minutes left no time for it; train again with more --minutes"
-    return "tenfold train measures it at its end, to which this run did not come; train again"
+    return (
+        "tenfold train measures it last, to which this run did not come, or for which its --minutes left no time; "
+        "train again, with more of them if it had a limit"
+    )
 
 
 def _percent(figure: Estimate) -> str:

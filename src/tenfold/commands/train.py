@@ -19,7 +19,7 @@ from tenfold.commands.live import Watch, looking_at
 from tenfold.commands.look import SOON, findings_line, look_over
 from tenfold.commands.options import chosen_recipe, with_settings
 from tenfold.commands.output import is_first, next_look, say, show_figures, show_json, waiting
-from tenfold.commands.predict_classes import least_percent
+from tenfold.commands.predict_classes import tell_least
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts, parted, settled, standing_note
 from tenfold.errors import DataError, Interrupted, UsageError
@@ -317,7 +317,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     Classes are held out after that, and only where it ends before the deadline, by time.monotonic.
     """
     from tenfold.report import write_card
-    from tenfold.transfer.unknown import fit_unknown
+    from tenfold.transfer.unknown import fit_unknown, why_not
 
     if not is_first():
         return 0
@@ -327,6 +327,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     with waiting("Holding classes out"):
         teller = run.teller
         held = teller.unknown or fit_unknown(teller, seconds=deadline - time.monotonic())
+        is_late = not held and teller.recipe.model.name == "frozen" and not why_not(teller)
     write_card(run)
     for line in verdict_lines(ladder):
         say(line)
@@ -344,10 +345,9 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     for line in _warnings(run):
         say(line)
     if held:
-        say(
-            f"Images of no known class: tenfold predict --false-accept {least_percent(held):g}% says so; no lower "
-            f"share is supported by {held.classes} classes."
-        )
+        tell_least(run, held)
+    elif is_late:
+        say("Left out: holding classes out, which predict --false-accept needs: there was no time left for it.")
     print(f"Run: {run.path}")
     next_look(run)
     return 0

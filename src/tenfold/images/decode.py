@@ -254,8 +254,8 @@ def _too_large(max_pixels: int, name: str) -> DataError:
 def _undecodable(error: Exception, name: str) -> DataError:
     if _is_truncated(error):
         advice = (
-            "it is damaged or ends too early; save it again, or train with data.allow_truncated "
-            "(--data.allow-truncated) to take what is there"
+            "it is damaged or ends too early; save it again (training alone can take what is there: "
+            "data.allow_truncated, --data.allow-truncated)"
         )
     else:
         advice = f"it is damaged or unusual ({str(error).rstrip('.') or type(error).__name__}); save it again"

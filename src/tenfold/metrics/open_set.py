@@ -357,4 +357,4 @@ def _finite(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 def _check_rate(rate: float) -> None:
     if not 0 < rate < 1:
-        raise UsageError(f"A false accept rate must lie between 0 and 1, for example 0.01, not {rate:g}.")
+        raise UsageError(f"A false accept rate must be above 0 and below 1, for example 0.01, not {rate:g}.")

@@ -62,6 +62,7 @@ def card(run: Run) -> str:
     return render_file(
         "card.md.j2",
         calibrated=calibrated,
+        unknown=run.teller.unknown is not None,
         md=markdown,
         name=run.path.resolve().name,
         headline=headline(run, context),

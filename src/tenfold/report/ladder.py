@@ -51,6 +51,9 @@ LADDER = """
 <p class="note">Of the training images alone, each answered by heads that were fitted without it: {{ folds }} folds\
 {% if repeats > 1 %}, dealt {{ repeats }} times{% endif %}. {{ compared }} The last line allows for the choice among \
 all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Greasidou and Borboudakis (2018) does.</p>
+{% if flattered %}
+<p>{{ flattered }}</p>
+{% endif %}
 {% if tuned %}
 <h3>What fine-tuning changed</h3>
 <p>Taken: {{ tuned.reason }}</p>
@@ -86,7 +89,7 @@ def ladder(run: Run) -> Section | None:
     decided = tuned if tuned.get("decided") else {}
     resume = f"tenfold train --resume {shlex.quote(str(run.path))}" if tuned and not decided else ""
     values = {"tuned": decided, "resume": resume, "note": CHOSEN_BY_VALIDATION, "write_difference": write_difference}
-    values["compared"] = COMPARED
+    values |= {"compared": COMPARED, "flattered": found.pop("flattered", "")}  # runs before 28 November 2026 have none
     took = write_seconds(decided["seconds"]) if decided else ""
     several = len({rung["settings"]["backbone"] for rung in found["rungs"]}) > 1
     title = "How the model was chosen" if decided or several else "How the head was chosen"

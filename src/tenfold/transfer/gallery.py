@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tenfold.images.table import Table
 
 FALSE_ACCEPT = 0.01
+_NAMED = 3  # images that a sentence names
 _BLOCK = 512  # probes that are searched for at a time
 
 
@@ -78,7 +79,7 @@ class Gallery:
 
     def __post_init__(self) -> None:
         if not 0 < self.false_accept < 1:
-            raise UsageError(f"A false accept rate must lie between 0 and 1, not be {self.false_accept:g}.")
+            raise UsageError(f"A false accept rate must be above 0 and below 1, not {self.false_accept:g}.")
 
     @cached_property
     def identities(self) -> tuple[str, ...]:
@@ -118,8 +119,10 @@ class Gallery:
             if digest not in known:
                 rows.append(row)
             known[digest] = label
-        again = len(table) - len(rows)
-        notes = [f"Left out, as these images are enrolled already or given twice: {again}."] if again else []
+        again = table.samples["source"].drop(table.samples.index[rows]).tolist()
+        named = ", ".join(map(str, again[:_NAMED]))
+        named += f" and {len(again) - _NAMED:,} more" if len(again) > _NAMED else ""
+        notes = [f"Left out, as these images are enrolled already or given twice: {named}."] if again else []
         return table.take(rows), notes
 
     def refuse_other(self, origin: EmbeddingOrigin) -> None:

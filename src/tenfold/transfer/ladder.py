@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,9 @@ def climb_table(
             return sight.look(prepared, eye.extractor, watch, seconds)
 
         views = len(eye.extractor.views)
-        words = f"{eye.extractor.backbone.name}, {views} view{'s' if views > 1 else ''}"
+        init = eye.settings.get("init")  # the network of an earlier run is named by its whole shape, which is no name
+        name = f"the run {Path(init).name}" if init else eye.extractor.backbone.name
+        words = f"{name}, {views} view{'s' if views > 1 else ''}"
         return Source(words, eye.settings, eye.cost, features)
 
     folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)

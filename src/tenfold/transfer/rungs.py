@@ -96,6 +96,8 @@ class Ladder:
     seconds: float
     left_out: tuple[str, ...] = ()
     """What was not climbed and why, a sentence each."""
+    flattered: str = ""
+    """Why the rungs' figures are too good, a sentence; empty where they are not."""
 
     @property
     def best(self) -> Rung:
@@ -106,7 +108,7 @@ class Ladder:
         """JSON values, each Estimate as {"value", "low", "high", "level", "n", "method"}."""
         names = ("words", "settings", "log_loss", "accuracy", "seconds")
         rungs = [{name: getattr(rung, name) for name in names} for rung in self.rungs]
-        own = ("chosen", "reason", "log_loss", "accuracy", "folds", "repeats", "seconds", "left_out")
+        own = ("chosen", "reason", "log_loss", "accuracy", "folds", "repeats", "seconds", "left_out", "flattered")
         content: dict[str, Any] = to_json({"rungs": rungs, **{name: getattr(self, name) for name in own}})
         return content
 

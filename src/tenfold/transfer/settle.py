@@ -16,6 +16,7 @@ from tenfold.environment import choose_device
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
+from tenfold.models.backbones.taught import known_rows, taught_by
 from tenfold.models.frozen import KNOWN, named_backbone
 from tenfold.models.heads import can_hold_out, find_head
 from tenfold.models.views import find_views
@@ -88,7 +89,8 @@ def settle_head(
         device=device,
         progress=progress,
     )
-    ladder = replace(ladder, left_out=(*wanted.left_out, *ladder.left_out))
+    left_out = (*wanted.left_out, *ladder.left_out)
+    ladder = replace(ladder, left_out=left_out, flattered=_why_flattered(recipe.transfer.init, training))
     best = ladder.best.settings
     [taken] = [eye.extractor for eye in eyes if eye.settings["backbone"] == best["backbone"]]
     return Settled(recipe.change(transfer=best), ladder, _known(taken, device), bool(taken.backbone.stages()))
@@ -165,6 +167,17 @@ def train_settled(
 
 SETTLED = Trainer(train_settled, resume_settled)
 """What folds and shares are trained by where the recipe may leave a head open."""
+
+
+def _why_flattered(init: str, training: Table) -> str:
+    """What to say where an earlier run, whose network the rungs stand on, learned from images they are judged by."""
+    known = int(known_rows(hashed(training), taught_by(Path(init)).train).sum()) if init else 0
+    if not known:
+        return ""
+    return (
+        f"The network of {init} learned from {known:,} of these {len(training):,} images, so these figures flatter it; "
+        "those on images that it has not seen, as of the validation and the test part, do not."
+    )
 
 
 def _eye(chosen: Recipe, progress: Report = no_report) -> Eye:

@@ -70,6 +70,8 @@ def own_backbone(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Back
     model = OWN[architecture](card["channels"], tuple(card["classes"]), card["settings"])
     model.load_state_dict(dict(tensors))
     known = {"halvings": halvings_of(card["settings"]), **card["settings"], "channels": card["channels"]}
+    if architecture == "residual" and known["pool"] == "max":  # said, but not done, before there was a choice
+        known["pool"] = "stride"
     shape = ",".join(f"{name}={known[name]}" for name in SHAPE[architecture])
     backbone = OwnNetwork(f"{architecture}:{shape}", model)
     backbone.preprocessing = Preprocessing.from_json(card["preprocessing"])

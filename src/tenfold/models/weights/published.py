@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -254,8 +254,10 @@ def no_such_name(what: str, name: str, known: Sequence[str], others: Sequence[st
     if name not in near and find_spec("timm") and import_module("timm").is_model(name.partition(".")[0]):
         near[name] = f"timm:{name}"
     # Of two that are as near, ours: efficientnet_lite0 is meant to be efficientnet-lite0, which timm has too.
-    alike = get_close_matches(name, known, n=1, cutoff=0.9) or get_close_matches(name, near, n=1, cutoff=0.5)
-    return unknown(what, name, [*known, "torchvision:NAME", "timm:NAME"], near[alike[0]] if alike else "")
+    alike = get_close_matches(name, known, n=1, cutoff=0.9) or get_close_matches(name, near, n=len(near), cutoff=0.5)
+    likeness = {each: SequenceMatcher(None, each, name).ratio() for each in alike}
+    nearest = max(alike, key=lambda each: (likeness[each], each in known), default="")
+    return unknown(what, name, [*known, "torchvision:NAME", "timm:NAME"], near.get(nearest, ""))
 
 
 def torchvision_files() -> dict[str, str]:
