@@ -39,7 +39,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import shutil
 import statistics
@@ -153,19 +152,22 @@ def show_turns(options: argparse.Namespace) -> None:
         for model, run in runs.items():
             stages = measure_speed(run, tables[model])["stages"]
             turns[model].append({name: found["median"] for name, found in stages.items()})
-    means = {
-        model: {name: statistics.median(turn[name] for turn in own) for name in own[0]} for model, own in turns.items()
-    }
-    print(f"{processor_name()}, {torch.get_num_threads()} threads, medians of {options.turns} turns")
-    base = sum(means[MODELS[0]].values()) if MODELS[0] in means else math.nan
-    for model, stages in means.items():
-        told = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in stages.items())
-        whole = sum(stages.values())
-        without = whole - stages.get("proposals", 0.0)
-        print(
-            f"{model} ({runs[model].path.name}): {told}; without proposals {1000 * without:.0f} ms, "
-            f"{without / base:.1f} times Faster R-CNN's, with them {1000 * whole:.0f} ms, {whole / base:.1f} times"
-        )
+    print(f"{processor_name()}, {torch.get_num_threads()} threads; of {options.turns} turns median (least to most)")
+    for model, own in turns.items():
+        told = [f"{name} {spread([1000 * turn[name] for turn in own])} ms" for name in own[0]]
+        print(f"{model} ({runs[model].path.name}): {', '.join(told)}")
+        for words, left_out in (("without proposals from outside", ("proposals",)), ("with them", ())):
+            sums, base = (
+                [sum(seconds for name, seconds in turn.items() if name not in left_out) for turn in turns[which]]
+                for which in (model, MODELS[0] if MODELS[0] in turns else model)
+            )
+            times = spread([one / other for one, other in zip(sums, base, strict=True)])
+            print(f"    {words} {spread([1000 * one for one in sums])} ms, {times} times Faster R-CNN's")
+
+
+def spread(values: list[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def tenfold(*words: Any) -> Any:

@@ -110,10 +110,10 @@ def test_the_name_of_a_network_from_scratch_says_its_shape(first: Run, table: Ta
     [
         ("plain", "must be plain:channels=...,width=.*, as a run names it, not 'plain'"),
         ("residual:width=3", "must be residual:channels=...,width=.*, not 'residual:width=3'"),
-        ("residual:channels=2,width=4,layers=0,halvings=3,pool=auto,activation=relu,norm=batch", "as a run names it"),
-        ("residual:channels=3,width=4,layers=0,halvings=9,pool=auto,activation=relu,norm=batch", "as a run names it"),
-        ("residual:channels=3,width=a,layers=0,halvings=3,pool=auto,activation=relu,norm=batch", "width must be int"),
-        ("residual:channels=3,width=4,layers=0,halvings=3,pool=auto,activation=relu,norm=x", "model.norm"),
+        ("residual:channels=2,width=4,layers=0,halvings=3,pool=max,activation=relu,norm=batch", "as a run names it"),
+        ("residual:channels=3,width=4,layers=0,halvings=9,pool=max,activation=relu,norm=batch", "as a run names it"),
+        ("residual:channels=3,width=a,layers=0,halvings=3,pool=max,activation=relu,norm=batch", "width must be int"),
+        ("residual:channels=3,width=4,layers=0,halvings=3,pool=max,activation=relu,norm=x", "model.norm"),
         ("residual:channels=3,width=4,layers=0,halvings=3,pool=no,activation=relu,norm=batch", "model.pool"),
         ("residual:channels=3,width=4,layers=0,stem_stride=9,activation=relu,norm=batch", "as a run names it"),
     ],
@@ -137,6 +137,19 @@ def test_runs_from_before_there_were_halvings_have_the_network_that_they_had(str
     model = MODELS["residual"](3, ("a", "b"), settings)
     assert isinstance(model, ResidualNetwork)
     assert model.blocks(model.stem(images)).shape[2:] == (32 // 2**halvings, 32 // 2**halvings)
+
+
+def test_a_recipe_from_before_there_were_halvings_finds_the_network_that_it_names(table: Table, tmp_path: Path) -> None:
+    model = {"name": "residual", "width": 4, "layers": 1, "pool": "average"}  # which had no effect then
+    run = train_model(table, quick_recipe(model=model, image={"size": 48}, train={"epochs": 1}), tmp_path / "first")
+    card = json.loads((run.path / "model.json").read_text("utf-8"))
+    del card["settings"]["halvings"]
+    card["settings"]["stem_stride"] = 1
+    (run.path / "model.json").write_text(json.dumps(card), "utf-8")
+    name = "residual:channels=3,width=4,layers=1,stem_stride=1,activation=relu,norm=batch"
+    assert take_backbone(run.path)[0].name == name
+    backbone, origin = named_backbone(asdict(with_init(run).change(transfer={"backbone": name}).transfer))
+    assert (backbone.name, origin.name) == (name, "the run first")
 
 
 def test_its_weights_come_out_of_a_run_alone(first: Run, tmp_path: Path) -> None:

@@ -10,13 +10,11 @@ from torch import nn
 
 from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
-from tenfold.images.readers import read_table
 from tenfold.models import MODELS, find_model
 from tenfold.models.cost import count_cost
 from tenfold.models.layers import ACTIVATIONS, soft_accuracy, soft_cross_entropy
 from tenfold.models.residual import halvings_for
-from tenfold.recipe import ModelSettings, Recipe
-from tenfold.train import choose_settings
+from tenfold.recipe import ModelSettings
 
 CLASSES = ("a", "b", "c")
 FROM_SCRATCH = [name for name, kind in MODELS.items() if "transfer" not in kind.sections]
@@ -121,7 +119,7 @@ def test_the_plain_network_halves_its_maps_and_doubles_its_width_as_often_as_it_
 
 
 @pytest.mark.parametrize(("size", "halvings", "last"), [(28, 2, 7), (32, 2, 8), (48, 3, 6), (64, 3, 8), (96, 4, 6)])
-@pytest.mark.parametrize("pool", ["auto", "stride", "average"])
+@pytest.mark.parametrize("pool", ["max", "stride", "average"])
 def test_the_residual_network_halves_its_maps_as_often_as_the_images_allow(size, halvings, last, pool):
     assert halvings_for(size) == halvings
     settings = dataclasses.asdict(ModelSettings(width=4, norm="batch", pool=pool)) | {"halvings": halvings}
@@ -129,13 +127,16 @@ def test_the_residual_network_halves_its_maps_as_often_as_the_images_allow(size,
     assert model.blocks(model.stem(torch.zeros(1, 3, size, size))).shape == (1, 32, last, last)
 
 
-def test_what_the_residual_network_halves_by_is_settled_and_maxima_refused():
-    table = read_table("digits").take(np.arange(40))
-    for name, pool in (("residual", "stride"), ("plain", "max")):
-        assert choose_settings(Recipe().change(model={"name": name}), table).model.pool == pool
-    maxima = Recipe().change(model={"name": "residual", "pool": "max"})
-    with pytest.raises(UsageError, match="must be stride or average for the residual network, not max; leave it out"):
-        choose_settings(maxima, table)
+def test_the_residual_network_has_strides_for_maxima_and_before_there_was_a_choice():
+    settings = dataclasses.asdict(ModelSettings(width=4, norm="batch"))
+    networks = [{"pool": "max", "halvings": 3}, {"pool": "stride", "halvings": 3}, {"pool": "average"}, {"pool": "max"}]
+    answers = []
+    for change in networks:
+        torch.manual_seed(0)
+        model = MODELS["residual"](3, CLASSES, settings | change).eval()
+        answers.append(model(torch.ones(1, 3, 32, 32)))
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0], rtol=0, atol=0)
 
 
 def test_averages_in_the_place_of_strides_let_a_shift_by_a_pixel_change_less():

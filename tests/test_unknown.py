@@ -538,10 +538,12 @@ def test_with_both_options_an_unknown_image_is_none_of_these(
 
 
 def test_without_time_training_says_that_no_class_was_held_out(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    left_out = "Left out: holding classes out, which predict --false-accept needs: there was no time left for it."
+    left_out = "Left out: holding classes out, which predict --false-accept needs, as no time was left for it; "
+    left_out += f"to do it now: tenfold train --resume {run.path}"
     assert _finish(run, json=False, evaluated=False, deadline=time.monotonic()) == 0
     assert left_out in capsys.readouterr().err
-    assert _finish(run, json=False, evaluated=False) == 0
+    assert run.unknown is None
+    assert main(["train", "--resume", str(run.path)]) == 0
     said = capsys.readouterr()
     assert left_out not in said.err
     [command] = [line for line in said.err.splitlines() if line.startswith("Images of no known class: ")]
@@ -554,8 +556,8 @@ def test_predict_refuses_what_cannot_be_supported(run: Run, tmp_path: Path, caps
         return capsys.readouterr().err
 
     needs = f"--false-accept needs what training measures on classes that it holds out, and {run.path} has none of it: "
-    why = "tenfold train measures it last, to which this run did not come, or for which its --minutes left no time; "
-    assert refused(run, "5%") == f"error: {needs}{why}train again, with more of them if it had a limit.\n"
+    why = "training did not come to it, as it was stopped or had no time left; to do it now: "
+    assert refused(run, "5%") == f"error: {needs}{why}tenfold train --resume {run.path}.\n"
     fit_unknown(run)
     sentence = refused(run, "5%")
     assert f"--false-accept 5 % is less than {run.path} supports: 60 images of 5 classes that training" in sentence

@@ -104,9 +104,9 @@ class ModelSettings:
     """What follows each hidden layer."""
     norm: Literal["auto", "batch", "group", "none"] = "auto"
     """What evens out the values before each activation: the batch, groups of channels, nothing; auto: by batch_size."""
-    pool: Literal["auto", "max", "average", "stride"] = "auto"
-    """How maps are halved: by the maximum or average of each 2 x 2 points, or by convolutions in steps of 2; auto: max
-    in the plain network, stride in the residual one, which has no max."""
+    pool: Literal["max", "average", "stride"] = "max"
+    """How maps are halved: by the maximum or average of each 2 x 2 points, or by convolutions in steps of 2, which the
+    residual network has for max too."""
     pool_every: int = 1
     """After how many convolutions the plain network halves its maps, and doubles its width."""
     dropout: float = 0.0

@@ -168,14 +168,11 @@ def _least_score(run: Run, teller: Run, false_accept: float) -> float:
 
 def _why_unmeasured(run: Run) -> str:
     """Why a frozen run has nothing of classes that were held out, and what to do."""
+    from tenfold.run import resume_command
     from tenfold.transfer.unknown import why_not
 
-    if reason := why_not(run):
-        return reason
-    return (
-        "tenfold train measures it last, to which this run did not come, or for which its --minutes left no time; "
-        "train again, with more of them if it had a limit"
-    )
+    again = resume_command(run.path)
+    return why_not(run) or f"training did not come to it, as it was stopped or had no time left; to do it now: {again}"
 
 
 def _percent(figure: Estimate) -> str:

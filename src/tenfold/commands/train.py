@@ -317,6 +317,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     Classes are held out after that, and only where it ends before the deadline, by time.monotonic.
     """
     from tenfold.report import write_card
+    from tenfold.run import resume_command
     from tenfold.transfer.unknown import fit_unknown, why_not
 
     if not is_first():
@@ -327,7 +328,7 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     with waiting("Holding classes out"):
         teller = run.teller
         held = teller.unknown or fit_unknown(teller, seconds=deadline - time.monotonic())
-        is_late = not held and teller.recipe.model.name == "frozen" and not why_not(teller)
+        is_late = deadline < math.inf and not held and teller.recipe.model.name == "frozen" and not why_not(teller)
     write_card(run)
     for line in verdict_lines(ladder):
         say(line)
@@ -347,7 +348,10 @@ def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf
     if held:
         tell_least(run, held)
     elif is_late:
-        say("Left out: holding classes out, which predict --false-accept needs: there was no time left for it.")
+        say(
+            "Left out: holding classes out, which predict --false-accept needs, as no time was left for it; to do it "
+            f"now: {resume_command(run.path)}"
+        )
     print(f"Run: {run.path}")
     next_look(run)
     return 0

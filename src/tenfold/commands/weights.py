@@ -85,7 +85,7 @@ def _list(json: bool) -> int:
     if json:
         show_json({"folder": weights_folder(), "weights": rows})
         return 0
-    header = ("Network", "File", "MB", "Checksum", "Licence", "Here")
+    header = ("Network", "File", "MB", "SHA-256", "Licence", "Here")
     cells = [
         (
             row["backbone"],

@@ -27,7 +27,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from tenfold.errors import DataError, unknown
 from tenfold.images.content import Content
-from tenfold.images.jpeg import JpegHeader, decode_jpeg, read_header
+from tenfold.images.jpeg import SAVE_AGAIN, JpegHeader, decode_jpeg, read_header
 from tenfold.images.pixels import CHANNELS, Channels, flatten, pixels_of, turn_upright
 from tenfold.recipe import check_range
 
@@ -253,10 +253,7 @@ def _too_large(max_pixels: int, name: str) -> DataError:
 
 def _undecodable(error: Exception, name: str) -> DataError:
     if _is_truncated(error):
-        advice = (
-            "it is damaged or ends too early; save it again (training alone can take what is there: "
-            "data.allow_truncated, --data.allow-truncated)"
-        )
+        advice = f"it is damaged or ends too early; {SAVE_AGAIN}"
     else:
         advice = f"it is damaged or unusual ({str(error).rstrip('.') or type(error).__name__}); save it again"
     return DataError(f"Cannot decode {name}: {advice}.")

@@ -22,6 +22,8 @@ from tenfold.errors import DataError
 _FRAMES = {0xC0, 0xC1, 0xC2}  # start of frame: baseline, extended sequential, progressive; all Huffman coded
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _BARE = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
+SAVE_AGAIN = "save it again; training takes what is there with data.allow_truncated (--data.allow-truncated)"
+"""What to do about a file that is damaged or ends too early."""
 _DAMAGED = re.compile("premature end|bad Huffman code|instead of RST", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _ORIENTATION_TAG = 0x0112
@@ -83,10 +85,7 @@ def decode_jpeg(content: bytes, colors: str, allow_truncated: bool, name: str) -
         return _decode_rest(content, colors)
     if _DAMAGED.search(reason):
         reason = reason.removeprefix("Corrupt JPEG data: ")
-        raise DataError(
-            f"Cannot decode {name}: it is damaged or ends too early ({reason}); save it again, or set "
-            "data.allow_truncated (--data.allow-truncated) to take what is there."
-        )
+        raise DataError(f"Cannot decode {name}: it is damaged or ends too early ({reason}); {SAVE_AGAIN}.")
     return None
 
 

@@ -53,6 +53,6 @@ class PlainNetwork(Classifier):
 
 def _pooling(name: str) -> list[nn.Module]:
     """Halve the map, an odd last row or column kept, so that small images survive many layers."""
-    if name in ("auto", "max"):
+    if name == "max":
         return [nn.MaxPool2d(2, ceil_mode=True)]
     return [nn.AvgPool2d(2, ceil_mode=True)] if name == "average" else []

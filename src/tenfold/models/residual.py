@@ -21,7 +21,7 @@ each block starts at zero, so that every block starts as the identity (Goyal et 
 
 A block halves the map by the stride of its first convolution, or, with `pool` "average", by a 2x2 average after it:
 fewer of the network's answers then change when an image is shifted by a pixel (Zhang, "Making convolutional networks
-shift-invariant again", 2019), for half as much time again.
+shift-invariant again", 2019), for half as much time again at 96 px, an eighth at 32.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class ResidualNetwork(Classifier):
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
-        width, pool, activation, norm = (settings[name] for name in ("width", "pool", "activation", "norm"))
+        width, activation, norm = settings["width"], settings["activation"], settings["norm"]
         halvings = halvings_of(settings)
+        pool = settings["pool"] if "halvings" in settings else "stride"  # whatever was said before there was a choice
         self.stem = nn.Sequential(
             make_convolution(channels, width, 3, 2 if halvings > 3 else 1, norm),
             make_norm(norm, width),

@@ -90,7 +90,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
             "fit": fit,
         },
         augment={"policy": read_policy(policy).to_dict()},
-        model={"norm": norm, "pool": _pool(recipe)},
+        model={"norm": norm},
         train={
             "batch_size": batch,
             "epochs": epochs,
@@ -102,16 +102,6 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
             "workers": recipe.train.workers or max(1, min(8, cores() - 1)),
         },
     )
-
-
-def _pool(recipe: Recipe) -> str:
-    """How the network halves its maps. Raises UsageError for maxima in the residual network, which has none."""
-    model, pool = recipe.model.name, recipe.model.pool
-    if model != "residual":
-        return "max" if pool == "auto" else pool
-    if pool == "max":
-        raise UsageError("model.pool must be stride or average for the residual network, not max; leave it out.")
-    return "stride" if pool == "auto" else pool
 
 
 def smallest_batch(batch: int, count: int, processes: int) -> int:

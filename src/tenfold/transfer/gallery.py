@@ -106,7 +106,7 @@ class Gallery:
 
         Raises DataError where an image has no label, or is enrolled as another identity already or in the same table.
         """
-        known, rows = dict(zip(self.hashes, self.labels, strict=True)), list[int]()
+        known, rows, again = dict(zip(self.hashes, self.labels, strict=True)), list[int](), list[str]()
         columns = (table.samples[name].tolist() for name in ("source", "hash", "label"))
         for row, (source, digest, label) in enumerate(zip(*columns, strict=True)):
             if not isinstance(label, str) or not label.strip():
@@ -116,11 +116,12 @@ class Gallery:
                     f"{source} is to be enrolled as {label}, but the same image is one of {known[digest]}; leave it "
                     "out, or remove it there first."
                 )
-            if digest not in known:
+            if digest in known:
+                again.append(str(source))
+            else:
                 rows.append(row)
             known[digest] = label
-        again = table.samples["source"].drop(table.samples.index[rows]).tolist()
-        named = ", ".join(map(str, again[:_NAMED]))
+        named = ", ".join(again[:_NAMED])
         named += f" and {len(again) - _NAMED:,} more" if len(again) > _NAMED else ""
         notes = [f"Left out, as these images are enrolled already or given twice: {named}."] if again else []
         return table.take(rows), notes

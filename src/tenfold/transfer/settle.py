@@ -40,6 +40,7 @@ from tenfold.transfer.clock import Clock
 from tenfold.transfer.features import Extractor, table_features
 from tenfold.transfer.ladder import LADDER, Eye, climb_table
 from tenfold.transfer.rungs import Ladder
+from tenfold.transfer.unknown import is_trained
 
 SOURCE = ("backbone", "weights", "init", "views", "crop", "spread")
 """The settings of a recipe's [transfer] that say how a frozen network looks at an image."""
@@ -171,12 +172,12 @@ SETTLED = Trainer(train_settled, resume_settled)
 
 def _why_flattered(init: str, training: Table) -> str:
     """What to say where an earlier run, whose network the rungs stand on, learned from images they are judged by."""
-    known = int(known_rows(hashed(training), taught_by(Path(init)).train).sum()) if init else 0
+    known = int(known_rows(hashed(training), taught_by(Path(init)).train).sum()) if is_trained(init) else 0
     if not known:
         return ""
     return (
         f"The network of {init} learned from {known:,} of these {len(training):,} images, so these figures flatter it; "
-        "those on images that it has not seen, as of the validation and the test part, do not."
+        "those on images that it has not seen do not."
     )
 
 

@@ -92,7 +92,7 @@ def why_not(run: Run) -> str:
     """Why no class of a frozen run can be held out, and what to do, clauses; empty where that takes time alone."""
     if run.card["settings"]["head"] == "majority":
         return "its head, majority, does not look at the images; train with another head"
-    if _is_trained(run):
+    if is_trained(run.recipe.transfer.init):
         return (
             "an earlier run has trained its network, perhaps on these classes; train with a pretrained network as it "
             "was published, without --init"
@@ -141,14 +141,18 @@ def hold_out(
     return HeldOut(score.astype(np.float32), label.astype(np.int32), known, right)
 
 
-def _is_trained(run: Run) -> bool:
-    """Whether the network comes out of an earlier run that trained it, or may have: one that is no longer there."""
+def is_trained(init: str) -> bool:
+    """Whether the run in a folder, or one that it started from, trained its network, or may have: one that is gone.
+
+    Not of an empty name, as `transfer.init` is where a network begins as it was published.
+    """
     seen = {""}
-    while (init := run.recipe.transfer.init) not in seen:
+    while init not in seen:
         seen.add(init)
         run = Run(Path(init))
         if not (run.path / "recipe.toml").is_file() or run.recipe.model.name != "frozen":
             return True
+        init = run.recipe.transfer.init
     return bool(init)
 
 

@@ -69,10 +69,11 @@ def own_backbone(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Back
     architecture = card["architecture"]
     model = OWN[architecture](card["channels"], tuple(card["classes"]), card["settings"])
     model.load_state_dict(dict(tensors))
-    known = {"halvings": halvings_of(card["settings"]), **card["settings"], "channels": card["channels"]}
-    if architecture == "residual" and known["pool"] == "max":  # said, but not done, before there was a choice
-        known["pool"] = "stride"
-    shape = ",".join(f"{name}={known[name]}" for name in SHAPE[architecture])
+    settings = card["settings"]
+    # Runs from before keep the name that the recipes made of them have. What they do not say had no other value.
+    names = _BEFORE if architecture == "residual" and "halvings" not in settings else SHAPE[architecture]
+    known = {"stem_stride": 1, **settings, "channels": card["channels"]}
+    shape = ",".join(f"{name}={known[name]}" for name in names)
     backbone = OwnNetwork(f"{architecture}:{shape}", model)
     backbone.preprocessing = Preprocessing.from_json(card["preprocessing"])
     return backbone
@@ -84,7 +85,7 @@ def _read_name(name: str) -> tuple[str, dict[str, Any]]:
     pairs = [pair.partition("=")[::2] for pair in text.split(",")]
     shape = {key: int(value) if value.isdecimal() else value for key, value in pairs}
     if tuple(shape) == _BEFORE and shape["stem_stride"] in (1, 2):
-        shape |= {"halvings": halvings_of(shape), "pool": "auto"}
+        shape |= {"halvings": halvings_of(shape), "pool": "stride"}
         del shape["stem_stride"]
     known = set(shape) == set(SHAPE[architecture])
     if not known or shape["channels"] not in (1, 3) or shape.get("halvings", 3) not in (2, 3, 4):
