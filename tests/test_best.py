@@ -622,7 +622,7 @@ def test_the_commands_climb_and_tell(tmp_path, monkeypatch, capsys):
     assert "Ladder: of the training images alone" in err
     assert f"Taken: {found['ladder']['finetuning']['reason']}" in err
     assert main(["train", "--resume", "run"]) == 0
-    assert "run has ended, and nothing is left to be done" in capsys.readouterr().err
+    assert "run has ended; this is what it gave." in capsys.readouterr().err
     assert main(["train", "shapes", "--model", "frozen", "--out", "plain", "--json", *options]) == 0
     assert json.loads(capsys.readouterr().out)["ladder"]["chosen"] == found["ladder"]["chosen"]
     assert main(["train", "shapes", "--folds", "2", "--out", "cv", *options]) == 0

@@ -156,7 +156,7 @@ def _resume(folder: Path, json: bool) -> int:
 
     goes_on = is_undecided(folder)
     if not goes_on and (folder / "model.safetensors").is_file():
-        say(f"{folder} has ended, and nothing is left to be done; this is what it gave.")
+        say(f"{folder} has ended; this is what it gave.")
     with _stop_told(folder), Watch() as watch:
         run = resume_best(folder, progress=watch)
     return _finish(run, json, evaluated=goes_on)
