@@ -105,12 +105,13 @@ class ModelSettings:
     norm: Literal["auto", "batch", "group", "none"] = "auto"
     """What evens out the values before each activation: the batch, groups of channels, nothing; auto: by batch_size."""
     pool: Literal["max", "average", "stride"] = "max"
-    """How maps are halved: by the maximum or average of each 2 x 2 points, or by convolutions in steps of 2, which the
-    residual network has for max too."""
+    """How maps are halved: by the maximum or average of each 2 x 2, or by strides, which "residual" has for max too."""
     pool_every: int = 1
     """After how many convolutions the plain network halves its maps, and doubles its width."""
     dropout: float = 0.0
     """Share of the units dropped before the last layer."""
+    members: int = 1
+    """Networks from scratch side by side, each trained by itself, whose mean probability is the answer."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,7 @@ class TrainSettings:
     find_lr: bool = False
     """Choose the peak learning rate by a range test before training (Smith 2017)."""
     optimizer: Literal["auto", "muon", "adamw", "sgd"] = "auto"
-    """Muon (Jordan et al. 2024), AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum; auto: Muon from
-    scratch, AdamW for a pretrained network."""
+    """Muon (Jordan et al. 2024), AdamW (Loshchilov and Hutter 2019), Nesterov's SGD; auto: Muon, pretrained AdamW."""
     momentum: float = 0.9
     """Nesterov momentum of Muon and SGD, beta1 of AdamW."""
     weight_decay: float = 0.05
@@ -253,6 +253,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.hidden": (1, 65_536),
     "model.pool_every": (1, 64),
     "model.dropout": (0, 0.99),
+    "model.members": (1, 64),
     "transfer.crop": (0, 4096),
     "transfer.strength": (0, 1_000_000),
     "transfer.sharpness": (0, 1_000_000),
@@ -316,8 +317,7 @@ class Recipe:
             if left_open < (value := attrgetter(name)(self)) < least:
                 high = RANGES[name][1]
                 raise UsageError(f"{name} must be from {least:g} to {high:g}, or {left_open:g}, not {value:g}.")
-        shares = max(self.split.validation, 0) + max(self.split.test, 0)
-        check_range("split.validation + split.test", shares, 0, 0.95)
+        check_range("split.validation + split.test", max(self.split.validation, 0) + max(self.split.test, 0), 0, 0.95)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:
         """The recipe with some settings replaced: `recipe.change(train={"epochs": 3})`."""

@@ -42,7 +42,7 @@ from tenfold.images.preprocess import Preprocessing
 from tenfold.images.table import PARTS
 from tenfold.looks import say_now
 from tenfold.metrics.unknown import HeldOut
-from tenfold.models import find_model
+from tenfold.models import make_model
 from tenfold.models.card import card_fault
 from tenfold.models.contract import Model, Prediction
 from tenfold.models.predictor import Canvas, Predictor, predict_files
@@ -349,7 +349,7 @@ def read_frame(path: Path, *columns: str, filled: Iterable[str] = ()) -> pd.Data
 
 def build_model(card: dict[str, Any]) -> Model:
     """A fresh model as a run's card describes it."""
-    model = find_model(card["architecture"])(card["channels"], tuple(card["classes"]), card["settings"])
+    model = make_model(card["architecture"], card["channels"], tuple(card["classes"]), card["settings"])
     model.preprocessing = Preprocessing.from_json(card["preprocessing"])
     return model
 

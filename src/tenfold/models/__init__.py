@@ -5,6 +5,7 @@ layers.py      layers that several networks share, and how weights start
 classifier.py  what all networks that name one class an image have in common
 plain.py       the lecture's convolutional network, every choice a setting
 residual.py    the better default from scratch
+ensemble.py    several networks from scratch side by side
 backbones/     pretrained networks without their classifiers
 weights/       where their weights come from
 heads/         what is fitted to features at once
@@ -21,10 +22,13 @@ To add a model: write a file here with a subclass of `Model` (or `Classifier`) a
 
 from __future__ import annotations
 
+from typing import Any
+
 from tenfold.errors import unknown
 from tenfold.models.contract import Model
 from tenfold.models.detection import RCNN, FasterRCNN, FastRCNN
 from tenfold.models.detection.torchvision_detector import TorchvisionDetector
+from tenfold.models.ensemble import Ensemble
 from tenfold.models.finetuned import FineTunedNetwork
 from tenfold.models.frozen import FrozenClassifier
 from tenfold.models.plain import PlainNetwork
@@ -47,3 +51,10 @@ def find_model(name: str) -> type[Model]:
     if name not in MODELS:
         raise unknown("model.name", name, MODELS)
     return MODELS[name]
+
+
+def make_model(name: str, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> Model:
+    """A fresh network, or as many side by side as the settings' "members", which runs before 28 November 2026 lack."""
+    kind = find_model(name)
+    several = settings.get("members", 1) > 1
+    return Ensemble(kind, channels, classes, settings) if several else kind(channels, classes, settings)

@@ -67,6 +67,8 @@ class OwnNetwork(Backbone):
 def own_backbone(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Backbone:
     """The convolutional part of the network that a run's card describes, with the run's weights and preprocessing."""
     architecture = card["architecture"]
+    if (members := card["settings"].get("members", 1)) > 1:
+        raise UsageError(f"transfer.init (--init) must be a run with one network, and that one has {members}.")
     model = OWN[architecture](card["channels"], tuple(card["classes"]), card["settings"])
     model.load_state_dict(dict(tensors))
     settings = card["settings"]
