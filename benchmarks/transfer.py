@@ -84,8 +84,8 @@ trains with) were drawn from 31 steps, as TrivialAugment's are:
     strides, the map's largest values beside its means, 59.5, 1.183
     8 x 8 and averages, in as much time: one network for 600 epochs 65.0, 1.121 (1,221 s), --model.members 2 for 300
     65.9, 1.077 (1,184 s)
-    epochs, with "wide", 4 x 4 and strides: width 32 500 epochs 62.8, 1.163 (815 s); width 64 as above 600 epochs 62.2, 1.217 (1,649 s);
-    width 32, dropout 0.3, 1,000 epochs 63.3, 1.109 (1,624 s)
+    epochs, with "wide", 4 x 4 and strides: width 32 500 epochs 62.8, 1.163 (815 s); width 64 as above 600 epochs 62.2,
+    1.217 (1,649 s); width 32, dropout 0.3, 1,000 epochs 63.3, 1.109 (1,624 s)
     optimizer, with the affine changes, 150 epochs, four stages: Muon 56.0, AdamW 52.4, batches of 64 in place of 16
     53.2; three stages: Muon 54.9, SGD 50.6, rate 0.015 in place of 0.04 53.0, decay 0.3 in place of 0.05 52.5. AdamW
     in a bare loop of PyTorch, three stages of width 64, batches of 50, much the same changes: 52.4
