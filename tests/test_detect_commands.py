@@ -134,7 +134,7 @@ def test_train_takes_a_detector_and_says_what_its_anchors_are(trained: tuple[Pat
     assert next(iter(result["evaluation"]["validation"]["figures"])) == "ap50"
     assert set(result["evaluation"]["validation"]["figures"]["ap50"]) == ESTIMATE
     assert {"underfitting", "noisy validation"} & {found["kind"] for found in result["diagnosis"]}
-    assert "faster-rcnn network: " in said
+    assert "Network: faster-rcnn, " in said
     assert re.search(r"anchor boxes fitted to the 12 boxes of the training part|the usual anchor boxes", said)
     assert read_card(place / "runs" / "boxes-1")["task"] == "detection"
 

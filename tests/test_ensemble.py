@@ -17,6 +17,7 @@ from tenfold.models import MODELS, make_model
 from tenfold.models.backbones import take_backbone
 from tenfold.models.ensemble import Ensemble
 from tenfold.recipe import ModelSettings, Recipe
+from tenfold.report import write_card
 from tenfold.run import load_run
 from tenfold.train import choose_settings, resume_training, train_model
 from tests.toys import quick_recipe, shapes_table
@@ -76,7 +77,10 @@ def test_it_is_judged_by_the_ensemble_s_own_loss() -> None:
 
 def test_a_run_holds_all_of_it_and_goes_on_where_it_was_stopped(table: Table, tmp_path: Path) -> None:
     recipe = quick_recipe(model={"name": "residual", "width": 4, "members": 2}, train={"epochs": 2})
-    run = train_model(table, recipe, tmp_path / "run")
+    said: list[str] = []
+    run = train_model(table, recipe, tmp_path / "run", progress=lambda message: said.append(message.text))
+    assert any(text.startswith("Network: 2 residual networks side by side, ") for text in said)
+    assert "- Network: 2 residual networks side by side, " in write_card(run).read_text("utf-8")
     again = load_run(run.path)
     assert isinstance(again.model, Ensemble)
     assert len(again.model.members) == again.recipe.model.members == 2

@@ -43,7 +43,7 @@ from tenfold.images.table import PARTS
 from tenfold.looks import say_now
 from tenfold.metrics.unknown import HeldOut
 from tenfold.models import make_model
-from tenfold.models.card import card_fault
+from tenfold.models.card import card_fault, network_words
 from tenfold.models.contract import Model, Prediction
 from tenfold.models.predictor import Canvas, Predictor, predict_files
 from tenfold.models.weights.places import file_hash
@@ -81,7 +81,7 @@ class Run:
     def _repr_html_(self) -> str:
         facts: dict[str, Callable[[], str]] = {
             "folder": lambda: str(self.path),
-            "network": lambda: str(self.card["architecture"]),
+            "network": lambda: network_words(self.card),
             "classes": lambda: ", ".join(self.classes),
             "images": lambda: ", ".join(f"{len(self.table.part(part))} {part}" for part in PARTS),
             "validation part": lambda: say_now(self.evaluations.get("validation", {}), self.path),

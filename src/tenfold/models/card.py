@@ -26,6 +26,12 @@ def card_fault(card: Mapping[str, Any]) -> str:
     return "" if _is_calibration(card.get("calibration", {})) else "its 'calibration' is not what training writes"
 
 
+def network_words(card: Mapping[str, Any]) -> str:
+    """ "residual", or "3 residual networks side by side"."""
+    members, name = card.get("settings", {}).get("members", 1), str(card["architecture"])
+    return f"{members} {name} networks side by side" if members > 1 else name
+
+
 def _is_calibration(value: Any) -> bool:
     """Whether a temperature, a score and steps, where they are there, can be used."""
     try:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from tenfold.estimate import Estimate, from_json
 from tenfold.files import write_file
 from tenfold.images.table import PARTS
+from tenfold.models.card import network_words
 from tenfold.report.blocks.per_class import counted_by
 from tenfold.report.context import Context, render_file
 from tenfold.report.headline import headline
@@ -67,7 +68,7 @@ def card(run: Run) -> str:
         name=run.path.resolve().name,
         headline=headline(run, context),
         task=run.task.name,
-        network=run.card["architecture"],
+        network=network_words(run.card),
         parameters=parameter_words(run),
         sides=run.preprocessing.sides,
         channels=run.preprocessing.channels,

@@ -27,6 +27,7 @@ from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table, load_table
 from tenfold.models import find_model
 from tenfold.models.backbones.taught import NOTE, learn_from
+from tenfold.models.card import network_words
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
@@ -138,7 +139,7 @@ def train_model(
         card["weights"] = weights
         progress(Progress("note", f"Weights: {weights['origin']}; licence {weights['licence']}; {weights['note']}"))
     cost = count_cost(model, *start_preprocessing(plan.recipe).sides)
-    progress(Progress("note", f"{recipe.model.name} network: {cost}"))
+    progress(Progress("note", f"Network: {network_words(card)}, {cost}"))
     prepared = with_foreknown(prepared, model, plan.recipe, progress)
     plan.settle_epochs()
     plan.recipe = choose_mixing(plan.recipe)
