@@ -1,10 +1,10 @@
 """Several networks side by side, each trained by itself; their mean probability is the answer.
 
-With few images that is worth more than one network that is trained for longer in the same time: of 500 images of
+With few images that can be worth more than one network that is trained for longer in the same time: of 500 images of
 CIFAR-10 two networks learned what 65.9 % of 3,000 others show, log loss 1.077, and one for twice as many epochs 65.0 %,
-1.121 (benchmarks/transfer.py). Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive uncertainty
-estimation using deep ensembles", 2017; Brigato and Iocchi, "On the effectiveness of deep ensembles for small data
-tasks", 2021.
+1.121 (n = 1, benchmarks/transfer.py). Lakshminarayanan, Pritzel and Blundell, "Simple and scalable predictive
+uncertainty estimation using deep ensembles", 2017; Brigato and Iocchi, "On the effectiveness of deep ensembles for
+small data tasks", 2021.
 
 The networks see the same batches, and differ by how their weights began.
 
@@ -36,7 +36,11 @@ class Ensemble(Classifier):
         return every.logsumexp(0) - math.log(len(every))
 
     def losses(self, batch: Batch) -> Losses:
-        """In training the mean of the networks' own, so that each learns as it would alone; else the ensemble's."""
+        """In training the mean of the networks' own, so that each learns as it would alone; else the ensemble's.
+
+        The gradients are an M-th of those alone, which Muon and AdamW do not heed; SGD wants M times the rate. They are
+        clipped (`train.clip`) all together.
+        """
         if not self.training:
             return super().losses(batch)
         every = [member.losses(batch) for member in self.members]  # type: ignore[operator]

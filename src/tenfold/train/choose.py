@@ -58,7 +58,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
     if recipe.model.members > 1 and "transfer" in kind.sections:
         raise UsageError(
             f"model.members must be 1 for {recipe.model.name}, as only networks from scratch, plain and residual, can "
-            f"stand side by side, not {recipe.model.members}; leave it out."
+            f"stand side by side, not {recipe.model.members}; name one of these (--model residual), or leave it out."
         )
     recipe = _with_proposals(_at_fixed_size(_as_trained_elsewhere(recipe, own), own) if own else recipe)
     recipe = with_room(recipe, training)

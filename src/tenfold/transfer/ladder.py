@@ -139,7 +139,7 @@ def climb_table(
 
         views = len(eye.extractor.views)
         init = eye.settings.get("init")  # the network of an earlier run is named by its whole shape, which is no name
-        name = f"the run {Path(init).name}" if init else eye.extractor.backbone.name
+        name = f"the run {Path(init).resolve().name}" if init else eye.extractor.backbone.name
         words = f"{name}, {views} view{'s' if views > 1 else ''}"
         return Source(words, eye.settings, eye.cost, features)
 
