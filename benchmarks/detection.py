@@ -2,19 +2,20 @@
 
     python benchmarks/detection.py ../shared/data/bccd --results detection
     python benchmarks/detection.py ../shared/data/bccd --results detection --models faster-rcnn --seeds 2 --minutes 15
+    python benchmarks/detection.py ../shared/data/bccd --results finetuned --models rcnn --settings=--detect.finetune
     python benchmarks/detection.py ../shared/data/bccd --results detection --ranks 128 64 32
     python benchmarks/detection.py ../shared/data/bccd --results detection --turns 5
 
 The data's own parts are used (for BCCD those of its ImageSets: 205, 87 and 72 images), each model is trained by the
-command line as a user would, with nothing set but the time and --settings, and the test part is looked at once a run.
-Every training is a line of results.jsonl; what is there is not done again. `speed` predicts the test images one after
-another, decoded before, with the network alone, proposals included where a model needs them from outside. `memory_gib`
-is the largest resident size of the training's process. `--ranks` trains nothing: it truncates the heads of the runs
-that are there (detect.rank; Girshick 2015, section 3.1; not of R-CNN) and shows, on the validation part, what that
-changes in AP50, and the seconds that the two layers and the network take an image. `--turns` trains nothing either: of
-each model's first run that is there it times each stage of a prediction over test images, the models one after the
-other and again, and shows the seconds of each stage, their sum without and with proposals from outside, and these over
-Faster R-CNN's.
+command line as a user would, with nothing set but the time and --settings (which want --results of their own), and the
+test part is looked at once a run. Every training is a line of results.jsonl; what is there is not done again. `speed`
+predicts the test images one after another, decoded before, with the network alone, proposals included where a model
+needs them from outside. `memory_gib` is the largest resident size of the training's process. `--ranks` trains nothing:
+it truncates the heads of the runs that are there (detect.rank; Girshick 2015, section 3.1; not of R-CNN) and shows, on
+the validation part, what that changes in AP50, and the seconds that the two layers and the network take an image.
+`--turns` trains nothing either: of each model's first run that is there it times each stage of a prediction over test
+images, the models one after the other and again, and shows the seconds of each stage, their sum without and with
+proposals from outside, and these over Faster R-CNN's.
 
 BCCD's own lists are not clean: `tenfold check` finds a copy of a training image in the test part (1 of 72) and one in
 the validation part (1 of 87), and a shot in a row in the latter.
@@ -214,7 +215,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=15.0, help="of each training")
     parser.add_argument("--epochs", type=int, default=0, help="at most; 0: the usual number, as far as it fits")
-    parser.add_argument("--settings", default="", help="further options of tenfold train, with --results of their own")
+    parser.add_argument("--settings", default="", help="further options of tenfold train, after a =")
     parser.add_argument("--ranks", nargs="+", type=int, help="train nothing; truncate what is there to these")
     parser.add_argument("--turns", type=int, help="train nothing; time the stages of what is there so many times")
     options = parser.parse_args()

@@ -330,3 +330,13 @@ def test_a_gallery_knows_the_network_of_its_weights(tmp_path, monkeypatch, capsy
     assert main(enroll) == 0
     shutil.rmtree(tmp_path / "shapes")
     assert "Network: onnx, whose weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", ["efficientnet-lite9", "efficientnet-lite9 --model finetuned", "efficientnet-lite0,efficientnet-lite9"]
+)
+def test_a_network_that_is_not_known_is_refused_before_images_are_looked_at(tmp_path, capsys, options):
+    assert main(["train", str(tmp_path / "no-folder"), "--backbone", *options.split()]) == 2
+    sentence = capsys.readouterr().err
+    assert "efficientnet-lite9" in sentence
+    assert "no-folder" not in sentence

@@ -208,14 +208,14 @@ def read_checked(
     recipe = chosen_recipe(file, settings)
     if recipe.model.name != "auto":
         find_model(recipe.model.name)
-    if recipe.transfer.init and not is_trained:
-        from tenfold.models.frozen import named_backbone
-
-        named_backbone(dataclasses.asdict(recipe.transfer))  # refused before images are looked at
     if recipe.model.name not in ("auto", "frozen"):
         from tenfold.models.frozen import refuse_open
 
         refuse_open(recipe.transfer.backbone)
+    if not is_trained:
+        from tenfold.transfer.at_hand import refuse_networks
+
+        refuse_networks(recipe.transfer)  # before images are looked at
     data = recipe.data
     if not data.path:
         raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")

@@ -13,6 +13,7 @@ these must be named to be tried:
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,7 +22,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.models.backbones import BUILT_IN, Backbone, bare_backbone
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
-from tenfold.models.frozen import AUTO, FrozenClassifier, leaves_open
+from tenfold.models.frozen import AUTO, FrozenClassifier, leaves_open, named_backbone
 from tenfold.models.weights.places import Found, find_published, known_networks
 from tenfold.models.weights.published import licence_note
 from tenfold.recipe import TransferSettings
@@ -62,6 +63,14 @@ def wanted_networks(transfer: TransferSettings) -> Networks:
             f"{transfer.backbone!r}."
         )
     return Networks(names)
+
+
+def refuse_networks(transfer: TransferSettings) -> None:
+    """Raise what `wanted_networks` and `named_backbone` raise for the networks that a recipe's [transfer] names."""
+    if transfer.backbone in ("", AUTO) and not (transfer.weights or transfer.init):
+        return  # none is named
+    for name in wanted_networks(transfer).names:
+        named_backbone(asdict(transfer) | {"backbone": name})
 
 
 def networks_at_hand() -> Networks:
