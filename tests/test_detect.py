@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tenfold.augment.chosen import read_policy
 from tenfold.detect import BACKGROUND, region_table, train_rcnn, train_regions
 from tenfold.detect import regions as regions_module
 from tenfold.detect.regions import named_regions
@@ -77,12 +78,19 @@ def test_a_click_is_no_object(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_the_recipe_says_of_balance_and_batches_holds(tmp_path):
+def test_what_the_recipe_says_of_policy_balance_and_batches_holds(tmp_path):
     table = squares_table(tmp_path, (6, 3, 1))
     recipe = recipe_of("rcnn", detect={"crop": 16}, train={"epochs": 1, "batch_size": 8})
-    given = train_regions(table, recipe.change(train={"balance": "none"}), tmp_path / "given").recipe.train
-    assert (given.balance, given.batch_size) == ("none", 8)
-    left_open = train_regions(table, recipe.change(train={"batch_size": 0}), tmp_path / "open")
+    given = train_regions(table, recipe.change(train={"balance": "none"}), tmp_path / "given").recipe
+    assert (given.train.balance, given.train.batch_size) == ("none", 8)
+    assert read_policy(given.augment.policy).ops == ()
+    open_recipe = recipe.change(train={"batch_size": 0}, augment={"policy": "auto"})
+    left_open = train_regions(table, open_recipe, tmp_path / "open")
+    assert [node.name for node in read_policy(left_open.recipe.augment.policy).ops] == [
+        "flip",
+        "brightness",
+        "contrast",
+    ]
     assert left_open.recipe.train.balance == "background"
     assert left_open.recipe.train.batch_size == min(128, len(left_open.table.part("train"))) > 64
 

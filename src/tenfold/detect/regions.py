@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.augment.policy import Policy
+from tenfold.augment.published import named_policy
 from tenfold.boxes import CORNERS, THIN, box_iou, large_enough
 from tenfold.draws import draw_keys, hash_numbers, uniforms
 from tenfold.errors import UsageError
@@ -102,8 +104,9 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
 
     The recipe is that of the R-CNN: what it says of backbone, weights, side of the squares and training holds. Images
     are prepared as for the R-CNN itself, and those that cannot be read are left out or refused as there. Its minutes
-    count from here on, the proposals with them. A batch has 32 regions of objects and 96 of background, unless the
-    recipe says otherwise. Before any image is decoded it raises UsageError where `out` is taken, the recipe is of
+    count from here on, the proposals with them. A batch has 32 regions of objects and 96 of background, and regions are
+    mirrored and a little brighter or darker but not cropped, which would make background of objects, unless the recipe
+    says otherwise. Before any image is decoded it raises UsageError where `out` is taken, the recipe is of
     another model, or the table has no boxes, no box to learn from in its training part, a box without a class or a
     class called (background); then what `propose_table` and `train_model` raise.
     """
@@ -128,10 +131,17 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
     _refuse_without_background(regions, recipe)
     squares = {"size": square_side(recipe.detect.crop), "aspect": 1.0, "fit": "squash", "margin": 1.0}
     train = {"balance": "background"} if recipe.train.balance == "auto" else {}
-    own = recipe.change(model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train)
+    augment = {"policy": _uncut().to_dict()} if recipe.augment.policy == "auto" else {}
+    own = recipe.change(
+        model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train, augment=augment
+    )
     return train_model(
         regions, in_time_left(regions, own, began, progress), out, task="classification", progress=progress
     )
+
+
+def _uncut() -> Policy:
+    return named_policy("light").without("crop")
 
 
 def region_table(proposed: Proposed, seed: int = 0) -> Table:
