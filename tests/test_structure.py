@@ -23,12 +23,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # What stands further down may import what stands further up. The lines that do not exist yet are DESIGN's.
 HOUSE = """
-    errors files environment draws boxes estimate metrics recipe images split augment proposals models tasks looks run
-    train evaluate transfer check detect translate tune explain report export serve sklearn keras commands __main__
+    errors words files environment draws boxes estimate metrics recipe images split augment proposals models tasks looks
+    run train evaluate transfer check detect translate tune explain report export serve sklearn keras commands __main__
 """.split()
 
 READS_RUNS_ONLY = {"report", "export", "serve"}
-LIGHT = {"errors", "files", "environment", "estimate", "recipe", "commands"}  # what a command may import before it runs
+LIGHT = {"errors", "words", "files", "environment", "estimate", "recipe", "commands"}
+"""What a command may import before it runs."""
 DRAWERS = {"utils", "util", "helpers", "core", "common", "base", "misc", "registry", "engine"}
 
 

@@ -11,6 +11,7 @@ The files, in the order in which data flows; each imports only those above it (`
 
     __init__.py     this map, the version, the few public names
     errors.py       what Tenfold raises: one sentence each
+    words.py        counts and lists in sentences
     files.py        files that are complete or absent
     environment.py  where and with what a run was made; which device computes
     draws.py        random choices as functions of (seed, epoch, image hash, draw)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.boxes import THIN, box_iou, sound_boxes
-from tenfold.check.findings import Evidence, Finding, Marked, are, count, marked_boxes, share, singles
+from tenfold.check.findings import Evidence, Finding, Marked, marked_boxes, share, singles
 from tenfold.check.sets import Surveyed
+from tenfold.words import are, count, listed
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -245,5 +246,4 @@ def _without(boxes: _Boxes, rows: NDArray[np.int64]) -> Finding | None:
 
 def _listed(boxes: Sequence[Marked]) -> str:
     """ "RBC 503,336,504,337; RBC 180,328,181,329 and 1 more"."""
-    more = f" and {len(boxes) - _LISTED} more" if len(boxes) > _LISTED else ""
-    return "; ".join(map(str, boxes[:_LISTED])) + more
+    return listed([str(box) for box in boxes], _LISTED, "; ")

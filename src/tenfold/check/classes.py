@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.check.findings import ABREAST, Evidence, Finding, count, marked_boxes, share
+from tenfold.check.findings import ABREAST, Evidence, Finding, marked_boxes, share
 from tenfold.split.advice import FEWEST
 from tenfold.split.copies import are_copies
 from tenfold.split.ties import strata
+from tenfold.words import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,6 @@ RARE = 0.05
 SHORTEST = 5
 """Letters from which on names that differ in one are likely the same; of short ones many do: car and cat."""
 
-_LISTED = 8
 _PLAIN = str.maketrans({"đ": "d", "ø": "o", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe"})  # NFKD takes none of them apart
 
 _GAP = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)")
@@ -104,7 +104,7 @@ def _small(
         kind="small_class",
         needs_decision=True,
         images=len(np.unique(rows[np.isin(labels, small)])),
-        evidence=f"Of {count(len(small), 'class')} there are fewer than {BELIEVED} separate images: {_listed(words)}.",
+        evidence=f"Of {count(len(small), 'class')} there are fewer than {BELIEVED} separate images: {listed(words)}.",
         price=_price_of_few(classes, separate, small),
         remedy="Add images of it, join it with another class, or leave it out.",
         sets=tuple(
@@ -161,7 +161,7 @@ def _names(table: Table) -> Finding | None:
         kind="names",
         needs_decision=True,
         images=images,
-        evidence=f"Classes whose names differ in case, accents or spaces alone: {_listed(words)}.",
+        evidence=f"Classes whose names differ in case, accents or spaces alone: {listed(words)}.",
         price="If they are one class, the model is made to tell apart what is the same, and every such image may count "
         "as a mistake.",
         remedy="Rename one to the other if they are the same; keep them if they are not.",
@@ -195,7 +195,7 @@ def _slips(table: Table) -> Finding | None:
         needs_decision=False,
         images=len(np.unique(np.concatenate(rows))),
         evidence=f"Classes a letter away from the name of one that is over {1 / RARE:.0f} times as large: "
-        f"{_listed(words)}.",
+        f"{listed(words)}.",
         price="If that is a slip in writing, these are learned and counted as a class of their own, and a model that "
         "gives them their right name is counted as wrong.",
         remedy="Rename them if they are the same; leave them as they are if not.",
@@ -267,8 +267,3 @@ def _unlabeled(labels: NDArray[np.int64]) -> Finding | None:
         remedy="Label them, or leave them out.",
         sets=tuple(Evidence((int(row),), "no label") for row in rows),
     )
-
-
-def _listed(words: Sequence[str]) -> str:
-    more = f" and {len(words) - _LISTED} more" if len(words) > _LISTED else ""
-    return ", ".join(words[:_LISTED]) + more

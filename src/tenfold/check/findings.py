@@ -14,6 +14,7 @@ from tenfold.errors import DataError
 from tenfold.split.copies import are_copies
 from tenfold.split.fill import kept_whole, short_name
 from tenfold.split.ties import Together, bond, bonds, join, texts
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -164,8 +165,7 @@ class Findings:
             return ""
         first = finding.sets[0]
         named = [self.samples[row].name for row in first.rows] + [self.others[row].name for row in first.others]
-        more = f" and {len(named) - 2} more" if len(named) > 2 else ""
-        return (" = ".join(named[:2]) + more) or first.words
+        return listed(named, 2, " = ") or first.words
 
     def groups(self) -> list[tuple[int, ...]]:
         """Rows that must stay in one part: the sets of copies and of shots in a row; a row may be in several.
@@ -294,16 +294,6 @@ def marked_boxes(table: Table, places: Iterable[int]) -> dict[int, list[Marked]]
     for row, label, *corners in table.boxes[columns].iloc[list(places)].itertuples(index=False, name=None):
         found.setdefault(int(row), []).append(Marked(int(row), str(label), *map(float, corners)))
     return found
-
-
-def count(number: int, what: str) -> str:
-    """ "1 image", "1,200 images"."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith(('s', 'x')) else 's'}"
-
-
-def are(number: int) -> str:
-    """The verb for so many."""
-    return "is" if number == 1 else "are"
 
 
 def share(part: float, whole: float) -> str:

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.check.findings import Evidence, Finding, are, count, share
+from tenfold.check.findings import Evidence, Finding, share
 from tenfold.errors import DataError, UsageError
 from tenfold.split.ties import texts
+from tenfold.words import are, count
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table

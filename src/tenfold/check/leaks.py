@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tenfold.check.findings import Evidence, Finding, are, blocks_of, count, share
+from tenfold.check.findings import Evidence, Finding, blocks_of, share
 from tenfold.images.table import PARTS
 from tenfold.split.copies import are_copies
 from tenfold.split.ties import single_groups, texts
+from tenfold.words import are, count
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table

@@ -23,8 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.check.findings import Evidence, Finding, are, count, share, singles
+from tenfold.check.findings import Evidence, Finding, share, singles
 from tenfold.check.survey import Survey
+from tenfold.words import are, count
 
 FAR = 4.0
 """How many times less than the middle image of the set a measure must be, besides being under its limit."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tenfold.errors import DataError
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -24,7 +25,7 @@ def without_lost_classes(table: Table, *, allow_truncated: bool = False, refuse:
     Raises DataError where a class would be left out and the recipe is to `refuse` that, and where all would be.
     """
     from tenfold.environment import cores
-    from tenfold.split.fill import listed, noted
+    from tenfold.split.fill import noted
 
     rows_of = _rows_of_classes(table)
     with ThreadPoolExecutor(cores(), thread_name_prefix="tenfold-decode") as pool:

@@ -14,7 +14,6 @@ from cyclopts import Parameter
 from tenfold.commands.gallery_images import embedded, load_network, look_at, to_enroll
 from tenfold.commands.gallery_words import (
     claim_words,
-    counted_images,
     how_named,
     pair_words,
     size_words,
@@ -25,6 +24,7 @@ from tenfold.commands.options import Share, Whole
 from tenfold.commands.output import command_line, next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.files import file_above
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -175,7 +175,7 @@ def _enroll(
     if json:
         show_json(_summary(folder, known) | {"enrolled": enrolled, "unreadable": lost})
     else:
-        print(f"Enrolled {counted_images(enrolled)}. {size_words(folder, known)}")
+        print(f"Enrolled {count(enrolled, 'image')}. {size_words(folder, known)}")
         tell_worth(known, told=told and expected == len(known.identities))
         if known.points:
             next_command("tenfold", "gallery", "identify", folder, "photo.jpg")
@@ -284,7 +284,7 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
         show_json(_summary(folder, left) | {"removed": removed, "gone": gone})
     else:
         with_them = f" and with them {', '.join(gone)}" if gone else ""
-        print(f"Removed {counted_images(removed)}{with_them}. {size_words(folder, left)}")
+        print(f"Removed {count(removed, 'image')}{with_them}. {size_words(folder, left)}")
         tell_worth(left)
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenfold.commands.output import say, show_figures
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from tenfold.transfer.gallery import Gallery, Verdict
@@ -78,13 +79,10 @@ def tell_supported(identities: int, false_accept: float) -> None:
 
 def size_words(folder: Path, known: Gallery) -> str:
     """How many are enrolled."""
-    count = len(known.identities)
-    return f"{folder} has {count} {'identity' if count == 1 else 'identities'} and {counted_images(len(known.labels))}."
-
-
-def counted_images(count: int) -> str:
-    """ "1 image", "29 images"."""
-    return f"{count} image{'' if count == 1 else 's'}"
+    number = len(known.identities)
+    return (
+        f"{folder} has {number} {'identity' if number == 1 else 'identities'} and {count(len(known.labels), 'image')}."
+    )
 
 
 def _promise(question: str, point: Point) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.commands.output import counted, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     from tenfold.models.contract import Prediction
@@ -143,8 +144,7 @@ def _say_empty(found: list[Seen], least: float) -> None:
     """Images without an object have no row, so they are named."""
     empty = [one.path for one in found if not one.rows]
     if empty:
-        more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
-        say(f"Nothing from a score of {least:.3f} on in {', '.join(empty[:_NAMED])}{more}.")
+        say(f"Nothing from a score of {least:.3f} on in {listed(empty, _NAMED)}.")
 
 
 def _object(row: dict[str, Any]) -> dict[str, Any]:
@@ -261,8 +261,7 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
 
 def _numbers(names: Sequence[str], classes: tuple[str, ...]) -> str:
     """The first of some classes, each after its number in classes.txt."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(f"{classes.index(name)} {name}" for name in names[:_LISTED]) + more
+    return listed([f"{classes.index(name)} {name}" for name in names], _LISTED)
 
 
 def _called(run: Run, lettering: Lettering) -> dict[str, str]:

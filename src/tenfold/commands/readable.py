@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tenfold.errors import DataError
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     from tenfold.check import Looked
@@ -26,7 +27,7 @@ def without_unreadable(table: Table, looked: Looked, *, refuse: bool = False, kn
 
     Raises DataError where one would be left out and the recipe is to `refuse` that.
     """
-    from tenfold.split.fill import listed, noted
+    from tenfold.split.fill import noted
 
     hashes = table.samples["hash"].tolist()
     lost = {row: why for row, why in looked.data.survey.unreadable.items() if hashes[row] not in known}

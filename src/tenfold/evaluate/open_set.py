@@ -29,6 +29,7 @@ from tenfold.models.heads import Head, unit_rows
 from tenfold.models.predictor import AT_ONCE
 from tenfold.run import Run
 from tenfold.split.ties import texts
+from tenfold.words import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from tenfold.images.table import Table
 
-_NAMED = 8  # classes or images that a sentence names
 _SOME_UNLABELED = Noun("class or image without a label", "classes and images without a label")
 
 
@@ -77,12 +77,12 @@ def find_strangers(run: Run, table: Table) -> Strangers:
     left_out = []
     if known.any():
         counts = Counter(label for label, is_known in zip(labels, known, strict=True) if is_known)
-        names = _listed([f"{name} ({_images(count)})" for name, count in counts.items()])
+        names = listed([f"{name} ({count(number, 'image')})" for name, number in counts.items()])
         left_out.append(f"Left out of the unknown images, as {run.path} knows their class: {names}.")
     if seen.any():
-        names = _listed(kept.take(np.flatnonzero(seen)).samples["source"].tolist())
-        count = _images(int(seen.sum()))
-        left_out.append(f"Left out of the unknown images, as {run.path} has them among its own: {count} ({names}).")
+        names = listed(kept.take(np.flatnonzero(seen)).samples["source"].tolist())
+        images = count(int(seen.sum()), "image")
+        left_out.append(f"Left out of the unknown images, as {run.path} has them among its own: {images} ({names}).")
     if seen.all():
         raise UsageError(
             f"unknown must have images of none of the classes of {run.path}, and none is left of these. "
@@ -157,12 +157,3 @@ def _alike(table: Table) -> list[str]:
     """The group of each image, or its hash: equal for those that belong together."""
     pairs = zip(texts(table, "group"), texts(table, "hash"), strict=True)
     return [f"hash {digest}" if group is None else f"group {group}" for group, digest in pairs]
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -24,6 +24,7 @@ from tenfold.report.context import Context, render_file
 from tenfold.report.headline import headline
 from tenfold.report.page import evaluable, figure_rows, found_together, group_counts, parameter_words, training_again
 from tenfold.report.thumbnails import Thumbnails
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from tenfold.run import Run
@@ -130,7 +131,7 @@ def made(environment: Mapping[str, Any]) -> str:
 def basis(figure: Estimate) -> str:
     """What a class's figure is of: "20", or "20 in 2 groups" where it is counted by these."""
     groups = counted_by(figure)
-    return f"{figure.n}" if groups is None else f"{figure.n} in {groups} group{'' if groups == 1 else 's'}"
+    return f"{figure.n}" if groups is None else f"{figure.n} in {count(groups, 'group')}"
 
 
 def weakest_classes(context: Context) -> list[tuple[str, Estimate]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tenfold.check.findings import ABREAST, Evidence, Finding, Findings, Marked, Sample, are, count
+from tenfold.check.findings import ABREAST, Evidence, Finding, Findings, Marked, Sample
 from tenfold.report.context import render_file, stylesheet
 from tenfold.report.thumbnails import Boxed, Thumbnail, Thumbnails
+from tenfold.words import are, count
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table

@@ -13,6 +13,7 @@ from tenfold.report.figures import figure_label, figure_wording, write_interval,
 from tenfold.report.ladder import CHOSEN_BY_VALIDATION
 from tenfold.report.leaked import leaked_images
 from tenfold.split.ties import is_found
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from tenfold.report.context import Context
@@ -46,7 +47,7 @@ def headline(run: Run, context: Context | None) -> Headline:
     looks = looks_so_far(run, context)
     before = max(int(context.evaluation["look"]), 1)
     figure, level = for_looks(found, before, looks), round(1 - (1 - found.level) * before, 9)
-    images = f"{figure.n:,} {context.part} image{'s' if figure.n != 1 else ''}"
+    images = count(figure.n, f"{context.part} image")
     value = write_value(name, figure.value)
     phrase = PHRASES.get(name, f"the model's {figure_label(name)} is {{value}}").format(value=value)
     leaked = leaked_images(run, context.part, context.evaluation.get("unreadable", {}))

@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tenfold.check.findings import Findings, are
+from tenfold.check.findings import Findings
 from tenfold.check.price import leaked_hashes
 from tenfold.images.table import PARTS
+from tenfold.words import are
 
 if TYPE_CHECKING:
     import pandas as pd

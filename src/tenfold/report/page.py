@@ -27,6 +27,7 @@ from tenfold.report.training import training
 from tenfold.report.unknown import unknown
 from tenfold.report.weights import weights
 from tenfold.split.ties import is_found
+from tenfold.words import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +237,7 @@ def found_together(run: Run) -> str:
         return ""
     sets = names.nunique()
     return (
-        f"{len(names):,} images are copies, shots in a row or of one picture, in {sets:,} set{'' if sets == 1 else 's'}"
+        f"{len(names):,} images are copies, shots in a row or of one picture, in {count(sets, 'set')}"
         " that were found; each set counts as one in the intervals."
     )
 

@@ -18,6 +18,7 @@ from tenfold.report.figures import figure_label
 from tenfold.report.outlined import LINES, Box, Outlined, cut_label, outlined, picture_side, square_around
 from tenfold.report.plots import DASHES, SERIES, draw, percent_axis
 from tenfold.report.thumbnails import data_address
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -117,7 +118,7 @@ class _Panels:
         ]
         worst = float(self.coverage.best[places[0]])
         lost = int((self.coverage.best[places] < COVERED).sum())
-        words = f"{len(places)} object{'' if len(places) == 1 else 's'}, the lowest IoU {worst:.2f}"
+        words = f"{count(len(places), 'object')}, the lowest IoU {worst:.2f}"
         seen = f"{words}; {lost} covered by no box, each of the others with its best box"
         many = len(places) > MANY
         return self._panel(row, boxes, words, seen, _WIDEST if many else _WIDE)._replace(many=many)

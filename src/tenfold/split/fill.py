@@ -17,12 +17,12 @@ from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
 from tenfold.split.deal import deal_blocks, gather_blocks
 from tenfold.split.ties import Together, block_keys, class_counts, join, strata, together
+from tenfold.words import listed
 
 LEFT_OUT = ""
 """The part of a sample that is left out; None is the part of one that is not yet decided."""
 
 _DRAW = 0
-_LISTED = 10  # names in a note
 
 
 def part_shares(validation: float, test: float) -> dict[str, float]:
@@ -116,12 +116,6 @@ def assigned(table: Table, parts: Sequence[str | None]) -> Table:
 def noted(table: Table, *sentences: str) -> Table:
     """The table with further notes; empty ones are dropped."""
     return replace(table, notes=table.notes + tuple(sentence for sentence in sentences if sentence))
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
 
 
 def named(table: Table, rows: NDArray[np.int64]) -> str:

@@ -24,7 +24,6 @@ from tenfold.split.fill import (
     block_parts,
     fill_parts,
     kept_whole,
-    listed,
     named,
     noted,
     open_shares,
@@ -33,6 +32,7 @@ from tenfold.split.fill import (
     torn_note,
 )
 from tenfold.split.ties import block_keys, bonds, class_counts, join, sample_keys, strata, texts
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,6 +25,7 @@ from tenfold.images.readers.labels import natural_key, natural_order
 from tenfold.transfer.embed import EmbeddingOrigin, unit_rows
 from tenfold.transfer.templates import Whitening, placed, sums_of, whitening_of
 from tenfold.transfer.thresholds import FEWEST_IDENTITIES, Point, fit_points
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -121,9 +122,8 @@ class Gallery:
             else:
                 rows.append(row)
             known[digest] = label
-        named = ", ".join(again[:_NAMED])
-        named += f" and {len(again) - _NAMED:,} more" if len(again) > _NAMED else ""
-        notes = [f"Left out, as these images are enrolled already or given twice: {named}."] if again else []
+        known_ones = f"Left out, as these images are enrolled already or given twice: {listed(again, _NAMED)}."
+        notes = [known_ones] if again else []
         return table.take(rows), notes
 
     def refuse_other(self, origin: EmbeddingOrigin) -> None:

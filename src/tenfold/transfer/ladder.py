@@ -33,6 +33,7 @@ from tenfold.transfer.at_hand import multiply_adds
 from tenfold.transfer.clock import Clock, OverError
 from tenfold.transfer.features import Extractor, Watch, seconds_to_look, table_features, watch_nothing
 from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
+from tenfold.words import count
 
 LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
 """Names in HEADS, in the order in which they are climbed on each backbone."""
@@ -140,7 +141,7 @@ def climb_table(
         views = len(eye.extractor.views)
         init = eye.settings.get("init")  # the network of an earlier run is named by its whole shape, which is no name
         name = f"the run {Path(init).resolve().name}" if init else eye.extractor.backbone.name
-        words = f"{name}, {views} view{'s' if views > 1 else ''}"
+        words = f"{name}, {count(views, 'view')}"
         return Source(words, eye.settings, eye.cost, features)
 
     folds = fold_numbers(table, FOLDS, 2 if len(table) < FEW else 1, seed=seed)

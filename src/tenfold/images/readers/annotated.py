@@ -16,11 +16,11 @@ from tenfold.images.content import read_bytes
 from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, Found
 from tenfold.images.readers.labels import PART_NAMES, class_order, composed, natural_key, natural_order
 from tenfold.images.table import AREA, BOX_COLUMNS, PARTS, Table, make_samples
+from tenfold.words import listed
 
 FARTHEST = 1e9
 """Pixels; a coordinate beyond is taken for damage, as areas must not overflow."""
 
-_LISTED = 8  # names that a note lists
 _DEEP = 3  # folders around everything that are looked through
 _LIKELY = ("annotation", "label", "image", "jpegimages", "voc", "xml")  # how folders that hold annotations begin
 _IMAGE_FOLDERS = {"jpegimages", "images", "image", "imgs", "img"}
@@ -97,9 +97,8 @@ def annotated_table(
 
 def noted(what: str, names: Iterable[str]) -> list[str]:
     """The sentence about these names, with how many they are; none where there is no name."""
-    listed = natural_order(names)
-    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return [f"{what} ({len(listed)}): {', '.join(listed[:_LISTED])}{more}."] if listed else []
+    ordered = natural_order(names)
+    return [f"{what} ({len(ordered)}): {listed(ordered)}."] if ordered else []
 
 
 def walk_notes(root: Path, found: Found, used: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tenfold.errors import DataError
 from tenfold.images.readers.labels import PART_NAMES, class_order, composed, natural_key, natural_order
+from tenfold.words import LISTED, listed
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -27,8 +28,6 @@ ENDINGS = (
 _LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden on the systems that leave them behind
 NO_IMAGES = "files that are no images"
 """The reason for which a walk leaves out files by their ending."""
-
-_LISTED = 8  # names that a note lists
 
 
 @dataclass
@@ -163,7 +162,7 @@ def _class_level(root: Path, names: list[str]) -> tuple[int, bool]:
     if parts == tops and not holding:
         raise _no_classes(root / Path(*deep[0][: level + 1]), names)
     if holding and parts != tops:
-        others = ", ".join(natural_order(tops - parts)[:_LISTED])
+        others = ", ".join(natural_order(tops - parts)[:LISTED])
         raise DataError(
             f"{root} has folders named as parts ({', '.join(natural_order(parts))}) beside others ({others}); keep "
             "either part folders with class folders in each, or class folders alone, with other names."
@@ -230,5 +229,4 @@ def lies_bare(path: str | os.PathLike[str]) -> bool:
 
 
 def _note(root: Path, reason: str, names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"Left out of {root}: {reason} ({len(names)}): {', '.join(names[:_LISTED])}{more}."
+    return f"Left out of {root}: {reason} ({len(names)}): {listed(names)}."

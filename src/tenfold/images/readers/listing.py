@@ -28,6 +28,7 @@ from tenfold.images.readers.columns import (
     taken_note,
 )
 from tenfold.images.readers.labels import class_order, composed, part_name
+from tenfold.words import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,6 @@ NEEDED = ("path", "label")
 COPY_OF = "copy_of"
 KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS, COPY_OF)
 
-_LISTED = 8  # names that a note lists
 _TOLD = 200  # characters of a path that a message has, as a cell may hold a whole image
 _LONGEST = 4096  # characters of a path; no longer one is looked for
 _REGIONS = "Rows of {} are regions, each a sample to classify; with the reader boxes they would be boxes to detect."
@@ -115,8 +115,7 @@ def read_rows(path: Path) -> Listed:
     unused = [name for name in header if name not in used]
     notes = [f"Columns of {path} that were not used: {', '.join(unused)}."] if unused else []
     if left:
-        more = f" and {len(left) - _LISTED} more" if len(left) > _LISTED else ""
-        notes.append(f"Left out, as {path} gives a reason ({len(left)}): {', '.join(left[:_LISTED])}{more}.")
+        notes.append(f"Left out, as {path} gives a reason ({len(left)}): {listed(left)}.")
     return Listed(header, rows, notes, taken, damaged)
 
 

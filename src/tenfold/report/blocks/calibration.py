@@ -16,6 +16,7 @@ from tenfold.metrics.intervals import share
 from tenfold.report.context import Context, Section, render
 from tenfold.report.figures import is_unmeasured, write_interval, write_value
 from tenfold.report.plots import MUTED, SERIES, draw, percent_axis
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -92,13 +93,13 @@ def _verdict(context: Context) -> str:
         return said + "."
     if is_unmeasured("calibration_error", error):
         return (
-            f"{said}. Chance alone makes as much of {error.n:,} image{'s' if error.n != 1 else ''}: that its "
+            f"{said}. Chance alone makes as much of {count(error.n, 'image')}: that its "
             "probabilities are off at all cannot be told, and they may be off by up to "
             f"{write_value('accuracy', error.high)}."
         )
     width = f"{write_value('accuracy', error.value)} ({write_interval('accuracy', error)}; root mean square)"
     # Chance counts in the difference of these two means, and is taken off the error, which may be the smaller one.
-    chance = f"Beyond what chance alone makes of {error.n:,} image{'s' if error.n != 1 else ''}"
+    chance = f"Beyond what chance alone makes of {count(error.n, 'image')}"
     nothing = "" if error.low > 0 else ", which may be nothing: the interval begins at 0"
     return f"{said}. {chance}, its probabilities are off by {width}{nothing}."
 
@@ -109,8 +110,8 @@ def _temperature(context: Context) -> str:
     if "temperature" not in fitted:
         return "The probabilities are as the network gives them: this run has no validation part to fit them to."
     others = fitted.get("others", 0)
-    count, kind = (others, "of the other folds") if others else (fitted["n"], "of the validation part")
-    images = f"{count:,} image{'s' if count != 1 else ''} {kind}"
+    number, kind = (others, "of the other folds") if others else (fitted["n"], "of the validation part")
+    images = f"{count(number, 'image')} {kind}"
     if fitted["temperature"] == 1:
         done = f"The probabilities are as the network gives them: {images} gave no reason to change them."
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tenfold.estimate import FEWEST_GROUPS, Estimate
 from tenfold.report.context import Context, Section, render
+from tenfold.words import listed
 
 FIGURES = {
     "precision": "Precision",
@@ -44,7 +45,6 @@ of {{ "%.3g" | format(threshold) }} on{% endif %}.</p>
 figure stands its interval{% if level %} at {{ level | level }}{% endif %}; a dash where it is not defined, for \
 example precision of a class that was never predicted.{{ few }}</p>
 """
-_NAMED = 8
 COUNTS = (("TP", "true positives"), ("FP", "false positives"), ("FN", "false negatives"), ("TN", "true negatives"))
 
 
@@ -78,8 +78,7 @@ def _few_groups(rows: list[dict[str, Any]]) -> str:
     named = [f"{name} ({groups})" for name, groups in found if groups is not None and groups < FEWEST_GROUPS]
     if not named:
         return ""
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     return (
         f" All images of these classes are of few groups (how many), other groups may do otherwise, and so their "
-        f"intervals are wide: {', '.join(named[:_NAMED])}{more}."
+        f"intervals are wide: {listed(named)}."
     )
