@@ -260,7 +260,7 @@ def test_the_sheet_is_written_as_asked(flowers: Path, tmp_path: Path, monkeypatc
     asked = ["augment", "flowers", "--policy", "light", "--images", "2", "--out", "s.png", "--size", "20", "--json"]
     assert main(asked) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["size"] == 20
+    assert (found["size"], found["width"], found["height"]) == (20, 20, 20)
     assert found["policy"] == named_policy("light").to_dict()
     assert len(found["images"]) == 2
     assert Path("s.png").read_bytes().startswith(b"\x89PNG")

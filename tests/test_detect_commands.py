@@ -542,9 +542,11 @@ def test_a_classifier_refuses_what_a_detector_takes(work: Path, capsys: Capture)
 
 def test_the_sheet_of_a_policy_shows_the_boxes(work: Path, capsys: Capture, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.html"
-    assert main(["augment", "squares/boxes.csv", "--size", "64", "--out", str(sheet), "--images", "2"]) == 0
+    command = ["augment", "squares/boxes.csv", "--size", "96", "--out", str(sheet), "--images", "2", "--json"]
+    assert main(command) == 0
     assert "objects: 2" in sheet.read_text("utf-8")
-    capsys.readouterr()
+    found = json.loads(capsys.readouterr().out)
+    assert (found["size"], found["width"], found["height"]) == (96, 128, 96)
 
 
 def test_saved_copies_keep_their_boxes(work: Path, capsys: Capture, tmp_path: Path) -> None:

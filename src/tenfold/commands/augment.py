@@ -172,8 +172,8 @@ def _show_sheet(source: Source, out: Path, images: int, draws: int, seed: int, j
             for strip in strips
         ]
         policy = _policy_json(source.policy, source.shown_policy)
-        content = {"data": source.name, **policy, "model": source.model, "sheet": out, "size": size, "images": rows}
-        show_json(content)
+        sides = {"size": size, "width": width, "height": height}
+        show_json({"data": source.name, **policy, "model": source.model, "sheet": out, **sides, "images": rows})
         return 0
     print(source.shown_policy)
     print(*about)
