@@ -1,6 +1,7 @@
 """The detectors: what they learn, what they refuse, what they give."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,24 @@ def test_what_lies_in_an_ignored_box_teaches_nothing():
     inside = clip_boxes(every, (64, 64))
     share = (inside[:, 2:] - inside[:, :2]).prod(1) / (every[:, 2:] - every[:, :2]).prod(1)
     assert torch.equal(state[0] == -1, share >= 0.3)
+
+
+@pytest.mark.parametrize("kind", [FastRCNN, FasterRCNN])
+def test_what_lies_deep_in_an_object_is_background_unless_that_begins_where_they_overlap_more(kind):
+    images, large, small = torch.rand(1, 3, 64, 64), [0.0, 0, 64, 64], [30.0, 30, 36, 36]  # an IoU of 0.009
+    batch = batch_of(images, [[large]], [[0]])
+    batch.targets["proposals"] = torch.tensor([[small]])
+    seen = []
+    for settings in ({"background_from": 0.0}, {"background_from": 0.1}, {}):  # {}: runs of before
+        model = build(kind, **settings)
+        model.heads.register_forward_hook(lambda _, given, __: seen.append(given[1][:, 1:].tolist()))
+        if kind is FasterRCNN:
+            model.lesson = replace(model.lesson, regions=10_000)
+        model.losses(batch)
+    if kind is FastRCNN:
+        assert seen == [[large, small], [large], [large]]
+    else:
+        assert len(seen[1]) < len(seen[0]) == len(seen[2])
 
 
 def test_validation_losses_are_the_same_each_time():

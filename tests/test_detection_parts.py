@@ -18,7 +18,7 @@ from tenfold.models.detection.anchors import (
     usual_shapes,
 )
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, REGION_WEIGHTS, clip_boxes, decode_boxes, encode_boxes
-from tenfold.models.detection.matching import FAST_RULE, FASTER_RULE, PROPOSAL_RULE, match_boxes, read_truths
+from tenfold.models.detection.matching import PROPOSAL_RULE, match_boxes, read_truths, region_rule
 from tenfold.models.detection.pyramid import Pyramid
 from tenfold.models.detection.roi import (
     Lesson,
@@ -142,7 +142,7 @@ def match_slowly(box, truths, real, ignored, rule, best_of_truth):
     return 0, None
 
 
-@pytest.mark.parametrize("rule", [PROPOSAL_RULE, FASTER_RULE, FAST_RULE])
+@pytest.mark.parametrize("rule", [PROPOSAL_RULE, region_rule(0.0), region_rule(0.1)])
 def test_matching_is_what_the_rule_says(rule):
     seen = set()
     for seed in range(6):
@@ -181,7 +181,7 @@ def test_matching_is_torchvision_s_where_nothing_is_ignored():
 
 def test_without_true_boxes_all_is_background():
     truths = read_truths(batch_of(torch.zeros(2, 3, 8, 8), torch.zeros(2, 0, 4), torch.zeros(2, 0).long()))
-    for rule in (PROPOSAL_RULE, FASTER_RULE, FAST_RULE):
+    for rule in (PROPOSAL_RULE, region_rule(0.0), region_rule(0.1)):
         found = match_boxes(some_boxes(5)[None], truths, rule)
         assert found.state.tolist() == [[0] * 5] * 2
 
@@ -346,9 +346,9 @@ def test_the_heads_losses_are_torchvision_s():
     truths = truths_of(truth, label=torch.tensor([[0, 1, 1], [1, 0, 0]]))
     proposals = torch.stack([some_boxes(30, seed=5), some_boxes(30, seed=6)])
     proposals[:, :3] = truth + 1.5
-    losses, right = region_losses(heads, maps, proposals, truths, Lesson(FASTER_RULE, 1000, 0.5, 1 / 9), None)
+    losses, right = region_losses(heads, maps, proposals, truths, Lesson(region_rule(0.0), 1000, 0.5, 1 / 9), None)
     every = torch.cat([proposals, truth], 1)
-    matched = match_boxes(every, truths, FASTER_RULE)
+    matched = match_boxes(every, truths, region_rule(0.0))
     regions = list_regions(every)
     logits, deltas = heads(maps, regions)
     positive = matched.state.flatten() == 1

@@ -52,9 +52,8 @@ class SplitSettings:
 class ImageSettings:
     size: int = 0
     """Height and width in pixels that the trained network sees, of a rectangle (`aspect`) those of the square of as
-    many; 0: from scratch chosen from the images, at most 96, and smaller where a time limit would leave too few epochs;
-    160 for a pretrained network, or what its weights know where that is less, and 416 for a detector. From 72 on the
-    residual network halves its maps at once, so that 72 costs a third of 64."""
+    many; 0: from scratch by the images, at most 96 and smaller for a short time; 160 for a pretrained network, or what
+    its weights know where that is less; 416 for a detector. "residual" halves its maps at once from 72 on."""
     aspect: float = 0.0
     """Width over height that a detector sees: with 1.33, size 416 is 480 x 352, sides being multiples of 32. 0: of the
     training images (median, 0.5 to 2). All else sees squares, 1, as pretrained weights and the views on them do."""
@@ -81,8 +80,8 @@ class AugmentSettings:
     autoaugment-imagenet, augmix, or a TOML file; auto: standard, for the built-in digits without its flip, light for a
     detector and none for a frozen network. A run's own recipe has the policy itself here, as tables."""
     mix_share: float = -1.0
-    """Share of the images that are mixed, where the policy has mixup or CutMix; -1: the policy's, else chosen from the
-    number of epochs: none in a short training, which it would slow down, up to half in a long one."""
+    """Share of the images mixed, where the policy has mixup or CutMix; -1: the policy's, else by the epochs, up to half
+    in a long training and none in a short one, which it would slow down."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +162,14 @@ class DetectSettings:
     """A file of proposals for Fast R-CNN and R-CNN, as docs/proposals.md has it; empty: Selective Search finds them."""
     regions: int = 128
     """Regions of an image that the loss is of, at most a quarter of them objects."""
+    background_from: float = 0.0
+    """IoU with an object from which on a region may be background; 0.1 in the paper of Fast R-CNN. Not for R-CNN."""
     units: int = 256
     """Units of each of the two fully connected layers that look at a region."""
     rank: int = 0
     """Singular values that are kept of these layers once they are trained (Girshick 2015, section 3.1); 0: all."""
     pool: Literal["auto", "align", "pool"] = "auto"
-    """How a region is cut out of a map: interpolated (He et al. 2017), or the largest value of whole places as in Fast
-    R-CNN; auto: as in the model's paper, for Faster R-CNN interpolated."""
+    """A region is cut out by interpolation (He et al. 2017) or largest values; auto: the latter for Fast R-CNN."""
     score: float = 0.02
     """Detections with a lower score are left out."""
     overlap: float = 0.0
@@ -222,15 +222,14 @@ class TrainSettings:
     """Epochs without a lower validation loss before training stops; 0: never stops early. It needs `keep` best."""
     keep: Literal["auto", "best", "last"] = "auto"
     """Which weights stay: those of the lowest validation loss, or the last ones; auto: the best, but the last of a
-    pretrained network that learns too, whose loss rises before its accuracy does, as its probabilities are calibrated
-    only at the end, and of a detector."""
+    detector and of a pretrained network that learns too, whose loss rises before its accuracy does."""
     seed: int = 0
     """Another seed gives other first weights, another order of the images and other augmentation."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     threads: int = 0
-    """Processor threads of the network; 0: all cores, or half of them where that is measured to be faster, as beside
-    other programs; and halved again when training becomes four times slower on the way."""
+    """Processor threads of the network; 0: all cores, or half where that is measured to be faster; and halved again
+    where training becomes four times slower on the way."""
     workers: int = 0
     """Threads that decode images and feed a GPU; 0: chosen from the cores."""
     tensorboard: bool = False
@@ -266,6 +265,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "detect.anchors": (1, 64),
     "detect.proposals": (0, 100_000),
     "detect.regions": (1, 10_000),
+    "detect.background_from": (0, 0.4),
     "detect.units": (1, 65_536),
     "detect.rank": (0, 65_536),
     "detect.score": (0, 1),
@@ -315,8 +315,8 @@ class Recipe:
                 check_range(name, number, low, high)
         for name, (left_open, least) in GAPS.items():
             if left_open < (value := attrgetter(name)(self)) < least:
-                high = RANGES[name][1]
-                raise UsageError(f"{name} must be from {least:g} to {high:g}, or {left_open:g}, not {value:g}.")
+                allowed = f"from {least:g} to {RANGES[name][1]:g}, or {left_open:g}"
+                raise UsageError(f"{name} must be {allowed}, not {value:g}.")
         check_range("split.validation + split.test", max(self.split.validation, 0) + max(self.split.test, 0), 0, 0.95)
 
     def change(self, **sections: dict[str, Any]) -> Recipe:

@@ -22,7 +22,7 @@ from tenfold.images.batch import Batch
 from tenfold.models.contract import Losses
 from tenfold.models.detection.detector import Detector, image_size
 from tenfold.models.detection.kernels import Pool
-from tenfold.models.detection.matching import FAST_RULE, read_truths
+from tenfold.models.detection.matching import read_truths, region_rule
 from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
 from tenfold.models.detection.roi import Lesson, detections, list_regions, region_losses
 from tenfold.models.detection.sampling import evaluation_generator
@@ -32,7 +32,7 @@ _POSITIVE_SHARE, _BETA = 0.25, 1.0  # section 2.3
 
 
 class FastRCNN(Detector):
-    """Settings: those of Detector, "proposals_from" of [detect] and that file's "proposals_sha256".
+    """Settings: those of Detector; "background_from", "proposals_from" of [detect], that file's "proposals_sha256".
 
     Proposals are part of what it sees. They come with the batch; else from `proposer`, if one is handed in; else from
     Selective Search, where `preprocessing` says how the input can be seen as pixels again. Where "proposals_from" names
@@ -47,7 +47,8 @@ class FastRCNN(Detector):
         self.proposals = settings["proposals"] or _PROPOSALS
         self.file = file_proposals(settings, self.proposals)
         self.foreknown = self.file.foreknown if self.file else selective_proposals(self.proposals)
-        self.lesson = Lesson(FAST_RULE, settings["regions"], _POSITIVE_SHARE, _BETA)
+        rule = region_rule(settings.get("background_from", 0.1))  # which runs of before had
+        self.lesson = Lesson(rule, settings["regions"], _POSITIVE_SHARE, _BETA)
 
     def describe(self) -> str:
         """Where its proposals come from, if that is a file."""

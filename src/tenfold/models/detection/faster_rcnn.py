@@ -24,7 +24,7 @@ from tenfold.images.batch import Batch
 from tenfold.models.contract import Losses
 from tenfold.models.detection.anchors import Anchors
 from tenfold.models.detection.detector import Detector, image_size
-from tenfold.models.detection.matching import FASTER_RULE, read_truths
+from tenfold.models.detection.matching import read_truths, region_rule
 from tenfold.models.detection.roi import Lesson, detections, list_regions, region_losses
 from tenfold.models.detection.rpn import BETA, RegionProposalNetwork, proposal_boxes, proposal_losses
 from tenfold.models.detection.sampling import evaluation_generator
@@ -36,7 +36,7 @@ _WITHOUT_PYRAMID = 3  # times as many anchors at a place, as one map must do for
 
 
 class FasterRCNN(Detector):
-    """Settings: those of Detector, and "anchors", the number of anchors at a place of a map."""
+    """Settings: those of Detector, "background_from", and "anchors", the number of anchors at a place of a map."""
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
@@ -44,7 +44,8 @@ class FasterRCNN(Detector):
         self.anchors = Anchors(self.strides, each)
         self.rpn = RegionProposalNetwork(self.width, each)
         self.proposals = settings["proposals"] or max(_PROPOSALS, _CHOICE * self.limits.count)
-        self.lesson = Lesson(FASTER_RULE, settings["regions"], _POSITIVE_SHARE, BETA)
+        rule = region_rule(settings.get("background_from", 0.0))  # runs of before have none
+        self.lesson = Lesson(rule, settings["regions"], _POSITIVE_SHARE, BETA)
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Batch]) -> None:

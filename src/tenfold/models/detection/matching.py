@@ -61,10 +61,14 @@ class Rule:
 
 PROPOSAL_RULE = Rule(0.7, (0.0, 0.3), best=True)
 """Of anchors: Ren et al. 2015, section 3.1.2."""
-FASTER_RULE = Rule(0.5, (0.0, 0.5))
-"""Of the proposals of an RPN, whose best ones are near objects anyway."""
-FAST_RULE = Rule(0.5, (0.1, 0.5))
-"""Of outside proposals: Girshick 2015, section 2.3; what touches no object teaches little."""
+
+
+def region_rule(background_from: float) -> Rule:
+    """Of proposals: Girshick 2015, section 2.3, where `background_from` is 0.1.
+
+    Without it a small box in the middle of a large object, or one far from all, is never learned to be background.
+    """
+    return Rule(0.5, (background_from, 0.5))
 
 
 def read_truths(batch: Batch) -> Truths:
