@@ -103,15 +103,14 @@ def test_help_lists_the_commands_in_the_order_of_the_flow(capsys: Capture) -> No
     assert list(COMMANDS) == [*flow.split(), "report", "cache", "doctor"]
 
 
-def test_help_is_quick_and_loads_nothing_large() -> None:
+def test_help_loads_nothing_large() -> None:  # how long it takes stands in benchmarks/startup.py
     code = (
-        "import sys, time; from tenfold.__main__ import main; main(['--help']);"
+        "import sys; from tenfold.__main__ import main; main(['--help']);"
         "large = {'torch', 'pandas', 'numpy', 'matplotlib', 'sklearn', 'PIL', 'pyarrow'} & set(sys.modules);"
-        "print(time.process_time(), *large, file=sys.stderr)"
+        "print(*large, file=sys.stderr)"
     )
-    done = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
-    seconds = [float(run.stderr) for run in done]  # more than one word: something large was loaded
-    assert min(seconds) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "\n"
 
 
 def test_an_option_without_its_dashes_is_named(capsys: Capture) -> None:

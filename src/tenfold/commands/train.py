@@ -215,7 +215,7 @@ def read_checked(
     if not is_trained:
         from tenfold.transfer.at_hand import refuse_networks
 
-        refuse_networks(recipe.transfer)  # before images are looked at
+        refuse_networks(recipe)  # before images are looked at
     data = recipe.data
     if not data.path:
         raise UsageError("Say what to train on: a folder of images, a listing, a recipe, or digits (built in).")

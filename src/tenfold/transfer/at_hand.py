@@ -19,13 +19,14 @@ from typing import NamedTuple
 from torch import Tensor
 
 from tenfold.errors import DataError, UsageError
+from tenfold.models import find_model
 from tenfold.models.backbones import BUILT_IN, Backbone, bare_backbone
 from tenfold.models.contract import Model
 from tenfold.models.cost import count_cost
 from tenfold.models.frozen import AUTO, FrozenClassifier, leaves_open, named_backbone
 from tenfold.models.weights.places import Found, find_published, known_networks
 from tenfold.models.weights.published import licence_note
-from tenfold.recipe import TransferSettings
+from tenfold.recipe import Recipe, TransferSettings
 
 FACTOR = 10
 """How many times the multiply-adds of the built-in network one may have to be tried unasked."""
@@ -65,12 +66,18 @@ def wanted_networks(transfer: TransferSettings) -> Networks:
     return Networks(names)
 
 
-def refuse_networks(transfer: TransferSettings) -> None:
-    """Raise what `wanted_networks` and `named_backbone` raise for the networks that a recipe's [transfer] names."""
+def refuse_networks(recipe: Recipe) -> None:
+    """Raise what `wanted_networks` and the model's `pretrained` raise for the networks that a recipe names."""
+    transfer, name = recipe.transfer, recipe.model.name
     if transfer.backbone in ("", AUTO) and not (transfer.weights or transfer.init):
         return  # none is named
-    for name in wanted_networks(transfer).names:
-        named_backbone(asdict(transfer) | {"backbone": name})
+    kind = FrozenClassifier if name == "auto" else find_model(name)
+    for network in wanted_networks(transfer).names:
+        settings = asdict(transfer) | {"backbone": network}
+        if transfer.init:
+            named_backbone(settings)
+        else:
+            kind.pretrained(settings)
 
 
 def networks_at_hand() -> Networks:
