@@ -66,7 +66,7 @@ PROPOSAL_RULE = Rule(0.7, (0.0, 0.3), best=True)
 def region_rule(background_from: float) -> Rule:
     """Of proposals: Girshick 2015, section 2.3, where `background_from` is 0.1.
 
-    So a small box in the middle of a large object, or one far from all, is never learned to be background; with 0 it is.
+    So a small box deep in an object, or one far from all, is never learned to be background; with 0 it is.
     """
     return Rule(0.5, (background_from, 0.5))
 
