@@ -9,8 +9,12 @@ LISTED = 8
 
 
 def count(number: int, what: str) -> str:
-    """ "1 image", "1,200 images", "2 classes"."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}{'es' if what.endswith(('s', 'x')) else 's'}"
+    """ "1 image", "1,200 images", "2 classes", "3 identities"."""
+    if number == 1:
+        return f"1 {what}"
+    if what.endswith("ty"):
+        return f"{number:,} {what[:-1]}ies"
+    return f"{number:,} {what}{'es' if what.endswith(('s', 'x')) else 's'}"
 
 
 def are(number: int) -> str:

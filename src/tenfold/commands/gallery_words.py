@@ -67,22 +67,19 @@ def tell_supported(identities: int, false_accept: float) -> None:
 
     if (least := least_rate(identities)) <= false_accept:
         return
-    count = f"{identities} {'identity supports' if identities == 1 else 'identities support'}"
+    support = f"{count(identities, 'identity')} support{'s' if identities == 1 else ''}"
     best = (
         f"a false accept rate of {_percent(least)} at best for all three questions, not the {_percent(false_accept)} "
         "that was asked for"
     )
     none = f"no false accept rate ({FEWEST_IDENTITIES} are the least), and {_percent(false_accept)} was asked for"
     needed = f"{identities_needed(false_accept):,}"
-    say(f"{count} {best if identities >= FEWEST_IDENTITIES else none}; {needed} identities would.")
+    say(f"{support} {best if identities >= FEWEST_IDENTITIES else none}; {needed} identities would.")
 
 
 def size_words(folder: Path, known: Gallery) -> str:
     """How many are enrolled."""
-    number = len(known.identities)
-    return (
-        f"{folder} has {number} {'identity' if number == 1 else 'identities'} and {count(len(known.labels), 'image')}."
-    )
+    return f"{folder} has {count(len(known.identities), 'identity')} and {count(len(known.labels), 'image')}."
 
 
 def _promise(question: str, point: Point) -> str:

@@ -122,8 +122,8 @@ class Gallery:
             else:
                 rows.append(row)
             known[digest] = label
-        known_ones = f"Left out, as these images are enrolled already or given twice: {listed(again, _NAMED)}."
-        notes = [known_ones] if again else []
+        note = f"Left out, as these images are enrolled already or given twice: {listed(again, _NAMED)}."
+        notes = [note] if again else []
         return table.take(rows), notes
 
     def refuse_other(self, origin: EmbeddingOrigin) -> None:
