@@ -2,11 +2,24 @@
 
 import importlib.util
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tenfold.looks import ledger_above
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Says what would make the tests of looks fail: a ledger above the folders that they work in."""
+    work = Path(config.getoption("basetemp") or tempfile.gettempdir())
+    if (ledger := ledger_above(work / "tests" / "run")).is_file():
+        raise pytest.UsageError(
+            f"{ledger} holds looks at images, which the tests' runs below it would share: move it away, or name another "
+            "folder for temporary files in TMPDIR."
+        )
 
 
 @pytest.fixture(scope="session")
