@@ -1,6 +1,6 @@
 """The R-CNN papers' comparisons once more: which of them come out as in the papers on other, fewer images.
 
-    python benchmarks/detection_signs.py ../shared/data/bccd --results signs --minutes 10
+    python benchmarks/detection_signs.py ../shared/data/bccd --results signs --epochs 10
     python benchmarks/detection_signs.py ../shared/data/bccd --results signs --stages features signs show
 
 One seed, the data's own training and validation part; the test part is not looked at, as these are choices. Each stage
@@ -13,7 +13,7 @@ goes on where it was stopped and does nothing twice:
   baseline is R-CNN as Tenfold has it: SVMs with negatives below an IoU of 0.3, hard ones mined, box regression, all
   proposals. Each sign changes one thing: negatives below 0.5, or only what touches no object of a class; boxes as they
   were proposed; a softmax over the classes and the background; the first 1,000 or 300 proposals, in fit and prediction.
-- pool: two trainings of Fast R-CNN by the command line with that seed, --detect.pool pool and align.
+- pool: two trainings of Fast R-CNN by the command line with that seed and as many epochs, --detect.pool pool and align.
 - show: the table (detection_signs_show.py, with what the papers say).
 
 The softmax (R-CNN, appendix B) is a logistic regression on the same regions, those with an IoU of 0.5 or more being
@@ -37,12 +37,12 @@ sign 6 to 21 s, the softmax 155; AP50 and AP, and the difference to the baseline
     the first 1,000           -0.002 (-0.034 to +0.029), -0.019 (-0.037 to -0.000): not measurable here
     the first 300             -0.136 (-0.179 to -0.094), -0.097 (-0.123 to -0.070): as in the paper
 
-The stage pool, the same day, 2 cores of an AMD EPYC without AVX-512 (Zen 3), now and then tests beside it, --minutes
-10, background from an IoU of 0.1 on as in the paper: pool 0.799 (0.745 to 0.844), 0.480, ten epochs; align, which is
-slower, 0.819 (0.766 to 0.863), 0.493, seven epochs: +0.020 (-0.014 to +0.055), +0.013 (-0.009 to +0.035): not
-measurable here. By hand, align with all background (detect.background_from 0, the default since), six epochs: 0.846
-(0.794 to 0.887), 0.495; to align as above +0.027 (-0.002 to +0.055), +0.001 (-0.015 to +0.017), and 193 detections of
-nothing, not 373.
+The stage pool, the same day, 2 cores of an AMD EPYC without AVX-512 (Zen 3), now and then tests beside it, by ten
+minutes each then, background from an IoU of 0.1 on as in the paper: pool 0.799 (0.745 to 0.844), 0.480, ten epochs;
+align, which is slower, 0.819 (0.766 to 0.863), 0.493, seven epochs: +0.020 (-0.014 to +0.055), +0.013 (-0.009 to
++0.035): not measurable here. By hand, align with all background (detect.background_from 0, the default since), six
+epochs: 0.846 (0.794 to 0.887), 0.495; to align as above +0.027 (-0.002 to +0.055), +0.001 (-0.015 to +0.017), and 193
+detections of nothing, not 373.
 """
 
 from __future__ import annotations
@@ -283,19 +283,19 @@ def told(name: str) -> Callable[[str, int, int], None]:
 
 def judge_pooling(options: argparse.Namespace) -> None:
     """Train Fast R-CNN with both ways to cut regions out, and judge them by the validation part."""
-    done = {(entry["sign"], entry["minutes"]) for entry in read_entries(options) if entry["stage"] == "pool"}
-    folder = options.results / "runs" / f"{options.minutes:g}-minutes"
+    done = {(entry["sign"], entry["epochs"]) for entry in read_entries(options) if entry["stage"] == "pool"}
+    folder = options.results / "runs" / f"{options.epochs}-epochs"
     for way in ("pool", "align"):
-        if (way, options.minutes) in done:
+        if (way, options.epochs) in done:
             continue
         out = folder / way
         began = time.monotonic()
         if not (out / "model.safetensors").exists():
             shutil.rmtree(out, ignore_errors=True)
-            wanted = ("--minutes", options.minutes, "--detect.pool", way, "--out", out)
+            wanted = ("--epochs", options.epochs, "--detect.pool", way, "--out", out)
             measured("train", options.data, "--model", "fast-rcnn", "--seed", 0, *wanted)
         tested, _ = measured("evaluate", out, "--part", "validation")
-        entry: Entry = {"stage": "pool", "sign": way, "minutes": options.minutes, "judged": tested["n"]}
+        entry: Entry = {"stage": "pool", "sign": way, "epochs": options.epochs, "judged": tested["n"]}
         entry["figures"] = {each: tested["figures"][each] for each in FIGURES}
         if way == "align":
             both, _ = measured("compare", out, folder / "pool")
@@ -311,7 +311,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--proposals", type=int, default=2000, help="of an image")
     parser.add_argument("--fewer", nargs="*", type=int, default=[1000, 300], help="proposals of the last signs")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of each training of Fast R-CNN")
+    parser.add_argument("--epochs", type=int, default=24, help="of each training of Fast R-CNN")
     parser.add_argument("--train-images", type=int, default=0, help="so many, drawn; 0: all")
     parser.add_argument("--judged-images", type=int, default=0, help="so many validation images, drawn; 0: all")
     options = parser.parse_args()

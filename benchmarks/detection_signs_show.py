@@ -78,9 +78,9 @@ def show(entries: Iterable[Entry]) -> None:
         title = "R-CNN, {:,} proposals, {} training and {} validation images, one seed".format(*kind)
         _show(title, own)
     pooled = [entry for entry in entries if entry["stage"] == "pool"]
-    for minutes in dict.fromkeys(entry["minutes"] for entry in pooled):
-        own = [entry for entry in pooled if entry["minutes"] == minutes]
-        _show(f"Fast R-CNN, {minutes:g} minutes, {own[0]['judged']} validation images, one seed", own)
+    for epochs in dict.fromkeys(entry["epochs"] for entry in pooled):
+        own = [entry for entry in pooled if entry["epochs"] == epochs]
+        _show(f"Fast R-CNN, {epochs} epochs, {own[0]['judged']} validation images, one seed", own)
 
 
 def _show(title: str, entries: list[Entry]) -> None:

@@ -1,6 +1,6 @@
 """How much a training is given: steps enough from few images with boxes, and room for all that is in one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,10 @@ import torch
 
 from tenfold.errors import UsageError
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tenfold.models import MODELS
 from tenfold.models.contract import Usual
 from tenfold.models.detection import RCNN, FasterRCNN
-from tenfold.recipe import Recipe
+from tenfold.recipe import DetectSettings, Recipe
 from tenfold.train import choose_settings, train_model
 from tenfold.train.amounts import choose_amounts, most_boxes, notes_on_room, with_room
 from tests.test_fast_rcnn_training import recipe_of, squares_table, toy  # noqa: F401 - a fixture
@@ -120,5 +121,30 @@ def test_a_detector_finds_as_many_as_there_is_room_for(tmp_path):
 
 def test_truncated_heads_are_refused_where_there_are_none():
     recipe = Recipe().change(model={"name": "rcnn"}, detect={"rank": 8})
-    with pytest.raises(UsageError, match=r"^detect\.rank is for fast-rcnn and faster-rcnn, not for rcnn; leave it out"):
+    with pytest.raises(
+        UsageError, match=r"^detect\.rank is for faster-rcnn or fast-rcnn, not for rcnn; leave it out, or"
+    ):
         choose_settings(recipe, table_of(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "able"),
+    [
+        ("faster-rcnn", {"finetune": True}, "rcnn"),
+        ("auto", {"finetune": True}, "rcnn"),
+        ("torchvision", {"proposals": 100}, "faster-rcnn or fast-rcnn or rcnn"),
+        ("fast-rcnn", {"anchors": 5}, "faster-rcnn"),
+        ("rcnn", {"background_from": 0.1}, "faster-rcnn or fast-rcnn"),
+        ("residual", {"score": 0.5}, "faster-rcnn or fast-rcnn or rcnn or torchvision"),
+    ],
+)
+def test_what_a_model_does_not_go_by_is_refused(model, setting, able):
+    [name] = setting
+    recipe = Recipe().change(model={"name": model}, detect=setting)
+    named = "faster-rcnn" if model == "auto" else model
+    with pytest.raises(UsageError, match=rf"^detect\.{name} is for {able}, not for {named}; leave it out, or set --mo"):
+        choose_settings(recipe, table_of(4, 1))
+
+
+def test_every_setting_of_detection_is_some_model_s():
+    assert {name for kind in MODELS.values() for name in kind.reads} == set(asdict(DetectSettings()))

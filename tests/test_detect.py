@@ -42,9 +42,16 @@ def proposed_of(table, seed=0):
     return Proposed(table, found)
 
 
+def share_inside(box, other):
+    """How much of a box lies in another one."""
+    sides = [max(0.0, min(box[side + 2], other[side + 2]) - max(box[side], other[side])) for side in (0, 1)]
+    return sides[0] * sides[1] / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
 def test_regions_are_named_by_what_they_overlap_most(tmp_path):
     table = squares_table(tmp_path)
     extra = pd.DataFrame({"sample": [0], "x1": [30.0], "y1": [2.0], "x2": [50.0], "y2": [22.0]})
+    extra = pd.concat([extra, pd.DataFrame({"sample": [1], "x1": [0.0], "y1": [0.0], "x2": [70.0], "y2": [60.0]})])
     crowd = pd.concat([table.boxes, extra.assign(label="red", ignore=True)], ignore_index=True)
     flat = crowd.iloc[[0]].assign(x2=crowd["x1"].iloc[0])
     table = replace(table, boxes=pd.concat([crowd, flat], ignore_index=True))
@@ -59,7 +66,7 @@ def test_regions_are_named_by_what_they_overlap_most(tmp_path):
             best = max(overlap, key=overlap.get, default=None)
             if best is not None and overlap[best] >= 0.5:
                 assert table.classes[kind] == best.label
-            elif any(other.ignore and iou(box, other[1:5]) >= 0.5 for other in true):
+            elif any(other.ignore and share_inside(box, other[1:5]) >= 0.5 for other in true):
                 assert kind == -1
             else:
                 assert kind == 2
@@ -224,6 +231,7 @@ def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):
     assert any(message.text.startswith("proposals of images, 9 of 9") for message in heard)
     assert set(regions.table.samples["part"]) == {"train", "validation"}
     found = propose_table(table.without("test"), make_proposer())
+    found = replace(found, boxes=[boxes[:40] for boxes in found.boxes])  # those that the R-CNN looks at
     assert len(regions.table) == len(region_table(found, recipe.train.seed))
     assert regions.recipe.train.balance == "background"  # a quarter objects, and no class weighs more
     assert "class_weights" not in regions.card["settings"]
@@ -234,6 +242,14 @@ def test_an_r_cnn_takes_the_network_that_was_fine_tuned(tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in names)
     with pytest.raises(UsageError, match="out must be a new folder"):
         train_rcnn(table, recipe, tmp_path / "run")
+
+
+def test_regions_have_the_one_size_of_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(ToyBackbone, "fixed_size", property(lambda self: 24))
+    recipe = recipe_of("rcnn", train={"epochs": 1, "batch_size": 16}).change(detect={"crop": 0})
+    run = train_rcnn(squares_table(tmp_path, (6, 3, 1)), recipe.change(detect={"finetune": True}), tmp_path / "run")
+    assert run.recipe.detect.crop == 24
+    assert load_run(tmp_path / "run-regions").preprocessing.size == 24
 
 
 def test_both_stages_take_proposals_from_a_file(tmp_path):

@@ -532,19 +532,25 @@ def test_what_is_said_of_arguments_that_cannot_be():
         with pytest.raises(UsageError, match=words):
             detection_findings(objects, detections, classes, images, draws=10, **options)
 
-    refused("objects must have x1 < x2 and y1 < y2; leave out", objects._replace(box=objects.box[:, [2, 1, 0, 3]]))
+    refused(r"x1 < x2 and y1 < y2, and row 0 is \[.*\]; leave out", objects._replace(box=objects.box[:, [2, 1, 0, 3]]))
     refused("is it their width that came", detections=detections._replace(box=detections.box[:, [2, 1, 0, 3]]))
     refused("The label of the detections must lie from 0 to 1, not 0 to 2", classes="ab", objects=objects_of(APART))
     refused("The image of the objects must lie from 0 to 2", images=3)
-    refused("boxes of the objects must be finite numbers", objects._replace(box=objects.box * np.nan))
-    refused("scores of the detections must lie from 0 to 1", detections=detections._replace(score=detections.score + 2))
+    refused(
+        r"boxes of the objects must be finite numbers .*, and row 0 is \[nan, nan",
+        objects._replace(box=objects.box * np.nan),
+    )
+    refused(
+        r"^detections\.score must lie from 0 to 1, not 2\.\S+ to [23]\S* hand in probabilities",
+        detections=detections._replace(score=detections.score + 2),
+    )
     refused("score must lie from 0 to 1, not 2", score=2.0)
     refused(
         "at least one object that is not to be ignored", objects._replace(ignore=np.ones(len(objects.ignore), bool))
     )
     with pytest.raises(UsageError, match=r"precision must lie between 0 and 1, for example 0\.95, not 95"):
         choose_score([], 95)
-    with pytest.raises(UsageError, match="scores of the detections must be finite"):
+    with pytest.raises(UsageError, match="scores of the detections must be finite numbers, and row 0 is nan"):
         match_part(objects, detections._replace(score=detections.score * np.nan), "abc", 12)
     with pytest.raises(UsageError, match="at least one image and one class"):
         match_part(objects, detections, "", 12)

@@ -13,6 +13,7 @@ from tenfold.environment import torch_threads
 from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.preprocess import Preprocessing
+from tenfold.models.backbones import bare_backbone
 from tenfold.models.backbones.backbone import Backbone, of_imagenet
 from tenfold.models.detection import FasterRCNN, FastRCNN, detector, proposer_from
 from tenfold.models.detection.coding import clip_boxes
@@ -312,8 +313,24 @@ def test_levels_are_those_from_a_stride_on():
 def test_a_backbone_without_layers_is_refused(monkeypatch):
     monkeypatch.setattr(ToyBackbone, "stages", lambda self: [])
     monkeypatch.setattr(ToyBackbone, "chain", lambda self: list(self.layers))
-    with pytest.raises(UsageError, match="A detector needs a backbone whose layers can learn, not toy"):
+    with pytest.raises(
+        UsageError,
+        match=r"^transfer\.backbone \(--backbone\) must be a network whose layers can learn, .*, not toy; leave it out for ",
+    ):
         build()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("vit_tiny_patch16_224", "any size, not of 224 px alone"), ("test_vit", "maps of an image, not a row of vectors")],
+)
+def test_a_network_without_maps_of_any_size_is_refused(name, why, monkeypatch):
+    pytest.importorskip("timm")
+    monkeypatch.setattr(detector, "bare_backbone", bare_backbone)
+    with pytest.raises(
+        UsageError, match=rf"^transfer\.backbone .* {why}, to find objects with, not timm:{name}; leave"
+    ):
+        FasterRCNN(3, ("a",), SETTINGS | {"backbone": f"timm:{name}"})
 
 
 def test_many_images_are_seen_a_few_at_a_time():

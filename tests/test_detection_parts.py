@@ -287,6 +287,14 @@ def test_proposals_are_torchvision_s():
     assert (short[:, -1] == -1).all()
 
 
+def test_as_many_proposals_are_compared_as_are_asked_for():
+    first = torch.arange(1500.0)
+    apart = torch.stack([first * 10, first * 0, first * 10 + 8, first * 0 + 8], 1)
+    raw = Raw([torch.randn(1, 1500)], [torch.zeros(1, 1500, 4)])
+    found = proposal_boxes(raw, [apart], (8, 15_000), 1200)
+    assert (found >= 0).all()
+
+
 def test_the_proposals_losses_are_torchvision_s():
     from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork
 

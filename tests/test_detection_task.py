@@ -1,5 +1,6 @@
 """The task of detection: boxes from a Table to batches, predictions to rows and figures, and what they settle."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -215,12 +216,17 @@ def test_what_cannot_be_compared():
     good, blind = pair()
     with pytest.raises(UsageError, match="blind has not been evaluated on its validation part; do so first: tenfold"):
         compare_boxes(good, SimpleNamespace(**(vars(blind) | {"evaluations": {}})))
-    with pytest.raises(UsageError, match="good and blind must have the same classes"):
+    with pytest.raises(
+        UsageError, match="good and blind must have the same classes .*one of them alone has dog; train both"
+    ):
         compare_boxes(good, SimpleNamespace(**(vars(blind) | {"classes": ("cat",)})))
-    with pytest.raises(UsageError, match="Only detections can be compared by their boxes, and blind is a class"):
+    with pytest.raises(UsageError, match="Only detectors can be compared by their boxes, and blind is for class"):
         compare_boxes(good, SimpleNamespace(**(vars(blind) | {"task": TASKS["classification"]})))
     with pytest.raises(UsageError, match="at least two validation images with the same boxes in common"):
         compare_boxes(*pair(moved=range(20)))
+    empty = {"table": replace(good.table, boxes=good.table.boxes.assign(ignore=True))}
+    with pytest.raises(UsageError, match="and none of the 20 that they have holds an object to be found; train them"):
+        compare_boxes(*(SimpleNamespace(**(vars(run) | empty)) for run in (good, blind)))
     with pytest.raises(UsageError, match="part must be one of validation, test, not 'train'"):
         compare_boxes(good, blind, "train")
 

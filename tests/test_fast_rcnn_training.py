@@ -12,6 +12,7 @@ from tenfold.errors import UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.images.content import hashed
 from tenfold.images.table import BOX_COLUMNS, Table, make_samples
+from tenfold.models import find_model
 from tenfold.models import frozen as frozen_module
 from tenfold.models.cost import count_cost
 from tenfold.models.detection import FastRCNN, detector, outside
@@ -67,7 +68,16 @@ def squares_table(folder, counts=(12, 4, 2)):
 
 
 def recipe_of(name="fast-rcnn", policy="none", **sections):
-    detect = {"stride": 4, "fixed_stride": 2, "pyramid_width": 16, "units": 32, "regions": 32, "proposals": 60}
+    detect = {
+        "stride": 4,
+        "fixed_stride": 2,
+        "pyramid_width": 16,
+        "units": 32,
+        "regions": 32,
+        "proposals": 60,
+        "crop": 16,
+    }
+    detect = {key: value for key, value in detect.items() if key in find_model(name).reads}
     return quick_recipe(
         image={"size": 64, "margin": 1.0, "fit": "squash", "channels": "rgb", "mean": (0.5,) * 3, "std": (0.25,) * 3},
         model={"name": name},
@@ -100,6 +110,16 @@ def test_it_goes_through_the_loop_is_killed_resumed_and_evaluated(tmp_path, monk
     [found] = run.predict([image])
     [(_, same)] = run.predict_files([tmp_path / "squares" / "0.png"])
     np.testing.assert_array_equal(found["boxes"], same["boxes"])
+
+
+@pytest.mark.parametrize("name", ["faster-rcnn", "rcnn"])
+def test_a_training_part_without_a_box_to_learn_from_is_refused(name, tmp_path):
+    table = squares_table(tmp_path)
+    boxes = table.boxes.assign(ignore=table.boxes["sample"] < 12)  # all of the training part
+    said = r"^table must have a box to learn from in its training part, .* and none of the 22 there is one; annotate"
+    with pytest.raises(UsageError, match=said):
+        train_model(replace(table, boxes=boxes), recipe_of(name, train={"epochs": 1}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_whoever_watches_hears_of_proposals(tmp_path):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from threading import Barrier
 
@@ -226,7 +227,7 @@ def written_as_found(table, recipe, path):
 
 @pytest.mark.parametrize("name", ["fast-rcnn", "rcnn"])
 def test_training_on_a_file_of_what_selective_search_finds_is_training_with_it(name, tmp_path):
-    table, recipe = squares_table(tmp_path), recipe_of(name, "light", train={"epochs": 2}, detect={"crop": 16})
+    table, recipe = squares_table(tmp_path), recipe_of(name, "light", train={"epochs": 2})
     file = written_as_found(table, recipe, tmp_path / "found.parquet")
     heard = []
     searched = train_model(table, recipe, tmp_path / "searched")
@@ -363,6 +364,15 @@ def test_a_training_goes_on_with_the_same_file_alone(tmp_path):
     kept.replace(file)
     resume_training(tmp_path / "run")
     assert evaluate_run(load_run(tmp_path / "run")).n == 4
+
+
+def test_a_model_that_takes_fewer_still_says_how_many_there_were(tmp_path):
+    settings = {"proposals_from": "p.csv", "proposals": 40}
+    model = rcnn_module.RCNN(3, ("red",), asdict(recipe_of("rcnn").detect) | {"backbone": "toy", "init": ""} | settings)
+    model.file.counts = " (80 of 2 images, 3 rows that are no box in their image left out)"
+    said = model.describe()
+    model.take_proposals(10)
+    assert (model.describe(), model.file.count) == (said, 10)
 
 
 def test_a_file_that_lacks_images_stops_the_training(trained, tmp_path):

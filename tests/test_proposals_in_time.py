@@ -116,7 +116,7 @@ def test_no_more_than_a_sample_is_timed(tmp_path, clock, monkeypatch):
     )
     train_model(table, rcnn_recipe(60), tmp_path / "run")
     [(regions, pace)] = seen
-    assert regions == 7 * (1 + 3)
+    assert regions == 7 * (3 + 3)
     assert pace == pytest.approx(REGION)
 
 

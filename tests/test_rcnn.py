@@ -100,6 +100,21 @@ def regions_of(seed, count=60, true=4, classes=2, features=6, places=8):
     return Regions(every, boxes, label, ignore, whole, draw.normal(0, 1, (len(every), places)).astype(np.float16))
 
 
+def inside(image, row, other):
+    """How much of a region lies in a true box."""
+    box, true = image.boxes[row].tolist(), image.true[other].tolist()
+    sides = [max(0.0, min(box[side + 2], true[side + 2]) - max(box[side], true[side])) for side in (0, 1)]
+    return sides[0] * sides[1] / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
+def test_what_lies_in_a_crowd_is_no_negative_of_its_class():
+    crowd, boxes = np.float32([[0, 0, 400, 300]]), np.float32([[10, 10, 50, 90], [390, 10, 420, 90], [0, 0, 400, 300]])
+    nothing = np.zeros((3, 3), np.float16)
+    image = Regions(boxes, crowd, np.zeros(1, np.int64), np.ones(1, bool), nothing, nothing)
+    assert image.negatives(0).tolist() == [1]
+    assert image.negatives(1).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_positives_negatives_and_what_is_near_by_a_loop(seed):
     image = regions_of(seed)
@@ -109,7 +124,8 @@ def test_positives_negatives_and_what_is_near_by_a_loop(seed):
         negative, near = [], []
         for row in range(image.proposed):
             overlap = [iou(image.boxes[row].tolist(), box) for box in image.true.tolist()]
-            if all(overlap[g] < 0.3 for g in own):
+            crowds = [g for g in own if image.ignore[g]]
+            if all(overlap[g] < 0.3 for g in own) and all(inside(image, row, g) < 0.5 for g in crowds):
                 negative.append(row)
             best = max((g for g in range(len(overlap)) if not image.ignore[g]), key=lambda g: overlap[g])
             if overlap[best] > 0.6 and image.label[best] == kind:

@@ -64,7 +64,7 @@ def hooks_of(model):
 
 @pytest.mark.parametrize("name", ["faster-rcnn", "fast-rcnn", "rcnn"])
 def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
-    recipe = recipe_of(name, train={"epochs": 1}, detect={"crop": 16})
+    recipe = recipe_of(name, train={"epochs": 1})
     run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
     clock, model = Clock(monkeypatch), run.model
     monkeypatch.setattr(speed, "read_sample", clock.slowed(speed.read_sample, 99, 8, 1, 2, 3))  # 99 to warm up
@@ -87,7 +87,7 @@ def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
 
 
 def test_whoever_watches_hears_of_the_images_and_is_in_no_time(tmp_path, monkeypatch):
-    recipe = recipe_of("rcnn", train={"epochs": 1}, detect={"crop": 16})
+    recipe = recipe_of("rcnn", train={"epochs": 1})
     run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
     clock, model, heard = Clock(monkeypatch), run.model, []
     watch = clock.slowed(lambda *told: heard.append(told), 7)
@@ -103,7 +103,7 @@ def test_whoever_watches_hears_of_the_images_and_is_in_no_time(tmp_path, monkeyp
 @pytest.mark.parametrize(("read", "layer", "share"), [(1.0, 1.0, 1.0), (0.5, 1.0, 0.75), (1.0, 0.2, 0.6)])
 def test_a_machine_that_was_busy_is_told_beside_the_times(read, layer, share, tmp_path, monkeypatch):
     """Each image is read for 1 s, and a layer takes 1 s; 4 s go to proposals, which other threads may well find."""
-    recipe = recipe_of("fast-rcnn", train={"epochs": 1}, detect={"crop": 16})
+    recipe = recipe_of("fast-rcnn", train={"epochs": 1})
     run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
     clock, model = Clock(monkeypatch), run.model
     monkeypatch.setattr(speed, "read_sample", clock.slowed(speed.read_sample, 1, computed=read))

@@ -164,6 +164,13 @@ def test_stages_and_batch_norms_are_fixed():
     assert all(value.requires_grad for value in build(FASTER, fixed_stride=0).parameters())
 
 
+def test_for_more_detections_more_candidates_are_looked_at():
+    few, many = (build(FASTER, detections=count).eval().network.rpn for count in (100, 400))
+    assert (few.pre_nms_top_n(), few.post_nms_top_n()) == (150, 150)
+    assert (many.pre_nms_top_n(), many.post_nms_top_n()) == (600, 600)
+    assert [build(LITE, detections=count).network.topk_candidates for count in (20, 100, 200)] == [300, 300, 600]
+
+
 def test_many_images_are_looked_at_in_parts(small, monkeypatch):
     model, images = build(FASTER, score=0.0).eval(), torch.randn(5, 3, 64, 64)
     with torch.no_grad():

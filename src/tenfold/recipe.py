@@ -161,7 +161,7 @@ class DetectSettings:
     proposals_from: str = ""
     """A file of proposals for Fast R-CNN and R-CNN, as docs/proposals.md has it; empty: Selective Search finds them."""
     regions: int = 128
-    """Regions of an image that the loss is of, at most a quarter of them objects."""
+    """Regions of an image that the loss is of, at most a quarter of them objects; of R-CNN the first of validation."""
     background_from: float = 0.0
     """IoU with an object from which on a region may be background; 0.1 in the paper of Fast R-CNN. Not for R-CNN."""
     units: int = 256
@@ -173,7 +173,7 @@ class DetectSettings:
     score: float = 0.02
     """Detections with a lower score are left out."""
     overlap: float = 0.0
-    """Of two detections of a class that overlap by more (IoU) the lower goes; 0: 0.5, of R-CNN 0.3 as in its paper."""
+    """Of two detections of a class that overlap more (IoU) the lower goes; 0: 0.5, R-CNN 0.3, torchvision its own."""
     detections: int = 0
     """Detections of an image, at most; 0: twice the boxes of the training image that has most, at least 100."""
     crop: int = 0
@@ -264,7 +264,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "detect.fixed_stride": (0, 64),
     "detect.anchors": (1, 64),
     "detect.proposals": (0, 100_000),
-    "detect.regions": (1, 10_000),
+    "detect.regions": (4, 10_000),
     "detect.background_from": (0, 0.4),
     "detect.units": (1, 65_536),
     "detect.rank": (0, 65_536),

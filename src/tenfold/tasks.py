@@ -196,6 +196,21 @@ def box_targets(table: Table) -> dict[str, NDArray[np.generic]]:
     return {"boxes": boxes, "label": label, "ignore": ignore}
 
 
+def refuse_untaught(training: Table) -> None:
+    """Raise UsageError where a training part has no box that a detector could learn from: see `box_targets`."""
+    if training.boxes is None:
+        return
+    from tenfold.boxes import CORNERS, THIN, large_enough
+
+    counts = ~training.boxes["ignore"].to_numpy(np.bool_)
+    if not (large_enough(training.boxes[[*CORNERS]].to_numpy(np.float64)) & counts).any():
+        raise UsageError(
+            f"table must have a box to learn from in its training part, over {THIN:g} px wide and high and not to be "
+            f"ignored, and none of the {len(training.boxes):,} there is one; annotate objects there, or move images "
+            "that have some into it."
+        )
+
+
 def box_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """A row a detection: its corners in pixels of the original image, its class and its score."""
     return [

@@ -14,7 +14,7 @@ Shapes: N images, P proposals of an image, Q true boxes of it, R regions.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 
 from tenfold.augment.policy import Policy
 from tenfold.augment.published import named_policy
-from tenfold.boxes import CORNERS, THIN, box_iou, large_enough
+from tenfold.boxes import CORNERS, box_coverage, box_iou, large_enough
 from tenfold.draws import draw_keys, hash_numbers, uniforms
 from tenfold.errors import UsageError
 from tenfold.images.content import hashed
 from tenfold.images.table import Table, make_samples
-from tenfold.models.detection.rcnn import square_side
+from tenfold.models.detection.rcnn import proposal_count, square_side
 from tenfold.models.detection.sampling import BACKGROUND_CLASS
 from tenfold.proposals import Proposed, make_proposer, propose_table, read_proposals
-from tenfold.recipe import Recipe, TransferSettings
+from tenfold.recipe import DetectSettings, Recipe, TransferSettings
 from tenfold.run import Run
-from tenfold.tasks import table_objects
+from tenfold.tasks import refuse_untaught, table_objects
 from tenfold.train import (
     Progress,
     Report,
@@ -120,21 +120,23 @@ def train_regions(table: Table, recipe: Recipe, out: str | Path, *, progress: Re
         progress(Progress("prepare", text, step=done, steps=of, seconds_left=left))
 
     table = hashed(table.without("test"), unreadable=recipe.data.unreadable)
-    seen = prepare_images(table, choose_settings(recipe, table), progress).table
+    chosen = choose_settings(recipe, table)
+    seen = prepare_images(table, chosen, progress).table
     searched = time.monotonic()
     if file := recipe.detect.proposals_from:
         proposed = Proposed(seen, read_proposals(file).of_table(seen, watch).boxes)
     else:
         truncated = recipe.data.allow_truncated
         proposed = propose_table(seen, make_proposer(), allow_truncated=truncated, watch=watch)
+    most = proposal_count(chosen.detect.proposals)
+    proposed = replace(proposed, boxes=[boxes[:most] for boxes in proposed.boxes])
     regions = region_table(proposed, recipe.train.seed)
     _refuse_without_background(regions, recipe)
-    squares = {"size": square_side(recipe.detect.crop), "aspect": 1.0, "fit": "squash", "margin": 1.0}
+    squares = {"size": square_side(chosen.detect.crop), "aspect": 1.0, "fit": "squash", "margin": 1.0}
     train = {"balance": "background"} if recipe.train.balance == "auto" else {}
     augment = {"policy": _uncut().to_dict()} if recipe.augment.policy == "auto" else {}
-    own = recipe.change(
-        model={"name": "finetuned"}, image=squares, detect={"proposals_from": ""}, train=train, augment=augment
-    )
+    detect = asdict(DetectSettings())  # a classifier goes by none of them
+    own = recipe.change(model={"name": "finetuned"}, image=squares, detect=detect, train=train, augment=augment)
     return train_model(
         regions, in_time_left(regions, own, began, progress), out, task="classification", progress=progress
     )
@@ -170,8 +172,8 @@ def named_regions(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """An image's proposals [P, 4] and true boxes, [R, 4], and what they are: int64 [R].
 
-    A place in the classes; their number for the background; -1 for what overlaps a box to be ignored and no other. True
-    boxes of which nothing can be learned, at most THIN wide or high, are not among them.
+    A place in the classes; their number for the background; -1 for what lies by half in a box to be ignored and is of
+    no object. True boxes of which nothing can be learned, at most THIN wide or high, are not among them.
     """
     assert table.boxes is not None
     frame = table.boxes[table.boxes["sample"] == row]
@@ -182,7 +184,7 @@ def named_regions(
     every = np.concatenate([proposals.astype(np.float64), true[~ignore]])
     found = np.full(len(every), len(table.classes), np.int64)
     if ignore.any():
-        found[box_iou(every, true[ignore]).max(1) >= POSITIVE_FROM] = -1
+        found[box_coverage(every, true[ignore]).max(1) >= POSITIVE_FROM] = -1
     if not ignore.all():
         overlap = box_iou(every, true[~ignore])
         near = overlap.max(1) >= POSITIVE_FROM
@@ -220,15 +222,7 @@ def _refuse(table: Table, recipe: Recipe) -> None:
             f"table must have a training part, and none of its {len(table):,} images is in it; split it first, for "
             "example with tenfold.split_table."
         )
-    boxes = training.boxes
-    assert boxes is not None
-    corners = boxes[[*CORNERS]].to_numpy(np.float64)
-    if not (large_enough(corners) & ~boxes["ignore"].to_numpy(np.bool_)).any():
-        raise UsageError(
-            f"table must have a box to learn from in its training part, over {THIN:g} px wide and high and not to be "
-            f"ignored, and none of the {len(boxes):,} there is one; annotate objects there, or move images that have "
-            "some into it."
-        )
+    refuse_untaught(training)
 
 
 def _refuse_unannotated(table: Table) -> None:

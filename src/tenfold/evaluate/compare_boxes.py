@@ -87,12 +87,19 @@ def compare_boxes(first: Run, second: Run, part: str = "validation", *, level: f
         raise unknown("part", part, PARTS[1:])
     for run in (first, second):
         if run.task.name != "detection":
-            raise UsageError(f"Only detections can be compared by their boxes, and {run.path} is a {run.task.name}.")
+            raise UsageError(
+                f"Only detectors can be compared by their boxes, and {run.path} is for {run.task.name}; "
+                "compare_runs is for that."
+            )
         if part not in run.evaluations:
             command = f"tenfold evaluate {shlex.quote(str(run.path))}" + (" --part test" if part == "test" else "")
             raise UsageError(f"{run.path} has not been evaluated on its {part} part; do so first: {command}")
     if {*first.classes} != {*second.classes}:
-        raise UsageError(f"{first.path} and {second.path} must have the same classes to be compared.")
+        odd = ", ".join(sorted({*first.classes} ^ {*second.classes}))
+        raise UsageError(
+            f"{first.path} and {second.path} must have the same classes to be compared, and one of them alone has "
+            f"{odd}; train both on the same annotations."
+        )
     rows = _common_rows(first, second, part)
     if len(rows) < 2:
         raise UsageError(
@@ -101,6 +108,11 @@ def compare_boxes(first: Run, second: Run, part: str = "validation", *, level: f
         )
     table = first.table.take(rows[:, 0])
     objects, _ = table_objects(table)
+    if objects.ignore.all():
+        raise UsageError(
+            f"{first.path} and {second.path} must have {part} images with the same boxes in common to be compared, and "
+            f"none of the {len(table)} that they have holds an object to be found; train them on the same annotations."
+        )
     matches = [
         match_part(objects, _detections(run, part, own, first.classes), first.classes, len(table)).matches
         for run, own in ((first, rows[:, 0]), (second, rows[:, 1]))

@@ -79,7 +79,10 @@ class Part(NamedTuple):
 def match_part(objects: Objects, detections: Detections, classes: Sequence[str], images: int) -> Part:
     """Match the detections on `images` images to their objects, by both rules. Raises UsageError for unsound boxes."""
     if not images or not len(classes):
-        raise UsageError("A detector's figures need at least one image and one class.")
+        raise UsageError(
+            f"A detector's figures need at least one image and one class, and images is {images}, classes "
+            f"{list(classes)}."
+        )
     check_boxes(objects, detections, images, len(classes))
     coco = match_coco(objects, detections, images, len(classes))
     voc = match_voc(objects, detections, images, len(classes))
@@ -123,7 +126,8 @@ def detection_findings(  # noqa: PLR0913 - all but four have a default that fits
     """
     level = level_of_each(level, looks)
     if len(detections.score) and not 0 <= detections.score.min() <= detections.score.max() <= 1:
-        raise UsageError("The scores of the detections must lie from 0 to 1.")
+        least, most = detections.score.min(), detections.score.max()
+        raise UsageError(f"detections.score must lie from 0 to 1, not {least:g} to {most:g}; hand in probabilities.")
     if not 0 <= score <= 1:
         raise UsageError(f"score must lie from 0 to 1, not {score:g}.")
     if objects.ignore.all():

@@ -112,7 +112,10 @@ def check_boxes(objects: Objects, detections: Detections, images: int, classes: 
     """Raise UsageError unless both are as their fields say."""
     for name, found in (("objects", objects), ("detections", detections)):
         if found.box.shape != (len(found.image), 4) or not np.isfinite(found.box).all():
-            raise UsageError(f"The boxes of the {name} must be finite numbers [{len(found.image)}, 4], xyxy in pixels.")
+            odd = _first(~np.isfinite(found.box).all(-1), found.box) or f"their shape is {list(found.box.shape)}"
+            raise UsageError(
+                f"The boxes of the {name} must be finite numbers [{len(found.image)}, 4], xyxy in pixels, and {odd}."
+            )
         for what, values, most in (("image", found.image, images), ("label", found.label, classes)):
             if len(values) and not 0 <= values.min() <= values.max() < most:
                 raise UsageError(
@@ -121,11 +124,24 @@ def check_boxes(objects: Objects, detections: Detections, images: int, classes: 
     if objects.area is not None and (objects.area.shape != objects.image.shape or not np.isfinite(objects.area).all()):
         raise UsageError(f"The areas of the objects must be finite numbers [{len(objects.image)}], in pixels.")
     if not (objects.box[:, :2] < objects.box[:, 2:]).all():
-        raise UsageError("The boxes of the objects must have x1 < x2 and y1 < y2; leave out those of no area.")
+        flat = _first(~(objects.box[:, :2] < objects.box[:, 2:]).all(1), objects.box)
+        raise UsageError(
+            f"The boxes of the objects must have x1 < x2 and y1 < y2, and {flat}; leave out those of no area."
+        )
     if not (detections.box[:, :2] <= detections.box[:, 2:]).all():
-        raise UsageError("The boxes of the detections must have x1 <= x2 and y1 <= y2; is it their width that came?")
+        turned = _first(~(detections.box[:, :2] <= detections.box[:, 2:]).all(1), detections.box)
+        raise UsageError(
+            f"The boxes of the detections must have x1 <= x2 and y1 <= y2, and {turned}; is it their width that came?"
+        )
     if not np.isfinite(detections.score).all():
-        raise UsageError("The scores of the detections must be finite.")
+        odd = _first(~np.isfinite(detections.score), detections.score)
+        raise UsageError(f"The scores of the detections must be finite numbers, and {odd}.")
+
+
+def _first(wrong: NDArray[np.bool_], values: NDArray[Any]) -> str:
+    """The first row that is wrong, and its values, in words; empty where none is."""
+    rows = np.flatnonzero(wrong)
+    return f"row {rows[0]} is {values[rows[0]].tolist()}" if len(rows) else ""
 
 
 def match_coco(objects: Objects, detections: Detections, images: int, classes: int) -> list[Judged]:

@@ -101,6 +101,8 @@ class Model(nn.Module):
     usual: ClassVar[Usual] = Usual()
     sections: ClassVar[tuple[str, ...]] = ("model",)
     """The sections of a recipe that its settings come from."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """What it goes by of [detect]: a recipe that sets anything else there is refused."""
 
     foreknown: Foreknown | None = None
     """What it must know of images besides their pixels; with it, `losses` and `batch_outputs` find it in the batch."""

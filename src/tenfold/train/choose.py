@@ -24,7 +24,7 @@ from tenfold.models.classifier import Classifier
 from tenfold.models.contract import Model, Pretrained
 from tenfold.models.residual import halvings_for
 from tenfold.models.weights.places import file_hash
-from tenfold.recipe import ImageSettings, Recipe
+from tenfold.recipe import DetectSettings, ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
 from tenfold.train.amounts import choose_amounts, with_room
 from tenfold.train.background import background_rows
@@ -48,6 +48,7 @@ def choose_settings(recipe: Recipe, training: Table, processes: int = 1) -> Reci
     """
     count, recipe = len(training), _with_weights(name_model(recipe, training))
     kind = find_model(recipe.model.name)
+    _refuse_unread(recipe)
     usual, own = kind.usual, kind.pretrained(asdict(recipe.transfer))
     if recipe.transfer.init and own is None:
         able = ", ".join(name for name, model in MODELS.items() if "transfer" in model.sections)
@@ -184,18 +185,21 @@ def _with_weights(recipe: Recipe) -> Recipe:
     return recipe.change(transfer={"weights": str(file.absolute())}) if file.is_file() else recipe
 
 
+def _refuse_unread(recipe: Recipe) -> None:
+    """Raise UsageError where the recipe sets something of [detect] that its model does not go by."""
+    usual, model = asdict(DetectSettings()), recipe.model.name
+    for name, value in asdict(recipe.detect).items():
+        if value != usual[name] and name not in find_model(model).reads:
+            able = " or ".join(other for other, kind in MODELS.items() if name in kind.reads)
+            raise UsageError(f"detect.{name} is for {able}, not for {model}; leave it out, or set --model.")
+
+
 def _with_proposals(recipe: Recipe) -> Recipe:
     """The recipe with the whole path of a file of proposals, if it names one; refused before anything is decoded."""
     file = recipe.detect.proposals_from
-    if recipe.detect.rank and recipe.model.name not in ("fast-rcnn", "faster-rcnn"):
-        raise UsageError(f"detect.rank is for fast-rcnn and faster-rcnn, not for {recipe.model.name}; leave it out.")
-    if not file:
-        return recipe
-    if recipe.model.name not in ("fast-rcnn", "rcnn"):
-        raise UsageError(f"detect.proposals_from is for fast-rcnn and rcnn, not for {recipe.model.name}; leave it out.")
-    if not Path(file).is_file():
+    if file and not Path(file).is_file():
         raise DataError(f"detect.proposals_from must be a file of proposals, and there is no {file}.")
-    return recipe.change(detect={"proposals_from": str(Path(file).absolute())})
+    return recipe.change(detect={"proposals_from": str(Path(file).absolute())}) if file else recipe
 
 
 def name_model(recipe: Recipe, table: Table) -> Recipe:

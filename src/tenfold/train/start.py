@@ -33,7 +33,7 @@ from tenfold.models.cost import count_cost
 from tenfold.recipe import Recipe, read_recipe, write_recipe
 from tenfold.run import Run, read_card, resume_command, write_json, write_weights
 from tenfold.split.ties import grouped
-from tenfold.tasks import TASKS, Task
+from tenfold.tasks import TASKS, Task, refuse_untaught
 from tenfold.train.amounts import notes_on_room
 from tenfold.train.background import in_quarters
 from tenfold.train.begin import begin_run, refuse_taken
@@ -116,6 +116,7 @@ def train_model(
     if not len(table.part("train")):
         raise UsageError("The table has no training part; split it first, for example with tenfold.split_table.")
     TASKS[task].targets(table.without("test"))  # refuses what cannot be learnt from, before any work
+    refuse_untaught(table.part("train"))
     ranks = join_ranks(choose_device(recipe.train.device))
     training = table.part("train")
     given, recipe = recipe, choose_settings(recipe, training, ranks.count)

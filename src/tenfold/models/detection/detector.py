@@ -31,6 +31,7 @@ from tenfold.models.detection.kernels import Pool
 from tenfold.models.detection.pyramid import Pyramid
 from tenfold.models.detection.roi import DETECTIONS, Limits, RegionHeads, narrow_heads, truncate_heads
 from tenfold.models.frozen import OnBackbone
+from tenfold.recipe import TransferSettings
 
 _PROBE = 128
 """Side of the image, in pixels, that the stages' strides are measured on."""
@@ -46,8 +47,8 @@ class Detector(OnBackbone, Model):
     """A backbone, a pyramid on it, and heads on regions.
 
     Settings: "backbone", "weights", "init", "frozen", "thawed", "rate_decay" of [transfer]; "pyramid", "pyramid_width",
-    "stride", "fixed_stride", "proposals", "regions", "units", "rank", "pool", "score", "overlap", "detections" of
-    [detect].
+    "stride", "fixed_stride", "proposals", "regions", "background_from", "units", "rank", "pool", "score", "overlap",
+    "detections" of [detect].
     """
 
     task: ClassVar[str] = "detection"
@@ -64,6 +65,21 @@ class Detector(OnBackbone, Model):
         keep="last",
     )
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
+    reads: ClassVar[tuple[str, ...]] = (
+        "pyramid",
+        "pyramid_width",
+        "stride",
+        "fixed_stride",
+        "proposals",
+        "regions",
+        "background_from",
+        "units",
+        "rank",
+        "pool",
+        "score",
+        "overlap",
+        "detections",
+    )
     usual_pool: ClassVar[Pool] = "align"
     """How regions are cut out where the settings leave it open."""
 
@@ -71,7 +87,9 @@ class Detector(OnBackbone, Model):
         super().__init__(channels, classes, settings)
         self.backbone = bare_backbone(settings["backbone"])
         if not self.backbone.stages():
-            raise UsageError(f"A detector needs a backbone whose layers can learn, not {self.backbone.name}.")
+            raise _unfit(self.backbone, "whose layers can learn")
+        if self.backbone.fixed_size:
+            raise _unfit(self.backbone, f"that takes images of any size, not of {self.backbone.fixed_size} px alone")
         every = zip(self.backbone.stages(), stage_strides(self.backbone), strict=True)
         self.learning = [(stage, stride) for stage, stride in every if stride > settings["fixed_stride"]]
         self.backbone.requires_grad_(False)
@@ -157,6 +175,8 @@ def stage_strides(backbone: Backbone) -> list[int]:
     found: dict[nn.Module, int] = {}
 
     def note(stage: nn.Module, inputs: object, output: Tensor) -> None:
+        if output.ndim != 4:
+            raise _unfit(backbone, "that makes maps of an image, not a row of vectors")
         found[stage] = map_stride(_PROBE, output)
 
     stages = backbone.stages()
@@ -167,6 +187,13 @@ def stage_strides(backbone: Backbone) -> list[int]:
         for hook in hooks:
             hook.remove()
     return [found[stage] for stage in stages]
+
+
+def _unfit(backbone: Backbone, wanted: str) -> UsageError:
+    return UsageError(
+        f"transfer.backbone (--backbone) must be a network {wanted}, to find objects with, not {backbone.name}; "
+        f"leave it out for {TransferSettings().backbone}."
+    )
 
 
 def choose_levels(strides: Sequence[int], stride: int, pyramid: bool) -> list[int]:

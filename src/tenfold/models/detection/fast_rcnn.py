@@ -32,13 +32,14 @@ _POSITIVE_SHARE, _BETA = 0.25, 1.0  # section 2.3
 
 
 class FastRCNN(Detector):
-    """Settings: those of Detector; "background_from", "proposals_from" of [detect], that file's "proposals_sha256".
+    """Settings: those of Detector; "proposals_from" of [detect], that file's "proposals_sha256".
 
     Proposals are part of what it sees. They come with the batch; else from `proposer`, if one is handed in; else from
     Selective Search, where `preprocessing` says how the input can be seen as pixels again. Where "proposals_from" names
     a file they come with the batch or from `proposer` only.
     """
 
+    reads: ClassVar[tuple[str, ...]] = (*Detector.reads, "proposals_from")
     usual_pool: ClassVar[Pool] = "pool"
     proposer: Propose | None = None
 

@@ -15,7 +15,7 @@ https://arxiv.org/abs/1506.01497: the networks section 3, approximate joint trai
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,7 +36,9 @@ _WITHOUT_PYRAMID = 3  # times as many anchors at a place, as one map must do for
 
 
 class FasterRCNN(Detector):
-    """Settings: those of Detector, "background_from", and "anchors", the number of anchors at a place of a map."""
+    """Settings: those of Detector, and "anchors" of [detect], the number of anchors at a place of a map."""
+
+    reads: ClassVar[tuple[str, ...]] = (*Detector.reads, "anchors")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)

@@ -38,7 +38,14 @@ from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
 from tenfold.models.detection.detector import decode_detections, image_size
 from tenfold.models.detection.kernels import cut_squares
 from tenfold.models.detection.matching import read_truths
-from tenfold.models.detection.outside import KNOWN, Propose, file_proposals, selective_proposals, selective_proposer
+from tenfold.models.detection.outside import (
+    KNOWN,
+    FileProposals,
+    Propose,
+    file_proposals,
+    selective_proposals,
+    selective_proposer,
+)
 from tenfold.models.detection.region_fits import Linear, Regions, fit_moves, fit_svms
 from tenfold.models.detection.roi import DETECTIONS, Limits, best_boxes, list_regions
 from tenfold.models.detection.watched import IMAGES, Watch, Watched, unwatched
@@ -52,9 +59,10 @@ _CONTEXT, _OF = 16, 227  # appendix A: so many pixels of context on each side of
 _SIDE, _OVERLAP = 64, 0.3
 _PLACES = 4
 """Side of the grid of features with their place."""
-_AT_ONCE = {"cpu": 64, "cuda": 1024}
-"""Squares that the backbone sees at once: on a CPU with 256 it is a third slower, as its maps no longer fit near it.
-ONNX Runtime is a tenth quicker there, which is not worth another engine's last bits: benchmarks/crops.py."""
+_AT_ONCE = {"cpu": 32, "cuda": 1024}
+"""Squares that the backbone sees at once: on a CPU with more it is slower, as maps of many MiB are memory that the
+system clears anew each time. ONNX Runtime is no quicker by enough to be worth another engine's last bits:
+benchmarks/crops.py."""
 _BLOCK = 8
 """Images after which features are stored."""
 _NO_MAP = np.eye(2, 3, dtype=np.float32)
@@ -79,7 +87,18 @@ class RCNN(Watched, OnBackbone, Model):
     task: ClassVar[str] = "detection"
     usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=416, aspect=0.0, margin=1.0, fit="squash", policy="none")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
+    reads: ClassVar[tuple[str, ...]] = (
+        "proposals",
+        "proposals_from",
+        "regions",
+        "crop",
+        "finetune",
+        "score",
+        "overlap",
+        "detections",
+    )
     proposer: Propose | None = None
+    file: FileProposals | None = None
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
@@ -90,7 +109,7 @@ class RCNN(Watched, OnBackbone, Model):
             )
         self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
         self.side = square_side(settings["crop"])
-        self.take_proposals(settings["proposals"] or _PROPOSALS)
+        self.take_proposals(proposal_count(settings["proposals"]))
         grids = self.backbone.channels[-2:][0] * _PLACES**2
         self.svms = nn.Linear(self.backbone.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
@@ -98,8 +117,10 @@ class RCNN(Watched, OnBackbone, Model):
 
     def take_proposals(self, count: int) -> None:
         """Look at the first `count` proposals of an image from now on."""
-        self.proposals = count
+        self.proposals, counts = count, self.file.counts if self.file else ""
         self.file = file_proposals(self.settings, count)
+        if self.file:
+            self.file.counts = counts
         self.foreknown = self.file.foreknown if self.file else selective_proposals(count)
 
     def describe(self) -> str:
@@ -132,7 +153,7 @@ class RCNN(Watched, OnBackbone, Model):
         """What there is in regions float32 [R, 5] (place of the image, xyxy in input pixels) of images, in order."""
         images, parts = images.float().contiguous(), list[Seen]()
         wide = with_context(regions)
-        many = _AT_ONCE.get(images.device.type, 64)
+        many = _AT_ONCE.get(images.device.type, 32)
         for start in range(0, max(len(regions), 1), many):
             watch(IMAGES, int(regions[start, 0]) if len(regions) else 0, len(images))
             parts.append(self._look(cut_squares(images, wide[start : start + many], self.side)))
@@ -256,6 +277,11 @@ class RCNN(Watched, OnBackbone, Model):
         hashes = [_digest([images[row], regions[row][:, 1:]]) for row in rows]
         found = open_cache(key, hashes, one, lambda places: map(one, places), "regions")
         return [found.image(place)[0][..., 0].view(np.float16) for place in range(len(hashes))]
+
+
+def proposal_count(proposals: int) -> int:
+    """Proposals of an image that it looks at, by the setting detect.proposals."""
+    return proposals or _PROPOSALS
 
 
 def square_side(crop: int) -> int:

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tenfold.boxes import box_iou
+from tenfold.boxes import box_coverage, box_iou
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, encode_boxes
 from tenfold.models.detection.watched import Watch, unwatched, watched
 
 NEGATIVE_BELOW = 0.3
 """A proposal is a negative of a class whose true boxes it all overlaps by less (IoU): section 2.3. Each `Regions` may
 say otherwise."""
+INSIDE_FROM = 0.5
+"""Nor is it one where it lies by this share in a box of the class that is to be ignored, as a crowd is."""
 NEAR_ABOVE = 0.6
 """Box regression learns from proposals that overlap a true box by more (IoU): appendix C."""
 PENALTY = 1000.0
@@ -78,9 +80,13 @@ class Regions:
         return self.proposed + np.flatnonzero((self.label == kind) & ~self.ignore)
 
     def negatives(self, kind: int) -> NDArray[np.int64]:
-        """Rows of proposals that overlap no true box of a class, to be ignored or not, by `negative_below`."""
-        own = self.overlap[: self.proposed, self.label == kind]
-        return np.flatnonzero(own.max(1, initial=0.0) < self.negative_below)
+        """Rows of proposals that overlap no true box of a class, to be ignored or not, by `negative_below`, and do not
+        lie by half in one to be ignored.
+        """
+        own, crowds = self.overlap[: self.proposed, self.label == kind], (self.label == kind) & self.ignore
+        inside = box_coverage(self.boxes[: self.proposed], self.true[crowds])
+        apart = own.max(1, initial=0.0) < self.negative_below
+        return np.flatnonzero(apart & (inside.max(1, initial=0.0) < INSIDE_FROM))
 
     def near(self, kind: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows of proposals whose nearest true box is of a class, and above NEAR_ABOVE; and which box that is."""

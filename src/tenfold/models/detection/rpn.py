@@ -26,7 +26,7 @@ from tenfold.models.detection.matching import PROPOSAL_RULE, Truths, match_boxes
 from tenfold.models.detection.sampling import draw_boxes
 
 _DRAWN, _POSITIVE_SHARE = 256, 0.5  # anchors that an image's loss is of: section 3.1.3
-_BEFORE = 1000  # proposals of an image that are compared, within a level, with one another
+_BEFORE = 1000  # proposals of an image that are compared, within a level, with one another; or twice the wanted
 _OVERLAP = 0.7  # section 3.3
 _LEAST = 1.0  # pixels; a proposal with a shorter side shows nothing
 BETA = 1 / 9
@@ -68,7 +68,7 @@ def proposal_boxes(raw: Raw, anchors: Sequence[Tensor], size: tuple[int, int], c
     """
     every = torch.cat(list(anchors))
     level = torch.cat([torch.full((len(own),), place, device=own.device) for place, own in enumerate(anchors)])
-    scores, best = torch.cat(raw.objectness, 1).detach().topk(min(_BEFORE, len(every)), dim=1)
+    scores, best = torch.cat(raw.objectness, 1).detach().topk(min(max(_BEFORE, 2 * count), len(every)), dim=1)
     deltas = torch.cat(raw.deltas, 1).detach().gather(1, best[..., None].expand(-1, -1, 4))
     boxes = clip_boxes(decode_boxes(deltas, every[best], PROPOSAL_WEIGHTS), size)
     kept = [_best_of_image(*values, count) for values in zip(boxes, scores, level[best], strict=True)]

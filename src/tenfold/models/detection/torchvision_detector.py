@@ -76,6 +76,7 @@ class TorchvisionDetector(Model):
     task: ClassVar[str] = "detection"
     usual: ClassVar[Usual] = Detector.usual._replace(rate=0.02)
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer", "detect")
+    reads: ClassVar[tuple[str, ...]] = ("fixed_stride", "score", "overlap", "detections")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)
@@ -88,6 +89,7 @@ class TorchvisionDetector(Model):
         limits.score_thresh = settings["score"]
         limits.nms_thresh = settings["overlap"] or limits.nms_thresh
         limits.detections_per_img = self.detections = settings["detections"] or DETECTIONS
+        _look_at_more(self.network, self.detections / DETECTIONS)
 
     @classmethod
     def pretrained(cls, settings: dict[str, Any]) -> Pretrained:
@@ -203,6 +205,20 @@ def fix_stages(backbone: Any, stride: int) -> None:
         if map_stride(_PROBE, maps) <= stride:
             stage.requires_grad_(False)
     stages.train()
+
+
+def _look_at_more(network: nn.Module, times: float) -> None:
+    """Have a network choose among so many times its usual candidates, at least as many, for so many times detections.
+
+    fasterrcnn_mobilenet_v3_large_320_fpn looks at 150 regions of an image, and could never find more than 150 objects.
+    """
+    if times <= 1:
+        return
+    if hasattr(network, "rpn"):
+        for most in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
+            most["testing"] = round(times * most["testing"])
+    else:
+        network.topk_candidates = round(times * network.topk_candidates)
 
 
 def own_preprocessing(name: str) -> Preprocessing:
