@@ -17,8 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
     work = Path(config.getoption("basetemp") or tempfile.gettempdir())
     if (ledger := ledger_above(work / "tests" / "run")).is_file():
         raise pytest.UsageError(
-            f"{ledger} holds looks at images, which the tests' runs below it would share: move it away, or name another "
-            "folder for temporary files in TMPDIR."
+            f"{ledger} holds looks at images, which the tests' runs below it would share: move it away, or name "
+            "another folder for temporary files in TMPDIR."
         )
 
 

@@ -217,7 +217,7 @@ def test_what_cannot_be_compared():
     with pytest.raises(UsageError, match="blind has not been evaluated on its validation part; do so first: tenfold"):
         compare_boxes(good, SimpleNamespace(**(vars(blind) | {"evaluations": {}})))
     with pytest.raises(
-        UsageError, match="good and blind must have the same classes .*one of them alone has dog; train both"
+        UsageError, match=r"good and blind must have the same classes .*one of them alone has dog; train both"
     ):
         compare_boxes(good, SimpleNamespace(**(vars(blind) | {"classes": ("cat",)})))
     with pytest.raises(UsageError, match="Only detectors can be compared by their boxes, and blind is for class"):
