@@ -315,7 +315,7 @@ def test_a_backbone_without_layers_is_refused(monkeypatch):
     monkeypatch.setattr(ToyBackbone, "chain", lambda self: list(self.layers))
     with pytest.raises(
         UsageError,
-        match=r"^transfer\.backbone \(--backbone\) must be a network whose layers can learn, .*, not toy; leave it out f",
+        match=r"^transfer\.backbone \(--backbone\) must be a network whose layers can learn, .*, not toy; leave it out",
     ):
         build()
 
