@@ -29,7 +29,7 @@ from tenfold.train import start as start_module
 from tenfold.train import train_model
 from tenfold.transfer import at_hand as at_hand_module
 from tenfold.transfer import best as best_module
-from tenfold.transfer.at_hand import multiply_adds, networks_at_hand, wanted_networks
+from tenfold.transfer.at_hand import multiply_adds, networks_at_hand, refuse_networks, wanted_networks
 from tenfold.transfer.best import name_one, resume_best, train_best
 from tenfold.transfer.settle import settle_head
 from tests.frozen import PREPROCESSING, TinyBackbone
@@ -113,6 +113,16 @@ def test_what_is_named_is_tried():
 def test_one_networks_weights_are_not_for_several(wanted, name):
     with pytest.raises(UsageError, match=rf"transfer\.{name}.* brings the weights of one network.*\({wanted}\); drop"):
         wanted_networks(TransferSettings(wanted, **{name: "here"}))
+
+
+@pytest.mark.parametrize("name", ["backbone", "weights", "init"])
+def test_a_network_is_not_for_what_is_trained_from_scratch(name):
+    recipe = Recipe().change(model={"name": "residual"}, transfer={name: "vgg16"})
+    with pytest.raises(
+        UsageError, match=rf"^transfer\.{name} \(--{name}\) is for a model on a pretrained network, and res"
+    ):
+        refuse_networks(recipe)
+    refuse_networks(Recipe().change(model={"name": "residual"}))
 
 
 def test_where_none_is_named_the_ladder_is_climbed_on_what_is_at_hand(here):

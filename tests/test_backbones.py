@@ -28,6 +28,7 @@ from tenfold.models.contract import Pretrained
 from tenfold.recipe import ModelSettings, Recipe
 from tenfold.train import choose, train_model
 from tenfold.train.choose import choose_settings
+from tenfold.transfer.at_hand import multiply_adds
 from tests.toys import quick_recipe, shapes_table
 
 NAMES = [
@@ -436,6 +437,28 @@ def test_regions_are_cut_out_at_the_one_size_of_a_network():
     with pytest.raises(UsageError, match=r"^detect\.crop must be 224 for timm:any, .* not 96\.$"):
         choose._at_fixed_size(recipe.change(detect={"crop": 96}), own)
     assert choose._at_fixed_size(recipe, own._replace(fixed_size=0)) == recipe
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2:1.4", "efficientnet-lite0:1", "vgg16:foo"])
+def test_a_name_that_says_it_all_takes_nothing_more(name):
+    with pytest.raises(UsageError, match=rf"^The backbone .*{name}"):
+        bare_backbone(name)
+
+
+def test_images_that_a_network_would_halve_away_are_refused():
+    with pytest.raises(
+        UsageError,
+        match=r"^image\.size \(--size\), .* must be larger for this network, which cannot look at 24 x 24 pi",
+    ):
+        multiply_adds(bare_backbone("vgg16"), 24)
+
+
+def test_grey_images_are_not_for_a_network_that_sees_colors():
+    recipe = Recipe().change(model={"name": "frozen"}, image={"channels": "grey"})
+    with pytest.raises(
+        UsageError, match=r"^image\.channels must be rgb, bgr or auto for \S+, which sees colors, not gr"
+    ):
+        choose._as_trained_elsewhere(recipe, Pretrained(of_imagenet(224), "timm:any", 0))
 
 
 def test_a_network_of_timm_says_whether_it_takes_one_size_only():

@@ -48,6 +48,20 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def test_images_without_a_label_take_no_part_in_a_training(tmp_path: Path, capsys: Capture) -> None:
+    write_shapes(tmp_path / "shapes")
+    files = sorted((tmp_path / "shapes").rglob("*.png"))
+    rows = [
+        f"{file.relative_to(tmp_path)},{file.parent.name if number else ''},train" for number, file in enumerate(files)
+    ]
+    rows[1::4] = [row.replace(",train", ",validation") for row in rows[1::4]]
+    (tmp_path / "shapes.csv").write_text("\n".join(["path,label,part", *rows, ""]))
+    assert main(["train", "shapes.csv", "--no-check", "--out", "run", *QUICK]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"Left out of training and validation, as they have no label (1): {files[0].name}." in said
+    assert len(load_run(Path("run")).table) == len(files) - 1
+
+
 def parts_of(table: Table) -> dict[str, str | None]:
     """The part of each image by its file name."""
     pairs = zip(table.samples["source"], table.samples["part"], strict=True)

@@ -181,6 +181,31 @@ def test_options_count_before_the_file_and_the_file_before_defaults(tmp_path: Pa
     assert recipe.model.hidden == ()
 
 
+def test_what_a_run_s_recipe_holds_for_something_else_is_chosen_anew(tmp_path: Path, capsys: Capture) -> None:
+    file, other = tmp_path / "run" / "recipe.toml", tmp_path / "recipe.toml"
+    for place in (file, other):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(
+            "[image]\nsize = 224\nmean = [0.5, 0.5, 0.5]\nbackground = 0\n[train]\nlr = 0.04\nepochs = 1\n"
+            '[model]\nname = "frozen"\n[transfer]\nbackbone = "vgg16"\nstrength = 8.0\n[augment]\npolicy = "none"\n'
+        )
+    (file.parent / "model.json").write_text("{}")
+    found = chosen_recipe(file, asked("--backbone", "mobilenetv2"))
+    assert (found.image.size, found.image.mean, found.transfer.strength) == (0, (), 0.0)
+    assert (found.image.background, found.train.lr, found.transfer.backbone) == (0, 0.04, "mobilenetv2")
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "With another transfer.backbone than the run's, what that run had of these is open again: transfer.strength, "
+        "image.size, image.mean. Give what is to stay." in said
+    )
+    found = chosen_recipe(file, asked("--model", "residual", "--epochs", "3"))
+    assert found.transfer == Recipe().transfer
+    assert (found.train.epochs, found.train.lr, found.augment.policy) == (3, 0.0, "auto")
+    assert chosen_recipe(file, asked("--model", "frozen")) == chosen_recipe(file, {})
+    assert chosen_recipe(file, asked("--train.optimizer", "sgd")).train.lr == 0.0
+    assert chosen_recipe(other, asked("--backbone", "mobilenetv2")).image.size == 224  # no run's: as it was written
+
+
 @pytest.mark.parametrize(
     ("section", "name", "hint"),
     [

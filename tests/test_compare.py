@@ -430,6 +430,10 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path: Path) -> Non
     for sides in (([one, other], [third, twice]), ([third, twice], [one, other])):
         with pytest.raises(UsageError, match=r"third and .*twice give the same answers; each must be a training of it"):
             compare_runs(*sides, "test")
+    with pytest.raises(
+        UsageError, match=r"other and .*other give the same answers; each must be a training of its own"
+    ):
+        compare_runs([one, other], [other, third], "test")  # of both sides it would halve the difference
     with pytest.raises(UsageError, match="at least one run on each side"):
         compare_runs([one], [], "test")
     with pytest.raises(UsageError, match="level must lie between 0 and 1"):

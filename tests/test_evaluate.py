@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tenfold import files
 from tenfold.errors import DataError, UsageError
 from tenfold.evaluate import Evaluation, evaluate_run, evaluation, ledger
 from tenfold.evaluate.ledger import record_look
@@ -110,7 +111,7 @@ def test_another_writer_is_waited_for_but_not_forever(path: Path, monkeypatch: p
     assert look(path) == 1
     removal.join()
     lock.touch()
-    monkeypatch.setattr(ledger, "PATIENCE", 0.05)
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
     with pytest.raises(DataError, match=r"holds .*ledger\.lock; where none is running, one was killed: remove"):
         look(path)
     assert lock.exists()  # it is not ours
@@ -244,7 +245,7 @@ def test_an_evaluation_waits_for_another_that_is_writing(fresh: Run, monkeypatch
     before = (fresh.path / "predictions.parquet").read_bytes()
     lock = fresh.path / "evaluation.lock"
     lock.touch()
-    monkeypatch.setattr(ledger, "PATIENCE", 0.05)
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
     with pytest.raises(DataError, match=r"holds .*evaluation\.lock; where none is running, one was killed: remove"):
         evaluate_run(fresh, "test")
     assert (fresh.path / "predictions.parquet").read_bytes() == before

@@ -244,6 +244,16 @@ def test_the_command_follows_the_split_beside_the_new_images(
     )
 
 
+def test_a_new_class_without_an_image_to_learn_from_is_refused(old: Run, tmp_path: Path) -> None:
+    table = place_images(old, add_images(old, more_table(tmp_path, arc=6)).table)
+    parts = np.where(table.samples["label"] == "arc", "test", table.samples["part"].to_numpy(object))
+    with pytest.raises(
+        DataError, match=r"^No image of arc is in the training part, so \S+ cannot learn to name it; give"
+    ):
+        extend_run(old, table.assign(part=parts), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_extending_needs_no_test_file(old: Run, tmp_path: Path) -> None:
     added = add_images(old, more_table(tmp_path, ring=20))
     table = place_images(old, added.table)

@@ -242,6 +242,19 @@ class Odd(TinyBackbone):
         return torch.linalg.eigvals(images[:, :, :3, :3]).real.mean(1)
 
 
+def test_a_graph_that_the_runtime_refuses_is_none(monkeypatch):
+    runtime = import_module("onnxruntime")
+    kind = import_module("onnxruntime.capi.onnxruntime_pybind11_state").Fail
+    assert not issubclass(kind, (RuntimeError, ValueError))
+
+    class Session(runtime.InferenceSession):
+        def run(self, *given, **rest):
+            raise kind("no such batch")
+
+    monkeypatch.setattr(runtime, "InferenceSession", Session)
+    assert onnx_engine(TinyBackbone(), images_and_features()[0]) is None
+
+
 def test_a_backbone_that_cannot_be_exported_runs_in_pytorch():
     assert onnx_engine(Odd(), images_and_features()[0]) is None
 

@@ -99,6 +99,14 @@ def test_new_convolutions_and_hidden_layers_stand_on_the_last_map():
     torch.testing.assert_close(traced(batch.images), model(batch.images))
 
 
+def test_no_stage_learns_before_the_share_for_which_all_stay():
+    model = build(frozen=0.8, thawed=0.6)
+    first, last = model.backbone.stages()
+    for done, wanted in ((0.79, False), (0.8, True)):
+        model.learn(done)
+        assert {weight.requires_grad for stage in (first, last) for weight in stage.parameters()} == {wanted}
+
+
 def test_the_stages_learn_one_after_the_other_and_the_deeper_the_slower():
     model = build()
     first, last = model.backbone.stages()

@@ -262,6 +262,18 @@ def test_the_same_call_goes_on_and_another_recipe_is_refused(table, tmp_path):
         train_folds(table, RECIPE, out / "repeat1-fold1", folds=2)
 
 
+def test_what_has_no_meaning_with_folds_is_refused(table, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"^split\.per_class must be 0 for a cross-validation, .*, not 5; leave it out"
+    ):
+        train_folds(table, RECIPE.change(split={"per_class": 5}), tmp_path / "cv", folds=2)
+    with pytest.raises(
+        UsageError, match=r"^k, the number of folds, is 2, and of \d+ images there are not two that do no"
+    ):
+        train_folds(table.assign(group=["one"] * len(table)), RECIPE, tmp_path / "cv", folds=2)
+    assert not (tmp_path / "cv").exists()
+
+
 def test_runs_must_be_whole_repeats(runs):
     with pytest.raises(UsageError, match="not 5 runs for 3 folds"):
         evaluate_folds(runs[:5], 3)

@@ -27,7 +27,7 @@ from tenfold.transfer import embed, gallery_folder, thresholds
 from tenfold.transfer.embed import Embedder, EmbeddingOrigin, embed_table, mean_direction, unit_rows
 from tenfold.transfer.features import Extractor
 from tenfold.transfer.gallery import Gallery, new_gallery
-from tenfold.transfer.gallery_folder import load_gallery, save_gallery
+from tenfold.transfer.gallery_folder import load_gallery, replace_gallery, save_gallery
 from tenfold.transfer.templates import fold_of, placed, whitening_of, whitenings_without
 from tenfold.transfer.thresholds import Enrolled, own_and_other
 from tests.toys import save, scene
@@ -470,6 +470,19 @@ def test_a_gallery_that_cannot_be_written_leaves_the_old_one(
     monkeypatch.undo()
     save_gallery(old.remove(["p0"]), tmp_path / "g")
     assert same(load_gallery(tmp_path / "g"), old.remove(["p0"]))
+
+
+def test_a_gallery_that_another_process_changed_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    first, folder = filled(4, 3), tmp_path / "g"
+    replace_gallery(None, first, folder)
+    (folder / "embeddings-0123456789abcdef.safetensors").write_bytes(b"what a kill left of somebody who was removed")
+    other = first.remove(["p0"])
+    replace_gallery(load_gallery(folder), other, folder)
+    assert sorted(path.name.partition("-")[0] for path in folder.iterdir()) == ["embeddings", "gallery.json"]
+    for before in (first, None):
+        with pytest.raises(DataError, match=r"was changed by another process meanwhile, so nothing was written; try"):
+            replace_gallery(before, first.remove(["p1"]), folder)
+    assert same(load_gallery(folder), other)
 
 
 def change(path: Path, **values: Any) -> None:

@@ -253,6 +253,17 @@ def test_a_name_that_is_not_unicode_is_left_out(tmp_path: Path):
     assert table.notes == (f"Left out of {tmp_path}: names that are not valid Unicode (1): 'cat/\\udcff.png'.",)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+def test_a_path_that_is_not_unicode_is_refused_where_it_is_named(tmp_path: Path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Ren\xe9"))
+    plant(odd, "cat/1.png")
+    for read in (read_table, read_images):
+        with pytest.raises(DataError, match=r"names that are valid Unicode, .* rename '.*Ren\\udce9.*'\.$"):
+            read(odd)
+    with pytest.raises(DataError, match="names that are valid Unicode"):
+        read_images([odd / "cat" / "1.png"])
+
+
 def link(path: Path, target: Path) -> None:
     try:
         path.symlink_to(target, target_is_directory=target.is_dir())

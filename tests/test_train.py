@@ -252,6 +252,11 @@ def test_a_limit_that_is_over_before_the_first_step_is_refused(table, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_with_patience_every_epoch_is_looked_at(table, tmp_path):
+    run = train_model(table, quick_recipe(train={"epochs": 45, "patience": 44}), tmp_path / "run")
+    assert run.history["validation_loss"].notna().all()
+
+
 def test_patience_needs_a_validation_part(tmp_path):
     table = split_table(read_table(write_shapes(tmp_path / "data")), validation=0, test=0.2)
     run = train_model(table, quick_recipe(train={"epochs": 4, "patience": 1}), tmp_path / "run")

@@ -1,9 +1,19 @@
-"""Files that are complete or absent: written aside, flushed, then renamed."""
+"""Files that are complete or absent: written aside, flushed, then renamed; and who may write them."""
 
 import os
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tenfold.errors import DataError
+
+PATIENCE = 30.0
+"""Seconds to wait for another process that is writing; it needs milliseconds."""
+
+# Windows refuses with the second one while a lock is just being removed.
+_TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsError
 
 
 def write_file(path: str | Path, write: Callable[[Path], object] | bytes | str) -> None:
@@ -23,6 +33,26 @@ def file_above(path: Path) -> Path | None:
     """What stands in the way of a folder at `path`: a file where a folder above it would have to be; mostly None."""
     above = next((folder for folder in path.absolute().parents if folder.exists()), None)
     return above if above is not None and not above.is_dir() else None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file that only one process can make; unlike the locks of systems it works the same on every disk."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            path.touch(exist_ok=False)
+            break
+        except _TAKEN as error:
+            if time.monotonic() > until:
+                raise DataError(
+                    f"Another process holds {path}; where none is running, one was killed: remove that file."
+                ) from error
+            time.sleep(0.02)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _write_aside(path: Path, write: Callable[[Path], object] | bytes | str) -> None:

@@ -138,7 +138,7 @@ class TransferSettings:
     frozen: float = 0.2
     """Share of the training of "finetuned" during which the pretrained network stays as it is."""
     thawed: float = 0.6
-    """Share after which all of its stages learn, the last one first."""
+    """Share after which all of its stages learn, the last one first; `frozen`, where that is more."""
     rate_decay: float = 0.7
     """What the learning rate of each stage is multiplied by, from the head down."""
 

@@ -97,7 +97,7 @@ def class_targets(table: Table) -> dict[str, NDArray[np.generic]]:
     labels = table.labels()
     if (labels < 0).any():
         which = table.samples["source"].iloc[int(np.argmax(labels < 0))]
-        raise UsageError(f"Every image needs a label to learn from; {which} has none.")
+        raise UsageError(f"Every image needs a label to learn from, and {which} has none; label it, or leave it out.")
     return {"label": np.eye(len(table.classes), dtype=np.float32)[labels]}
 
 

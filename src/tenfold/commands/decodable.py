@@ -1,10 +1,13 @@
-"""Classes of which no image can be decoded, where no check has looked: they are named before anything is dealt."""
+"""What nothing can be learned from, left out and named before a training: classes of which no image can be decoded,
+where no check has looked, and images without a label.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +42,22 @@ def without_lost_classes(table: Table, *, allow_truncated: bool = False, refuse:
     kept = table.take(np.setdiff1d(np.arange(len(table)), [row for name in lost for row in rows_of[name]]))
     kept = replace(kept, classes=tuple(name for name in table.classes if name not in lost))
     return noted(kept, f"Left out of the classes, as no image of them can be read: {names}. The first: {first}")
+
+
+def without_unlabeled(table: Table) -> Table:
+    """The table without those images of the training and the validation part that have no label; a note names them.
+
+    Images of the test part stay, as evaluation says how many are in no figure. Images with boxes need none.
+    """
+    from tenfold.split.fill import noted
+
+    samples = table.samples
+    bare = samples["label"].isna() & samples["part"].isin(["train", "validation"])
+    if table.boxes is not None or not bare.any():
+        return table
+    names = listed([Path(source).name for source in samples["source"][bare]], 3)
+    kept = table.take(np.flatnonzero(~bare.to_numpy()))
+    return noted(kept, f"Left out of training and validation, as they have no label ({int(bare.sum())}): {names}.")
 
 
 def _rows_of_classes(table: Table) -> dict[str, list[int]]:

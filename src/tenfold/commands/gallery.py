@@ -151,7 +151,7 @@ def _enroll(
     json: bool,
 ) -> int:
     from tenfold.transfer.gallery import new_gallery
-    from tenfold.transfer.gallery_folder import save_gallery
+    from tenfold.transfer.gallery_folder import replace_gallery
     from tenfold.transfer.thresholds import FEWEST_IDENTITIES
 
     standing = _standing(folder)
@@ -170,7 +170,7 @@ def _enroll(
     if table is not None and images:
         known, unreadable = _with_images(known, images, embedder, table.classes)
         lost = [*lost, *unreadable]
-    save_gallery(known, folder)
+    replace_gallery(standing, known, folder)
     enrolled = len(known.labels) - before
     if json:
         show_json(_summary(folder, known) | {"enrolled": enrolled, "unreadable": lost})
@@ -235,6 +235,7 @@ def _ranked(answer: Found) -> list[dict[str, object]]:
 
 
 def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: bool) -> int:
+    from tenfold.images.readers.labels import composed
     from tenfold.transfer.gallery_folder import load_gallery
 
     if len(items) != (1 if name else 2):
@@ -245,6 +246,7 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
         raise UsageError(f"verify takes single images, and {folders[0]} is a folder; name the image in it.")
     known = load_gallery(folder)
     known.point("verify_images")
+    name = composed(name.strip())
     if name:
         _refuse_strangers(folder, known, [name], guess=True)
     found = look_at(known, items, weights, tell=False)
@@ -263,7 +265,8 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
 
 def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bool) -> int:
     from tenfold.images.content import content_hash, read_bytes
-    from tenfold.transfer.gallery_folder import load_gallery, save_gallery
+    from tenfold.images.readers.labels import composed
+    from tenfold.transfer.gallery_folder import load_gallery, replace_gallery
 
     if not names and not images:
         raise UsageError("Say whom to remove: identities, or with --image images.")
@@ -275,9 +278,10 @@ def _remove(folder: Path, names: Sequence[str], images: Sequence[Path], json: bo
                 f"{path} is not enrolled in {folder}, so it cannot be removed; an image is known by its content, so "
                 "give the file that was enrolled, or name whose images are to go."
             )
+    names = [composed(name.strip()) for name in names]
     _refuse_strangers(folder, known, names, guess=False)  # a guess would be somebody else to be deleted
     left = known.remove(names, hashes)
-    save_gallery(left, folder)
+    replace_gallery(known, left, folder)
     removed = len(known.labels) - len(left.labels)
     gone = [name for name in known.identities if name not in left.identities]
     if json:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -15,7 +17,7 @@ from docstring_parser import parse_from_object
 
 from tenfold.commands.output import say
 from tenfold.errors import UsageError
-from tenfold.recipe import PolicySetting, Recipe, TransferSettings, read_recipe
+from tenfold.recipe import DetectSettings, PolicySetting, Recipe, TransferSettings, read_recipe
 
 if TYPE_CHECKING:
     from tenfold.run import Run
@@ -77,6 +79,24 @@ SHORT = {
 }
 """Settings that have a short name too; they stand first in the help."""
 
+_OF_HEAD = ("transfer.strength", "transfer.sharpness")
+_OF_NETWORK = (*_OF_HEAD, "image.size", "image.channels", "image.mean", "image.std", "image.filter")
+CHOSEN_FOR = {
+    "train.optimizer": ("train.lr",),
+    "transfer.head": _OF_HEAD,
+    "transfer.backbone": _OF_NETWORK,
+    "transfer.weights": _OF_NETWORK,
+    "transfer.init": _OF_NETWORK,
+    "model.name": (
+        *_OF_NETWORK,
+        *("image.aspect", "image.margin", "image.fit", "augment.policy", "augment.mix_share", "model.norm"),
+        *("train.epochs", "train.batch_size", "train.lr", "train.optimizer", "train.grow", "train.precision"),
+        *("train.keep", "train.balance"),
+    ),
+}
+"""Settings, and those that a run's recipe holds as they were chosen for one of them: for another they are chosen anew.
+"""
+
 
 def with_settings(command: Callable[..., int]) -> Callable[..., int]:
     """Give a command that ends with `**settings` an option for each setting of the recipe.
@@ -97,7 +117,9 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
     recipe = Recipe() if file is None else read_recipe(file)
     if settings.get("transfer__init"):
         settings = _instead(settings)
-    if (head := settings.get("transfer__head")) and head != recipe.transfer.head:
+    if file is not None and (file.parent / "model.json").is_file():
+        settings = _opened(recipe, settings) | settings
+    elif (head := settings.get("transfer__head")) and head != recipe.transfer.head:
         settings = {"transfer__strength": 0.0, "transfer__sharpness": 0.0} | settings  # they were of another head
     sections: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
@@ -105,6 +127,34 @@ def chosen_recipe(file: Path | None, settings: dict[str, Any]) -> Recipe:
         sections.setdefault(section, {})[name] = value
     recipe = _from_home(recipe.change(**sections))
     return recipe if "transfer__backbone" in settings else _with_network(recipe)
+
+
+def _opened(recipe: Recipe, settings: dict[str, Any]) -> dict[str, Any]:
+    """Where something else is typed than a run's recipe has: what was chosen for that, open again. A note says so."""
+    usual, typed = Recipe(), {key.replace("__", "."): value for key, value in settings.items()}
+    changed = [name for name, value in typed.items() if name in CHOSEN_FOR and value != attrgetter(name)(recipe)]
+    names = [other for name in changed for other in CHOSEN_FOR[name]]
+    if "model.name" in changed:
+        names += _of_other_models(typed["model.name"])
+    held = {name: attrgetter(name)(usual) for name in names if name not in typed}
+    held = {name: value for name, value in held.items() if value != attrgetter(name)(recipe)}
+    if held:
+        say(
+            f"With another {' and '.join(changed)} than the run's, what that run had of these is open again: "
+            f"{', '.join(held)}. Give what is to stay."
+        )
+    return {name.replace(".", "__"): value for name, value in held.items()}
+
+
+def _of_other_models(name: str) -> list[str]:
+    """The settings of [transfer] and [detect] that a model does not go by; none where that is no model."""
+    from tenfold.models import MODELS
+
+    if name not in MODELS:
+        return []
+    kind = MODELS[name]
+    transfer = [] if "transfer" in kind.sections else [f"transfer.{one.name}" for one in fields(TransferSettings)]
+    return transfer + [f"detect.{one.name}" for one in fields(DetectSettings) if one.name not in kind.reads]
 
 
 def whose_weights(file: str) -> str:

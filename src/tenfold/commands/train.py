@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.commands.decodable import without_lost_classes
+from tenfold.commands.decodable import without_lost_classes, without_unlabeled
 from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.ladder import climb, show_ladder, verdict_lines
 from tenfold.commands.live import Watch, looking_at
@@ -247,7 +247,7 @@ def read_checked(
     with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
         recipe = dataclasses.replace(recipe, split=shares_chosen)
-        table = parted(table, recipe.split, recipe.train.seed)
+        table = without_unlabeled(parted(table, recipe.split, recipe.train.seed))
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
     if not is_trained:

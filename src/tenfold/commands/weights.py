@@ -170,7 +170,7 @@ def _check_name(name: str) -> None:
     from tenfold.models.backbones import BACKBONES, NAMES
     from tenfold.models.weights.published import DETECTORS, no_such_name
 
-    if name.partition(":")[0] not in BACKBONES:
+    if name not in NAMES and name.partition(":")[0] not in {*BACKBONES} - {*NAMES}:
         raise no_such_name("The network", name, NAMES, DETECTORS)
 
 

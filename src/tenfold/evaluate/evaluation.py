@@ -15,10 +15,10 @@ import numpy as np
 from tenfold.errors import DataError, UsageError
 from tenfold.errors import unknown as none_of
 from tenfold.estimate import Estimate, from_json, level_of_each, to_json
-from tenfold.evaluate.ledger import locked, record_look
+from tenfold.evaluate.ledger import record_look
 from tenfold.evaluate.open_set import check_beyond, class_answers, compare_part, find_strangers
 from tenfold.evaluate.speed import measure_speed
-from tenfold.files import write_file
+from tenfold.files import locked, write_file
 from tenfold.images.prepared import PreparedTable, prepare_table, sample_size
 from tenfold.looks import DIGITS, for_looks, image_hashes, ledger_path
 from tenfold.metrics.pairs import pair_details

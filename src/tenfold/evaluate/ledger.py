@@ -8,20 +8,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tenfold.errors import DataError
+from tenfold.files import locked
 from tenfold.looks import DIGITS, LEDGER, Looks, ledger_above, looks_at, looks_in
-
-PATIENCE = 30.0
-"""Seconds to wait for another evaluation that is writing; it needs milliseconds."""
-
-# Windows refuses with the second one while a lock is just being removed.
-_TAKEN = (FileExistsError, PermissionError) if os.name == "nt" else FileExistsError
 
 
 def record_look(path: Path, run: Path, hashes: list[str], answers: str = "", *besides: str, part: str = "test") -> int:
@@ -101,23 +94,3 @@ def _append(path: Path, line: bytes) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file that only one process can make; unlike the locks of systems it works the same on every disk."""
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            path.touch(exist_ok=False)
-            break
-        except _TAKEN as error:
-            if time.monotonic() > until:
-                raise DataError(
-                    f"Another evaluation holds {path}; where none is running, one was killed: remove that file."
-                ) from error
-            time.sleep(0.02)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

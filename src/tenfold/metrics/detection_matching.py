@@ -138,7 +138,7 @@ def check_boxes(objects: Objects, detections: Detections, images: int, classes: 
         raise UsageError(f"The scores of the detections must be finite numbers, and {odd}.")
 
 
-def _first(wrong: NDArray[np.bool_], values: NDArray[Any]) -> str:
+def _first(wrong: NDArray[np.bool_] | np.bool_, values: NDArray[Any]) -> str:
     """The first row that is wrong, and its values, in words; empty where none is."""
     rows = np.flatnonzero(wrong)
     return f"row {rows[0]} is {values[rows[0]].tolist()}" if len(rows) else ""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.preprocess import Sides
 from tenfold.models.contract import Model
@@ -34,7 +35,10 @@ class Cost(NamedTuple):
 
 @torch.no_grad()
 def count_cost(model: Model, height: int, width: int = 0) -> Cost:
-    """Count by one forward pass of one image of so many pixels, 0: a square; the model is left as it was."""
+    """Count by one forward pass of one image of so many pixels, 0: a square; the model is left as it was.
+
+    Raises UsageError where the network cannot look at images of that size, mostly as its layers halve them too often.
+    """
     counted = 0
 
     def count(layer: nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -49,6 +53,11 @@ def count_cost(model: Model, height: int, width: int = 0) -> Cost:
     model.eval()
     try:
         model.batch_outputs(_blank_batch(model, (height, width or height), device))
+    except RuntimeError as error:
+        raise UsageError(
+            f"image.size (--size), or transfer.crop where views are cut out, must be larger for this network, which "
+            f"cannot look at {height} x {width or height} pixels: {str(error).splitlines()[0].rstrip('.')}."
+        ) from error
     finally:
         model.train(was)
         for hook in hooks:

@@ -94,7 +94,8 @@ class FineTunedNetwork(OnBackbone, Classifier):
     def learn(self, done: float) -> None:
         """Let the stages learn that are due after the share `done` of the training."""
         stages = self.backbone.stages()
-        frozen, thawed = self.settings["frozen"], self.settings["thawed"]
+        frozen = self.settings["frozen"]
+        thawed = max(frozen, self.settings["thawed"])
         for depth, stage in enumerate(reversed(stages)):
             due = frozen + (thawed - frozen) * depth / max(len(stages) - 1, 1)
             stage.requires_grad_(done >= due)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.errors import DataError
+from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
 from tenfold.images.table import PARTS, Table
 from tenfold.recipe import check_range
@@ -159,9 +159,13 @@ def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Ite
     refuse_copies_alone(table, PARTS[1:2])
     members = table.take(np.flatnonzero(used & ~are_copies(table)))
     blocks = join(bonds(members))
-    check_range(
-        "k, the number of folds, with this many separate images or groups,", k, 2, int(blocks.max(initial=-1)) + 1
-    )
+    separate = int(blocks.max(initial=-1)) + 1
+    if separate < 2:
+        raise UsageError(
+            f"k, the number of folds, is {k}, and of {len(members)} images there are not two that do not belong to one "
+            "group; add images of other groups."
+        )
+    check_range("k, the number of folds, with this many separate images or groups,", k, 2, separate)
     return _folds(table, used, (members, blocks), k, repeats, seed)
 
 

@@ -235,6 +235,11 @@ def _as_trained_elsewhere(recipe: Recipe, own: Pretrained) -> Recipe:
     A classifier on an earlier run's weights gets its images' size and shape too: they may know no other scale.
     """
     image, wanted, head, init = recipe.image, own.preprocessing, recipe.transfer.head, recipe.transfer.init
+    if image.channels == "grey" and len(wanted.mean) > 1:
+        raise UsageError(
+            f"image.channels must be rgb, bgr or auto for {own.backbone}, which sees colors, not grey; leave it out, "
+            f"or train from scratch: --model {SCRATCH}."
+        )
     shape = ("size", "fit", "background") if init and issubclass(find_model(recipe.model.name), Classifier) else ()
     return recipe.change(
         image={name: getattr(wanted, name) for name in shape if getattr(image, name) == getattr(ImageSettings(), name)}

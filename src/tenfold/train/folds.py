@@ -104,7 +104,14 @@ def _numbers(folds: int, repeats: int) -> Iterator[tuple[int, int]]:
 
 
 def _refuse_stages(recipe: Recipe) -> None:
-    """Raise UsageError where a run is more than one training: its first one would be of no fold."""
+    """Raise UsageError where a run is more than one training, as its first one would be of no fold; or of fewer images
+    than its fold has.
+    """
+    if recipe.split.per_class:
+        raise UsageError(
+            "split.per_class must be 0 for a cross-validation, whose trainings take all images of the other folds, not "
+            f"{recipe.split.per_class}; leave it out, or measure with fewer images by tenfold curve."
+        )
     if recipe.model.name == "rcnn" and recipe.detect.finetune:
         raise UsageError(
             "detect.finetune must be false for a cross-validation, which trains once a fold, and it is true: that is "

@@ -213,7 +213,11 @@ def resume_training(out: str | Path, *, progress: Report = no_report, known: Kno
     table = load_table(folder / "table.parquet", tuple(card["classes"])).without("test")
     prepared = prepare_images(table, recipe, progress)
     if prepared.unreadable:
-        raise DataError(f"The images have changed since training began: {next(iter(prepared.unreadable.values()))}")
+        changed = next(iter(prepared.unreadable.values())).rstrip(".")
+        raise DataError(
+            f"The images of {folder} have changed since its training began: {changed}; or put the image back as it was "
+            f"and go on: {resume_command(folder)}"
+        )
     prepared = replace(prepared, known=known(prepared)) if known else prepared
     model = fresh_model(card, recipe)
     if not checkpoint_file(folder).exists():

@@ -67,8 +67,18 @@ def wanted_networks(transfer: TransferSettings) -> Networks:
 
 
 def refuse_networks(recipe: Recipe) -> None:
-    """Raise what `wanted_networks` and the model's `pretrained` raise for the networks that a recipe names."""
+    """Raise what `wanted_networks` and the model's `pretrained` raise for the networks that a recipe names, and
+    UsageError where it names some for a model that is trained from scratch.
+    """
     transfer, name = recipe.transfer, recipe.model.name
+    if name != "auto" and "transfer" not in find_model(name).sections:
+        for setting, option in (("backbone", "--backbone"), ("weights", "--weights"), ("init", "--init")):
+            if getattr(transfer, setting):
+                raise UsageError(
+                    f"transfer.{setting} ({option}) is for a model on a pretrained network, and {name} is trained from "
+                    f"scratch; leave it out, or set --model frozen or finetuned."
+                )
+        return
     if transfer.backbone in ("", AUTO) and not (transfer.weights or transfer.init):
         return  # none is named
     kind = FrozenClassifier if name == "auto" else find_model(name)

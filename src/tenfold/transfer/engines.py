@@ -94,12 +94,13 @@ def onnx_engine(backbone: Backbone, images: Tensor) -> Engine | None:
         options.intra_op_num_threads = usable_threads()
         options.log_severity_level = 3
         session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # an operation that a graph does not have
+
+        def look(images: Tensor) -> Tensor:
+            return torch.from_numpy(session.run(None, {"images": images.contiguous().numpy()})[0])
+
+        look(images)
+    except Exception:  # an operation that a graph does not have; ONNX Runtime raises errors of its own
         return None
-
-    def look(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {"images": images.contiguous().numpy()})[0])
-
     return Engine("ONNX Runtime", look)
 
 

@@ -40,6 +40,7 @@ from tenfold.train import Report, listing_file, no_report, refuse_taken, train_m
 from tenfold.transfer.ladder import LADDER
 from tenfold.transfer.settle import is_open, settle_head
 from tenfold.transfer.verdict import Change
+from tenfold.words import listed
 
 HEAD = "logistic"
 """What is fitted to the features of a network that had another kind of last layer."""
@@ -167,13 +168,20 @@ def extend_run(
 
     Old and new images lie in different places, so its recipe reads them from a list that is written into the run before
     the fit, where all of them are files of their own; `resume_settled` goes on after a kill. `progress` and `findings`
-    as for `train_model`. Raises UsageError where `out` is taken, and what `settle_head` and `train_model` raise.
+    as for `train_model`. Raises UsageError where `out` is taken, DataError for a new class without a
+    training image, and what `settle_head` and `train_model` raise.
     """
     folder = Path(out)
     refuse_taken(folder)
+    taught = {*old.classes, *texts(table.part("train"), "label")}
+    if lost := [name for name in table.classes if name not in taught]:
+        raise DataError(
+            f"No image of {listed(lost)} is in the training part, so {old.path} cannot learn to name it; give more "
+            "images, or parts that leave some for training."
+        )
     recipe, _ = extending_recipe(old)
-    listed = not table.samples["row"].notna().any()
-    where = {"path": str(listing_file(folder)), "reader": "listing"} if listed else {"path": "", "reader": "auto"}
+    in_files = not table.samples["row"].notna().any()
+    where = {"path": str(listing_file(folder)), "reader": "listing"} if in_files else {"path": "", "reader": "auto"}
     recipe = recipe.change(data={**where, "group_pattern": ""}, split={"file": ""})
     heads = LADDER if is_open(recipe) else (recipe.transfer.head,)
     settled = settle_head(table, recipe, heads=heads, progress=progress)

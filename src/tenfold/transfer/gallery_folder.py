@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tenfold.errors import DataError
-from tenfold.files import write_file
+from tenfold.files import locked, write_file
 from tenfold.transfer.embed import EmbeddingOrigin
 from tenfold.transfer.gallery import Gallery
 from tenfold.transfer.thresholds import Point
@@ -26,6 +25,24 @@ FORMAT = 1
 def is_gallery(folder: Path) -> bool:
     """Whether there is a gallery, or what is left of one."""
     return (folder / "gallery.json").is_file()
+
+
+def replace_gallery(before: Gallery | None, gallery: Gallery, folder: Path) -> None:
+    """Write a gallery that was made from the one `before`, None: from nothing.
+
+    Raises DataError, and writes nothing, where another process has changed what stands there meanwhile; else as
+    `save_gallery`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "gallery.lock"):
+        now = load_gallery(folder) if is_gallery(folder) else None
+        if _held(now) != _held(before):
+            raise DataError(f"{folder} was changed by another process meanwhile, so nothing was written; try again.")
+        save_gallery(gallery, folder)
+
+
+def _held(gallery: Gallery | None) -> tuple[object, ...]:
+    return (gallery.labels, gallery.hashes, gallery.false_accept) if gallery else ()
 
 
 def save_gallery(gallery: Gallery, folder: Path) -> None:
@@ -46,11 +63,11 @@ def save_gallery(gallery: Gallery, folder: Path) -> None:
         "embeddings": {"file": file, "sha256": digest},
         "images": images,
     }
-    before = _file_before(folder)
     write_file(folder / file, content)
     write_file(folder / "gallery.json", json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    if before is not None and before.name != file:
-        before.unlink(missing_ok=True)
+    for other in folder.glob("embeddings-*.safetensors"):  # of one that was killed here, too
+        if other.name != file:
+            other.unlink(missing_ok=True)
 
 
 def load_gallery(folder: Path) -> Gallery:
@@ -102,14 +119,6 @@ def _read(values: dict[str, Any], folder: Path) -> Gallery:
         float(values["false_accept"]),
         points,
     )
-
-
-def _file_before(folder: Path) -> Path | None:
-    """The embeddings of the gallery that stands there, if it can be told."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        name = json.loads((folder / "gallery.json").read_text("utf-8"))["embeddings"]["file"]
-        return folder / name if _is_plain(name) else None
-    return None
 
 
 def _is_plain(name: str) -> bool:

@@ -79,7 +79,7 @@ def settle_head(
         progress(Progress("note", f"Networks to choose from: {', '.join(wanted.names)}"))
     named = [choose_settings(recipe.change(transfer={"backbone": name}), training) for name in wanted.names]
     eyes = [_eye(chosen, progress) for chosen in named]
-    device = choose_device(recipe.train.device).type
+    device = str(choose_device(recipe.train.device))
     ladder = climb_table(
         table,
         eyes,
@@ -113,7 +113,7 @@ def known_features(recipe: Recipe, training: Table | None = None) -> Known | Non
     if recipe.model.name != "frozen":
         return None
     chosen = recipe if training is None else choose_settings(recipe, training)
-    return _known(_eye(chosen).extractor, choose_device(recipe.train.device).type)
+    return _known(_eye(chosen).extractor, str(choose_device(recipe.train.device)))
 
 
 def _known(extractor: Extractor, device: str) -> Known:

@@ -32,7 +32,7 @@ from tenfold.errors import DataError, UsageError, unknown
 from tenfold.images.readers import box_listing, coco, digits, folder, huggingface, listing, voc, yolo
 from tenfold.images.readers.annotated import is_image_folder
 from tenfold.images.readers.arrays import ArraySource, read_arrays
-from tenfold.images.readers.folder import absolute, find_images, read_images
+from tenfold.images.readers.folder import absolute, find_images, read_images, refuse_odd_names
 from tenfold.images.readers.groups import group_by_name
 from tenfold.images.readers.labels import composed, natural_order
 from tenfold.images.readers.places import files_near
@@ -103,6 +103,7 @@ def read_table(
         if labels is not None or groups is not None:
             raise UsageError("labels and groups are for images in memory; a path's reader finds its own.")
         root = absolute(source)
+        refuse_odd_names([root])
         table = _read(Path(source).expanduser(), root, reader)
     else:
         if reader != "auto":

@@ -111,6 +111,15 @@ def _is_text(name: str) -> bool:
     return True
 
 
+def refuse_odd_names(paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise DataError where one of these paths is no text: see `_is_text`."""
+    if odd := [ascii(os.fspath(path)) for path in paths if not _is_text(os.fspath(path))]:
+        raise DataError(
+            "Images and their folders must have names that are valid Unicode, as no table can hold others; rename "
+            f"{listed(odd, 3)}."
+        )
+
+
 def absolute(path: str | os.PathLike[str]) -> Path:
     """The path from the root of the disk, ~ and .. resolved, symbolic links left as they are."""
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (Path.resolve follows links)
@@ -214,6 +223,7 @@ def read_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     sources, notes = find_images(given)
+    refuse_odd_names(sources)
     if not sources:
         raise DataError(f"There are no images in {', '.join(os.fspath(path) for path in given) or 'an empty list'}.")
     return Table(make_samples({"source": sources}, len(sources)), notes=tuple(notes))

@@ -140,7 +140,7 @@ def bare_backbone(name: str) -> Backbone:
     family = name.partition(":")[0]
     if family in OWN:
         return OwnNetwork(name)
-    if family not in BACKBONES:
+    if family not in BACKBONES or (family in NAMES and family != name):
         raise _no_such(name)
     return BACKBONES[family](name)
 

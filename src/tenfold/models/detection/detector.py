@@ -147,7 +147,8 @@ class Detector(OnBackbone, Model):
 
     def learn(self, done: float) -> None:
         """Let the stages of the backbone learn that are due after the share `done` of the training."""
-        frozen, thawed = self.settings["frozen"], self.settings["thawed"]
+        frozen = self.settings["frozen"]
+        thawed = max(frozen, self.settings["thawed"])
         for depth, (stage, _) in enumerate(reversed(self.learning)):
             due = frozen + (thawed - frozen) * depth / max(len(self.learning) - 1, 1)
             stage.requires_grad_(done >= due)

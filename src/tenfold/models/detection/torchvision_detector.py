@@ -207,7 +207,7 @@ def fix_stages(backbone: Any, stride: int) -> None:
     stages.train()
 
 
-def _look_at_more(network: nn.Module, times: float) -> None:
+def _look_at_more(network: Any, times: float) -> None:
     """Have a network choose among so many times its usual candidates, at least as many, for so many times detections.
 
     fasterrcnn_mobilenet_v3_large_320_fpn looks at 150 regions of an image, and could never find more than 150 objects.
