@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import platform
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of the container that the process is in: cgroup v2
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of mallopt(3)
 PACKAGES = ("tenfold", "torch", "numpy", "pandas", "pillow", "simplejpeg", "pyarrow", "safetensors")
 
 
@@ -122,32 +120,6 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def kept_memory() -> Iterator[None]:
-    """Memory that is freed meanwhile stays with the process for what comes next, where the C library is glibc.
-
-    glibc takes a tensor of more than 32 MiB from the system each time anew, which clears all of its pages: of a step of
-    Faster R-CNN that is about a tenth. At the end what is free goes back to the system.
-    """
-    library = _glibc()
-    if library is None:
-        yield
-        return
-    library.mallopt(_MMAP_MAX, 0)
-    library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-    try:
-        yield
-    finally:
-        library.mallopt(_MMAP_MAX, 65_536)  # glibc's own, and of the next two the most that it goes up to by itself
-        library.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_TRIM_THRESHOLD, 64 << 20)
-        library.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def _version(package: str) -> str | None:
