@@ -30,6 +30,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(detector, "bare_backbone", lambda name: ToyBackbone())
     monkeypatch.setattr(rcnn_module, "bare_backbone", lambda name: ToyBackbone())
+    monkeypatch.setitem(rcnn_module._AT_ONCE, "cpu", 64)  # all 60 regions of an image: a layer is called once for each
     monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (ToyBackbone(), ORIGIN))
 
 
