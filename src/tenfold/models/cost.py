@@ -53,6 +53,8 @@ def count_cost(model: Model, height: int, width: int = 0) -> Cost:
     model.eval()
     try:
         model.batch_outputs(_blank_batch(model, (height, width or height), device))
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise UsageError(
             f"image.size (--size), or transfer.crop where views are cut out, must be larger for this network, which "
