@@ -6,8 +6,8 @@ Both give what R-CNN takes from a square, the mean over the last map and the las
 first turn of each is left out, and the seconds are those of the processor, which other programs change little.
 
 Last figures, 28 November 2026, one core of an AMD EPYC with other programs beside it, PyTorch 2.14.1, ONNX Runtime
-1.32.0, EfficientNet-Lite0, 256 squares of 64 px, 6 turns each, median and range of the last of three like runs:
-64 at once, as R-CNN had them then, PyTorch 1,131 (1,086 to 1,176), ONNX Runtime 1,261 (1,152 to 1,337); 256 at once 875 (763
+1.32.0, EfficientNet-Lite0, 256 squares of 64 px, 6 turns each, median and range of the last of three like runs: 64 at
+once, as R-CNN had them then, PyTorch 1,131 (1,086 to 1,176), ONNX Runtime 1,261 (1,152 to 1,337); 256 at once 875 (763
 to 985) and 1,183 (1,170 to 1,188). The largest difference of a feature was 6e-5, where the largest feature is 17. So
 ONNX Runtime is 8 to 12 % quicker as R-CNN saw its squares, and R-CNN does without: that is not worth a second engine,
 whose last bits are others. (A first run, as other programs took more, gave 762 and 1,266.)
