@@ -133,6 +133,24 @@ def test_a_listing_of_classes_in_the_names_of_others(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("header", ["image,xmin,ymin,xmax,ymax", ",image_id,width,height,x_min,y_min,x_max,y_max"])
+def test_boxes_without_a_column_of_classes_are_of_one(tmp_path: Path, header: str) -> None:
+    for name in ("training/a", "training/b", "testing/c"):
+        image(tmp_path / f"{name}.jpg")
+    start, middle = ("7,", ",100,80") if header.startswith(",") else ("", ".jpg")
+    rows = [f"{start}{name}{middle},{corners}" for name, corners in (("a", "11,21,30,60"), ("b", ",,,"))]
+    path = write(tmp_path / "train.csv", "\n".join([header, *rows]))
+    for place in (path, tmp_path):
+        table = read_table(place)
+        assert boxes(table) == {"a.jpg": [(10, 20, 30, 60, "object", False)], "b.jpg": []}
+        assert f"{path} has no column of classes; its boxes are of one class, called object." in table.notes
+    with pytest.raises(DataError, match=r"train\.csv lacks the column label; it needs path,label"):
+        read_table(path, "listing")
+    write(path, f"{header},species\n{rows[0]},rose\n")
+    with pytest.raises(DataError, match=r"train\.csv lacks the column label; .*, species"):  # which may be the class
+        read_table(path)
+
+
 def test_corners_from_zero_are_edges(tmp_path: Path) -> None:
     image(tmp_path / "a.jpg")
     path = write(tmp_path / "labels.csv", f"{TENSORFLOW}\na.jpg,100,80,x,0,5,100,80\na.jpg,100,80,x,10,20,30,60\n")
@@ -306,7 +324,7 @@ def test_a_folder_of_images_with_a_listing_of_ours(tmp_path: Path) -> None:
     path = write(tmp_path / "boxes.csv", "path,x1,y1,x2,y2,label,part\na.jpg,10,20,30,60,x,val\n")
     assert boxes(read_table(tmp_path)) == boxes(read_table(path)) == {"a.jpg": [(10, 20, 30, 60, "x", False)]}
     assert parts(read_table(tmp_path)) == {"a.jpg": "validation"}
-    write(tmp_path / "more.csv", path.read_text("utf-8"))
+    write(tmp_path / "more.csv", path.read_text("utf-8").replace("30", "31"))
     with pytest.raises(DataError, match=r"a\.jpg is annotated more than once below .*give the path of one annotation"):
         read_table(tmp_path)
 

@@ -258,9 +258,9 @@ def test_voc_without_images_or_annotations(tmp_path: Path) -> None:
     ):
         read_table(tmp_path / "two")
     voc(tmp_path / "twice", a=sheet())
-    write(tmp_path / "twice" / "JPEGImages" / "a.xml", sheet())
+    write(tmp_path / "twice" / "JPEGImages" / "a.xml", sheet(thing("x", (1, 1, 5, 5))))
     with pytest.raises(
-        DataError, match=r"a\.jpg is annotated more than once below .*twice; keep one annotation of each"
+        DataError, match=r"a\.jpg is annotated more than once below .*twice, with other boxes or in another part; keep"
     ):
         read_table(tmp_path / "twice")
 
@@ -424,13 +424,13 @@ def test_what_is_wrong_with_coco_is_said(tmp_path: Path, change: Any, message: s
     ("mark", "left", "message"),
     [
         (
-            {"image_id": 1, "category_id": 7, "segmentation": [[1, 2, 3, 4, 5, 6]]},
+            {"image_id": 1, "category_id": 7, "segmentation": {"size": [80, 100], "counts": [8000]}},
             "b.jpg",
             r"annotation 9 has the bbox N",
         ),
         ({"image_id": 1, "category_id": 7, "bbox": [1, None, 3, 4]}, "b.jpg", r"annotation 9 has the bbox \[1, None"),
         ({"image_id": 1, "category_id": 8, "bbox": BOX}, "b.jpg", r"annotation 9 has category_id 8, which the file"),
-        ({"image_id": 5, "category_id": 7, "bbox": BOX}, "my.json, image 5", r"annotation 9 has image_id 5, which"),
+        ({"image_id": [1], "category_id": 7, "bbox": BOX}, r"my.json, image '\[1\]'", r"annotation 9 has image_id \[1"),
     ],
 )
 def test_one_damaged_mark_of_coco_leaves_out_its_image(
@@ -482,7 +482,7 @@ def test_coco_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There are no annotated images in .* \(looked for \.apng"):
         read_table(tmp_path)
     coco(tmp_path / "my.json", [(0, "a.jpg")], [])
-    coco(tmp_path / "more.json", [(0, "a.jpg")], [])
+    coco(tmp_path / "more.json", [(0, "a.jpg")], [(0, 7, list(BOX), 0)])
     with pytest.raises(
         DataError, match=r"a\.jpg is annotated more than once below .*give the path of one annotation file"
     ):

@@ -164,8 +164,9 @@ def test_objects_have_the_size_of_the_area_that_they_are_given(seed):
         assert by_mask[name] == by_box[name]
     some = masked.take(masked.image < 9)
     assert some.area.tolist() == areas[objects.image < 9].tolist()
-    with pytest.raises(UsageError, match=r"The areas of the objects must be finite numbers \["):
-        measured(masked._replace(area=np.full(len(areas), np.nan)), found, 20, 3)
+    for odd in (np.nan, -1.0):
+        with pytest.raises(UsageError, match=r"The areas of the objects must be finite numbers \[\d+\], 0 or more"):
+            measured(masked._replace(area=np.full(len(areas), odd)), found, 20, 3)
 
 
 @pytest.mark.parametrize("name", [name for name in ODD if name != "detections of no area"])
@@ -185,6 +186,20 @@ def same_as_library(objects, detections, images, classes):
 def test_a_detection_of_no_area_in_a_crowd_is_false_and_no_nan():
     figures = measured(*ODD["detections of no area"])
     assert figures["ap50"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("area", [None, np.array([1e12, 100.0])])
+def test_an_object_beyond_the_areas_of_coco_is_large_and_missed(area):
+    """A slip in a coordinate; pycocotools counts it nowhere, and here nothing of its class is in its image besides."""
+    objects = objects_of([(0, 0, 0, 2e5 if area is None else 10, 2e5, 0, 0), (1, 0, 0, 10, 10, 0, 0)])
+    objects = objects._replace(area=area)
+    detections = detections_of([(1, 0, 0, 10, 10, 0, 0.9)])
+    figures = measured(objects, detections, 2, 1)
+    assert (figures["ar_100"], figures["ar_large"], figures["ar_small"]) == (0.5, 0, 1)
+    assert np.isnan(figures["ar_medium"])
+    with_one_there = detections_of([(0, 0, 0, 3e5, 3e5, 0, 0.8), (1, 0, 0, 10, 10, 0, 0.9)])
+    figures = measured(objects, with_one_there, 2, 1)
+    assert (figures["ar_100"], figures["ap_small"]) == (0.5, pytest.approx(1))
 
 
 # VOC, slowly.

@@ -33,7 +33,8 @@ OVERLAPS = np.linspace(0.5, 0.95, 10)
 """COCO's thresholds of IoU; a detection has found an object from that on."""
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """COCO's ranges of area in pixels of the original image, both ends included: of an object the one that it is given, as
-that of a mask, or else its box's; of a detection its box's."""
+that of a mask, or else its box's; of a detection its box's. One beyond, as of a slip in a coordinate, counts as the
+highest."""
 MOST = 100
 """Detections of a class in an image, the best ones, that COCO looks at."""
 IGNORED, FOUND, FALSE = 0, 1, 2
@@ -121,8 +122,11 @@ def check_boxes(objects: Objects, detections: Detections, images: int, classes: 
                 raise UsageError(
                     f"The {what} of the {name} must lie from 0 to {most - 1}, not {values.min()} to {values.max()}."
                 )
-    if objects.area is not None and (objects.area.shape != objects.image.shape or not np.isfinite(objects.area).all()):
-        raise UsageError(f"The areas of the objects must be finite numbers [{len(objects.image)}], in pixels.")
+    area = objects.area
+    if area is not None and (area.shape != objects.image.shape or not np.isfinite(area).all() or (area < 0).any()):
+        raise UsageError(
+            f"The areas of the objects must be finite numbers [{len(objects.image)}], 0 or more, in pixels."
+        )
     if not (objects.box[:, :2] < objects.box[:, 2:]).all():
         flat = _first(~(objects.box[:, :2] < objects.box[:, 2:]).all(1), objects.box)
         raise UsageError(
@@ -154,7 +158,7 @@ def match_coco(objects: Objects, detections: Detections, images: int, classes: i
         ignore = int(objects.ignore[place])
         entry = _entry(place, box) | {"ignore": ignore, "iscrowd": ignore}
         if objects.area is not None:
-            entry["area"] = float(objects.area[place])
+            entry["area"] = _area(float(objects.area[place]))
         rule._gts[int(objects.image[place]), int(objects.label[place])].append(entry)
     for place, box in enumerate(detections.box):
         entry = _entry(place, box) | {"score": float(detections.score[place])}
@@ -239,7 +243,12 @@ def _best_objects(objects: Objects, detections: Detections, overlap: float) -> N
 def _entry(place: int, box: NDArray[np.float64]) -> dict[str, Any]:
     """A box as pycocotools has it; its ids begin at 1, as it takes 0 for no match."""
     x1, y1, x2, y2 = box.tolist()
-    return {"id": place + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+    return {"id": place + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": _area((x2 - x1) * (y2 - y1))}
+
+
+def _area(pixels: float) -> float:
+    """An area within COCO's range of all; an object beyond would count in no figure, not even as missed."""
+    return min(pixels, AREAS["all"][1])
 
 
 def _by_area(rule: Any, image: int, label: int) -> list[dict[str, Any] | None]:
@@ -268,7 +277,7 @@ def _joined(detections: Detections, found: Sequence[tuple[int, list[dict[str, An
     verdicts, partners = [], []
     for row, results in found:
         whole = results[0]
-        assert whole is not None  # of the range of all areas
+        assert whole is not None  # every area lies in the range of all
         place = np.array(whole["dtIds"], np.int64) - 1
         shape = (len(AREAS), len(OVERLAPS), len(place))
         verdict, partner = np.full(shape, IGNORED, np.uint8), np.full(shape, -1, np.int64)

@@ -6,7 +6,8 @@ folder.py       a folder for each class; also the walk that finds images to pred
 voc.py          boxes as Pascal VOC has them: an XML file an image
 coco.py         boxes as COCO has them: one json file, or one a part
 yolo.py         boxes as YOLO has them: a text file an image
-yolo_settings.py  what YOLO's data.yaml says: classes and parts
+yolo_settings.py  what YOLO's data.yaml, or lists in its place, say: classes and parts
+yolo_files.py   where YOLO's text files lie: the label file of each image, and the lists of classes
 box_listing.py  boxes in CSV, TSV or Parquet with path,x1,y1,x2,y2,label[,group,part,ignore,copy_of], or as others have
 annotated.py    what the readers of boxes share
 places.py       where annotations of boxes may lie
@@ -23,6 +24,7 @@ To add a reader, write a file with `recognizes` and `read`, and add its line to 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +37,7 @@ from tenfold.images.readers.arrays import ArraySource, read_arrays
 from tenfold.images.readers.folder import absolute, find_images, read_images, refuse_odd_names
 from tenfold.images.readers.groups import group_by_name
 from tenfold.images.readers.labels import composed, natural_order
-from tenfold.images.readers.places import files_near
+from tenfold.images.readers.places import files_beside, files_near
 from tenfold.images.readers.reading import Reading, joined_table
 
 if TYPE_CHECKING:
@@ -71,6 +73,10 @@ _GATHER = {"voc": voc.gather, "coco": coco.gather, "yolo": yolo.gather}
 
 _ABOUT_BOXES = (".xml", ".json", ".txt", ".yaml", ".yml", ".csv")
 """Endings of files that may hold boxes, in a form that no reader knows."""
+
+_LOOKED = 100  # images in class folders, spread over all, for which files of boxes are looked for
+_YOLO_LINE = re.compile(r"\s*\d+(?:\s+[-+.\deE]+){4,}\s*")
+_LINE = 2**12  # characters of a line that are looked at
 
 _PROSE = ("readme", "license", "licence", "requirements")
 
@@ -151,10 +157,40 @@ def _read_folder(root: Path) -> Table:
             raise
         raise DataError(f"{error} {hint}") from error
     if len(table.classes) > 1:
-        return table
-    own = {Path(source).parent for source in table.samples["source"]}
-    hint = _boxes_hint(root, () if is_image_folder(table.classes[0]) else own)
+        hint = _unread_hint(root, table.samples["source"].tolist())
+    else:
+        own = {Path(source).parent for source in table.samples["source"]}
+        hint = _boxes_hint(root, () if is_image_folder(table.classes[0]) else own)
     return replace(table, notes=(*table.notes, hint)) if hint else table
+
+
+def _unread_hint(root: Path, sources: Sequence[str]) -> str:
+    """A sentence on the boxes that half of the images in class folders or more have; empty where they have none.
+
+    Files beside images may as well be what a program wrote of them, so the folders stay classes.
+    """
+    looked = sources[:: -(-len(sources) // _LOOKED)]
+    for ending, are_boxes, form, way in (
+        (".xml", voc.looks_right, "Pascal VOC", "name the reader voc"),
+        (".txt", _is_yolo, "YOLO", f"put a data.yaml with the names of the classes into {root}"),
+    ):
+        found = (next(filter(are_boxes, files_beside(root, Path(source), ending)), None) for source in looked)
+        files = [file for file in found if file]
+        if 2 * len(files) >= len(looked):
+            return (
+                f"Folders are taken for classes, and no boxes are read; but {len(files)} of {len(looked)} images that "
+                f"were looked at have some as {form} has them, as {files[0]}. To read boxes, {way}."
+            )
+    return ""
+
+
+def _is_yolo(file: Path) -> bool:
+    """Whether a text file begins with a box of YOLO: a class by number, and the box in numbers."""
+    try:
+        with file.open(encoding="utf-8-sig") as text:
+            return bool(_YOLO_LINE.fullmatch(text.readline(_LINE)))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
@@ -168,7 +204,8 @@ def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
     return (
         f"If {file} holds boxes, it is in no form that is read: Pascal VOC (an XML file an image, its root "
         f"<annotation>), COCO json ({', '.join(coco.KEYS)}), YOLO (text files in a folder labels, or beside images "
-        "and a classes.txt), or a CSV with the columns path,x1,y1,x2,y2,label or filename,class,xmin,ymin,xmax,ymax."
+        "with a classes.txt there or in the folder above), or a CSV with the columns path,x1,y1,x2,y2,label or "
+        "filename,class,xmin,ymin,xmax,ymax."
     )
 
 

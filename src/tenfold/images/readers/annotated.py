@@ -53,6 +53,36 @@ class Annotated(NamedTuple):
     """Content hash of the image that it is a changed copy of."""
 
 
+def merged(root: Path, images: Iterable[Annotated]) -> tuple[list[Annotated], list[str]]:
+    """The images, those that several annotations give the same boxes once, and what is to be said of these.
+
+    A file that describes all images often lies beside one of each part: an image has the part that either names. Where
+    annotations differ, all stay, for `annotated_table` to refuse.
+    """
+    several: dict[str, list[Annotated]] = {}
+    for image in images:
+        several.setdefault(image.source, []).append(image)
+    kept, again = list[Annotated](), list[str]()
+    for source, own in several.items():
+        one = _in_one(own) if len(own) > 1 else None
+        kept += [one] if one else own
+        if one:
+            place = Path(source)
+            again.append((place.relative_to(root) if place.is_relative_to(root) else place).as_posix())
+    return kept, noted(f"Annotated more than once below {root} with the same boxes, and read once", again)
+
+
+def _in_one(images: Sequence[Annotated]) -> Annotated | None:
+    """What several annotations of an image say together; None where they contradict each other."""
+    said = [sorted((*box[:6], -1 if math.isnan(box.area) else box.area) for box in image.boxes) for image in images]
+    about = {name: {getattr(image, name) for image in images} - {None} for name in ("part", "group")}
+    origins = {image.origin for image in images}
+    if any(other != said[0] for other in said) or len(origins) > 1 or any(len(named) > 1 for named in about.values()):
+        return None
+    part, group = (next(iter(named), None) for named in about.values())
+    return images[0]._replace(part=part, group=group, size=next((one.size for one in images if one.size), None))
+
+
 def annotated_table(
     root: Path,
     images: Iterable[Annotated],
@@ -65,7 +95,7 @@ def annotated_table(
 
     The classes are those that occur, in the `declared` order if all are declared, else in natural order; the declared
     ones keep their numbers. Where they are mere numbers, not `named`, nothing is said of those without a box. Raises
-    DataError where there is no image, or one is annotated twice.
+    DataError where there is no image, or one is annotated twice, and not alike: see `merged`.
     """
     import pandas as pd
 
@@ -75,8 +105,8 @@ def annotated_table(
     twice = next((one.source for one, other in pairwise(ordered) if one.source == other.source), None)
     if twice:
         raise DataError(
-            f"{twice} is annotated more than once below {root}; keep one annotation of each image, or give the path of "
-            "one annotation file."
+            f"{twice} is annotated more than once below {root}, with other boxes or in another part; keep one "
+            "annotation of each image, or give the path of one annotation file."
         )
     rows = [(place, *box) for place, image in enumerate(ordered) for box in image.boxes]
     fields = ("source", "part", "group", "origin")
@@ -127,39 +157,61 @@ class ImageFiles:
         self.root = root
         self.places: dict[str, list[str]] = {}
         for name in names:
-            self.places.setdefault(_stem(name), []).append(name)
+            self.places.setdefault(stem(name), []).append(name)
 
     def find(self, wanted: str, near: str, part: str | None = None, *, exact: bool = False) -> str | None:
         """The image called `wanted`, whatever its ending unless `exact`; None where there is none.
 
-        Of several the one of the same folders, then that closest to the annotation `near`, in a folder of images, of
-        the same part. Names are relative to the root. Raises DataError where two are equally close.
+        A disk may write an ending otherwise than an annotation, a.JPG for a.jpg: that counts where none is the same. Of
+        several images the one of the same folders, then that closest to the annotation `near`: first by the folders
+        around both, then by the folders right above, as in images/cat/1.jpg and annotations/cat/1.xml, then by a folder
+        of images and by the part. Names are relative to the root. Raises DataError where two are equally close.
         """
         wanted = composed(wanted.replace("\\", "/").removeprefix("./"))
         last = PurePosixPath(wanted).name
-        names = [
-            name for name in self.places.get(_stem(wanted), ()) if not exact or composed(name).split("/")[-1] == last
-        ]
+        names = list(self.places.get(stem(wanted), ()))
+        if exact:
+            lasts = {name: composed(name).rpartition("/")[2] for name in names}
+            same = [name for name in names if lasts[name] == last]
+            names = same or [name for name in names if lasts[name].casefold() == last.casefold()]
+        if len(names) < 2:
+            return names[0] if names else None
+        wanted_in, near_in = wanted.split("/")[:-1], near.split("/")[:-1]
 
-        def closeness(name: str) -> tuple[bool, int, bool, bool, bool]:
+        def closeness(name: str) -> tuple[bool, int, int, int, bool, bool, bool]:
             folders = name.split("/")[:-1]
-            shared = sum(
-                1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(folders, near.split("/"), strict=False))
-            )
             named = f"/{composed(name)}".endswith(f"/{wanted}")
-            in_images = any(map(is_image_folder, folders))
-            return "/" in wanted and named, shared, in_images, part is not None and folder_part(name) == part, named
+            return (
+                "/" in wanted and named,
+                _alike(folders, near_in),
+                _alike(reversed(folders), reversed(wanted_in)),
+                _alike(reversed(folders), reversed(near_in)),
+                any(map(is_image_folder, folders)),
+                part is not None and folder_part(name) == part,
+                named,
+            )
 
         names.sort(key=closeness, reverse=True)
-        if len(names) > 1 and closeness(names[0]) == closeness(names[1]):
+        if closeness(names[0]) == closeness(names[1]):
             raise DataError(
                 f"{self.root / near} may mean {names[0]} or {names[1]}; give images of one name different names."
             )
-        return names[0] if names else None
+        return names[0]
 
 
-def _stem(name: str) -> str:
-    return PurePosixPath(composed(name)).stem
+def _alike(folders: Iterable[str], others: Iterable[str]) -> int:
+    """How many of these are the same, up to the first that differ."""
+    pairs = zip(map(composed, folders), map(composed, others), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def stem(name: str) -> str:
+    """What an image, its annotation and its line in a list have in common: the name without folders and ending.
+
+    Only the ending of an image or of XML is one: that of shot_10.12.33, as Label Studio names an image, is none.
+    """
+    last = PurePosixPath(composed(name)).name
+    return PurePosixPath(last).stem if last.casefold().endswith((*ENDINGS, ".xml")) else last
 
 
 def folder_part(name: str) -> str | None:

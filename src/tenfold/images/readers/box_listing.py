@@ -7,10 +7,10 @@ counted as false. A row with something in the column `reason` is left out, and s
 The same columns with `label` before `x1` and no `ignore` may be regions that are samples themselves, as listing.py
 reads them: so does Tenfold write them, after path,label,group. Of other programs they are boxes where an image has
 several. Files in the names of others (see columns.py) always hold boxes; their images are looked for by name, and those
-that are not there are left out. A folder is read by all such CSV and TSV files in it. An image is then of the part that
-its folder is called, or else the listing, or else the listing's folder, as Roboflow and TensorFlow's examples have it.
-What may be regions, by its columns, makes no folder one of boxes: it is read with the reader named, if there is no
-other listing.
+that are not there are left out; where they have no column that may tell of classes, all boxes are of one. A folder is
+read by all such CSV and TSV files in it. An image is then of the part that its folder is called, or else the listing,
+or else the listing's folder, as Roboflow and TensorFlow's examples have it. What may be regions, by its columns, makes
+no folder one of boxes: it is read with the reader named, if there is no other listing.
 """
 
 from __future__ import annotations
@@ -29,15 +29,24 @@ from tenfold.images.readers.annotated import (
     ImageFiles,
     folder_part,
     is_image_folder,
+    merged,
     named_part,
     noted,
     number,
 )
-from tenfold.images.readers.columns import SIDES, Counting, count_corners, has_other_corners, taken_note
+from tenfold.images.readers.columns import (
+    SIDES,
+    Counting,
+    count_corners,
+    has_other_corners,
+    is_of_one_class,
+    taken_note,
+)
 from tenfold.images.readers.folder import ENDINGS, Found, walk
 from tenfold.images.readers.labels import composed, natural_order, part_name
 from tenfold.images.readers.listing import (
     COPY_OF,
+    KNOWN,
     Disk,
     Listed,
     copied_from,
@@ -50,6 +59,8 @@ from tenfold.images.readers.listing import recognizes as is_listing
 from tenfold.images.readers.places import files_near, folders_in
 from tenfold.images.readers.reading import Reading, check_damage, table_of
 from tenfold.images.table import Table
+
+_ONE_CLASS = "object"
 
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 
@@ -82,10 +93,23 @@ def _holds_boxes(path: Path, *, alone: bool) -> bool:
     """Whether a listing's rows are boxes rather than regions, by its columns, or else by its rows if it is `alone`."""
     header, taken = read_header(path)
     if not {"path", "label", *CORNERS} <= set(header):
-        return False
+        return is_of_one_class(header, taken, KNOWN)
     if taken or "ignore" in header or header.index(CORNERS[0]) < header.index("label"):
         return True
     return alone and header[:4] not in _OF_REGIONS and _has_several(path)
+
+
+def _read_rows(file: Path) -> Listed:
+    """A listing; where it has no classes, all its boxes are of one."""
+    if not is_of_one_class(*read_header(file), KNOWN):
+        return read_rows(file)
+    listed = read_rows(file, ["path"])
+    rows = [
+        (place, cells | {"label": _ONE_CLASS if any(cells[name] for name in CORNERS) else ""})
+        for place, cells in listed.rows
+    ]
+    note = f"{file} has no column of classes; its boxes are of one class, called {_ONE_CLASS}."
+    return listed._replace(header=[*listed.header, "label"], rows=rows, notes=[note, *listed.notes])
 
 
 def _has_several(path: Path) -> bool:
@@ -112,7 +136,7 @@ def _gather(path: Path, files: list[Path]) -> Reading:
     """What these listings say, all those of a folder, or the one that is the path itself."""
     if not files:
         raise DataError(f"There is no listing of boxes in {path}: no CSV with path,x1,y1,x2,y2,label or the like.")
-    listings = {file: read_rows(file) for file in files}
+    listings = {file: _read_rows(file) for file in files}
     for file, listed in listings.items():
         if CORNERS[0] not in listed.header:
             has = ", ".join(listed.header)
@@ -125,13 +149,15 @@ def _gather(path: Path, files: list[Path]) -> Reading:
         images += own
         lost += map(shortened, gone)
         damaged |= wrong
+    images, again = merged(places.base, images)
     shown = {image.source for image in images}
     check_damage(path, damaged, len(shown.union(damaged)))
     if not images:
         raise DataError(f"None of the {len(lost)} images of {path} is in {places.base}; the first is {lost[0]}.")
     bare = [name for name in map(str, places.walked()) if name not in shown] if path.is_dir() else []
     notes = [
-        *noted(f"Left out of {path}: images that are not in {places.base}", lost),
+        *noted(f"Left out of {path}: images that are not in {places.base}", set(lost)),
+        *again,
         *_notes(path, listings, counting),
         *(note for listed in listings.values() for note in listed.notes),
     ]

@@ -5,6 +5,8 @@ of COCO itself, those called instances_* are read. `iscrowd` is a box to ignore;
 it. Classes stand in the order of their ids, which may have gaps and are not kept, over all files (a name that has
 several ids, by that in the first); those that no box has are declared and no more. An image with a damaged annotation
 is left out, and named. The `area` that a box is given, as that of a mask, stays where it is another than the box's.
+Where there is no `bbox`, polygons in `segmentation` are read as the box around them. In a folder, a file of images
+without annotations, as one to be submitted is, is left out beside others.
 https://cocodataset.org/#format-data
 """
 
@@ -14,9 +16,9 @@ import json
 import mmap
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ from tenfold.images.readers.annotated import (
     Box,
     ImageFiles,
     folder_part,
+    merged,
     named_part,
     noted,
 )
@@ -49,6 +52,8 @@ _NO_AREAS = (
     "pycocotools' figures for small, medium and large objects may be others."
 )
 
+_AROUND = "{:,} of {:,} boxes in {} are those around polygons, as no bbox is given."
+
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _LARGEST = 1e10  # pixels; pycocotools knows no larger object
 _ENDS = 2**16  # bytes at either end in which a key is looked for first, as a file may hold half a gigabyte
@@ -65,9 +70,13 @@ class _Sheet(NamedTuple):
     damaged: dict[Any, str]
     """Image id -> what is wrong with its annotations."""
     marked: int
-    """Images with annotations, damaged or not, those that the file does not describe among them."""
+    """Images with annotations, damaged or not."""
     unsized: int
     """Boxes with an area of their own that are given one that cannot be."""
+    around: int
+    """Boxes that are those around polygons."""
+    strays: list[Any]
+    """Ids of images that annotations name and the file does not describe, as one that was cut to fewer images has."""
 
 
 def recognizes(path: Path) -> bool:
@@ -95,11 +104,17 @@ def gather(path: Path) -> Reading:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
     files = ImageFiles(root, found.names)
     images, lost, declared, damaged, count = list[Annotated](), list[str](), dict[str, Any](), dict[str, str](), 0
-    unsized = of = 0
+    strays, unmarked = list[str](), list[str]()
+    unsized = around = of = 0
     for name in names:
         sheet, part = _read_sheet(root / name), _part(name)
+        if sheet is None:
+            unmarked.append(name)
+            continue
         declared = sheet.classes | declared
         count, unsized, of = count + sheet.marked, unsized + sheet.unsized, of + sum(map(len, sheet.boxes.values()))
+        around += sheet.around
+        strays += (f"{name}, image {key!r}" for key in sheet.strays)
         wrong = dict(sheet.damaged)
         for image in sheet.images:
             file = files.find(image["file_name"], name, part, exact=True)
@@ -112,12 +127,19 @@ def gather(path: Path) -> Reading:
                 own_part = part or folder_part(file)  # where the json tells of none, or of several
                 images.append(Annotated(str(root / file), sheet.boxes[image["id"]], own_part, size=_size(image)))
         damaged |= {f"{name}, image {key!r}": why for key, why in wrong.items()}
+    if len(unmarked) == len(names):
+        raise _lacking(root / names[0], "annotations")
     check_damage(path, damaged, count)
+    images, again = merged(root, images)
     if lost and not images:
         raise DataError(f"None of the {len(lost)} images of {path} is in {root}; the first is {lost[0]}.")
     used = {Path(image.source).relative_to(root).as_posix() for image in images}
     notes = [
-        *noted(f"Left out of {path}: images that are not in {root}", lost),
+        *noted(f"Left out of {path}: images that are not in {root}", set(lost)),
+        *noted(f"Left out of {path}: files without a list of annotations", unmarked),
+        *noted(f"Left out of {path}: annotations of images that their file does not describe", strays),
+        *again,
+        *([_AROUND.format(around, of, path)] if around else []),
         *([_NO_AREAS.format(unsized, of, path)] if unsized else []),
     ]
     bare = [str(root / name) for name in found.names if name not in used]
@@ -156,18 +178,28 @@ def _looks_right(path: Path) -> bool:
         return False
 
 
-def _read_sheet(path: Path) -> _Sheet:
+def _lacking(path: Path, key: str) -> DataError:
+    return DataError(f"{path} has no list of {key}; COCO json needs {', '.join(KEYS)}.")
+
+
+def _read_sheet(path: Path) -> _Sheet | None:
+    """What a file says; None where it has no annotations at all, not even an empty list."""
     content = _parse(path)
+    if isinstance(content, dict) and "annotations" not in content:
+        return None
     lists = [content.get(key) if isinstance(content, dict) else None for key in KEYS]
     for key, found in zip(KEYS, lists, strict=True):
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise DataError(f"{path} has no list of {key}; COCO json needs {', '.join(KEYS)}.")
+            raise _lacking(path, key)
     images, annotations, categories = (list[dict[str, Any]](found or []) for found in lists)
     _check_ids(path, images, categories)
     classes = {category["id"]: composed(str(category["name"]).strip()) for category in categories}
     boxes: dict[Any, list[Box]] = {image["id"]: [] for image in images}
     sound, corners, damaged = list[dict[str, Any]](), list[list[float]](), dict[Any, str]()
+    strays = _strays(path, annotations, boxes)
     for place, annotation in enumerate(annotations, 1):
+        if _owner(annotation) in strays:
+            continue
         try:
             corners.append(_corners(path, place, annotation, boxes, classes))
             sound.append(annotation)
@@ -179,8 +211,30 @@ def _read_sheet(path: Path) -> _Sheet:
         label, ignore = classes[annotation["category_id"]], bool(annotation.get("iscrowd") or annotation.get("ignore"))
         boxes[annotation["image_id"]].append(Box(x1, y1, x2, y2, label, ignore, area))
     ids = {classes[place]: place for place in sorted(classes, key=_id_key, reverse=True)}  # of several the first
-    marked = len({_owner(annotation) for annotation in annotations})
-    return _Sheet(images, boxes, ids, damaged, marked, unsized)
+    marked = len({_owner(annotation) for annotation in annotations}.difference(strays))
+    around = sum(not annotation.get("bbox") for annotation in sound)
+    return _Sheet(images, boxes, ids, damaged, marked, unsized, around, list(strays))
+
+
+def _strays(path: Path, annotations: Sequence[dict[str, Any]], images: Collection[object]) -> dict[Any, None]:
+    """The ids of images that annotations name and the file does not describe.
+
+    Raises DataError where no annotation is of an image that it does: the ids are of two kinds then, such as 1 and "1",
+    and every image would be taken to show nothing.
+    """
+    owners = [annotation.get("image_id") for annotation in annotations]
+    strays = {owner: None for owner in owners if _is_id(owner) and owner not in images}
+    if images and strays and not any(_is_id(owner) and owner in images for owner in owners):
+        place = next(place for place, owner in enumerate(owners) if _is_id(owner))
+        raise DataError(
+            f"{_where(path, place + 1, annotations[place])} has image_id {owners[place]!r}, which the file does not "
+            "describe, and no other annotation has one that it does; give annotations the ids of their images."
+        )
+    return strays
+
+
+def _where(path: Path, place: int, annotation: dict[str, Any]) -> str:
+    return f"{path}, annotation {annotation.get('id', f'number {place}')!r}"
 
 
 def _areas(annotations: Sequence[dict[str, Any]], own: Boxes) -> tuple[NDArray[np.float64], int]:
@@ -249,19 +303,39 @@ def _is_name(value: object, *, numbers: bool) -> bool:
 def _corners(
     path: Path, place: int, annotation: dict[str, Any], images: Container[object], classes: Container[object]
 ) -> list[float]:
-    """The bbox of an annotation. Raises DataError where it is no box, or of an image or a class that is not there."""
-    where = f"{path}, annotation {annotation.get('id', f'number {place}')!r}"
+    """The bbox of an annotation, or else that around its polygons.
+
+    Raises DataError where there is neither, or the annotation is of an image or a class that is not there.
+    """
+    where = _where(path, place, annotation)
     for name, known in (("image_id", images), ("category_id", classes)):
         value = annotation.get(name)
         if not _is_id(value) or value not in known:
             raise DataError(f"{where} has {name} {value!r}, which the file does not describe; put it right.")
     bbox = annotation.get("bbox")
-    numbers = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(value, int | float) for value in bbox)
-    if not isinstance(bbox, list) or not numbers or not all(abs(value) <= FARTHEST for value in bbox):
+    found = bbox or _around(annotation.get("segmentation"))
+    if not _are_pixels(found) or len(found) != 4:
         raise DataError(
             f"{where} has the bbox {bbox!r}; it must be four numbers, x, y, width and height; put it right."
         )
-    return bbox
+    return found
+
+
+def _around(polygons: object) -> list[float] | None:
+    """The bbox around polygons, each x, y, x, y ... of three points or more; None for anything else."""
+    if not isinstance(polygons, list) or not polygons:
+        return None
+    if not all(_are_pixels(polygon) and len(polygon) > 5 and len(polygon) % 2 == 0 for polygon in polygons):
+        return None
+    xs, ys = ([value for polygon in polygons for value in polygon[start::2]] for start in (0, 1))
+    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+
+
+def _are_pixels(values: object) -> TypeGuard[list[float]]:
+    """Whether that is a list of numbers that an image can have."""
+    return isinstance(values, list) and all(
+        isinstance(value, int | float) and abs(value) <= FARTHEST for value in values
+    )
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Columns of a listing: by which of our names each goes, also where another program called it otherwise.
 
-TensorFlow's examples and Roboflow write filename,width,height,class,xmin,ymin,xmax,ymax, others image_path or
-class_name. A file with scores is what some detector found: it is taken for annotations in our own names alone.
+TensorFlow's examples and Roboflow write filename,width,height,class,xmin,ymin,xmax,ymax, others image_path, image_id
+or class_name. A file with scores is what some detector found: it is taken for annotations in our own names alone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ SIDES = ("width", "height")
 """An image's, which the files of others have beside the corners of each box."""
 
 _OTHERS = {
-    "path": ("filename", "file_name", "image_path", "filepath", "file_path", "image_name", "image", "file"),
+    "path": (
+        *("filename", "file_name", "image_path", "filepath", "file_path", "image_name", "image", "file"),
+        *("img", "image_id", "imageid"),
+    ),
     "label": ("class", "class_name", "cell_type", "category"),
 }
 _OTHER_CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"))
+_ROW_NUMBERS = ("", "unnamed: 0", "index", "id")
 _SCORES = ("score", "confidence", "probability")
 
 
@@ -45,6 +49,12 @@ def renamed(header: Sequence[str]) -> dict[str, str]:
 def has_other_corners(taken: Mapping[str, str]) -> bool:
     """Whether the corners are among the columns that were `renamed`."""
     return CORNERS[0] in taken.values()
+
+
+def is_of_one_class(header: Sequence[str], taken: Mapping[str, str], known: Sequence[str]) -> bool:
+    """Whether a header by our names, with corners of others, has no column of classes, nor any that may be one."""
+    rest = set(header).difference(known, SIDES, _ROW_NUMBERS)
+    return has_other_corners(taken) and "path" in header and "label" not in header and not rest
 
 
 def taken_note(path: Path, taken: Mapping[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,15 +94,15 @@ def read(path: Path) -> Table:
     return Table(make_samples(columns, len(rows)), classes=class_order(labels), notes=tuple(notes))
 
 
-def read_rows(path: Path) -> Listed:
-    """A listing as it stands in its file. Raises DataError as `read`."""
+def read_rows(path: Path, needed: Sequence[str] = NEEDED) -> Listed:
+    """A listing as it stands in its file. Raises DataError as `read`, and where a `needed` column is not there."""
     is_parquet, damaged = path.suffix.casefold() == ".parquet", dict[int, str]()
     header, rows = _read_parquet(path) if is_parquet else _read_text(path, damaged)
     taken = renamed(header)
     if taken:
         header = [taken.get(name, name) for name in header]
         rows = [(place, {taken.get(name, name): text for name, text in cells.items()}) for place, cells in rows]
-    _check_header(path, header)
+    _check_header(path, header, needed)
     if not rows:
         raise DataError(f"The listing {path} has no rows.")
     left = [shortened(cells["path"]) for number, cells in rows if cells.get("reason") and number not in damaged]
@@ -209,12 +209,12 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(path: Path, header: list[str], needed: Sequence[str]) -> None:
     twice = next((name for name in header if name in KNOWN and header.count(name) > 1), None)
     if twice:
         raise DataError(f"The listing {path} has the column {twice} more than once.")
     corners = [name for name in CORNERS if name in header]
-    missing = [name for name in (*NEEDED, *(CORNERS if corners else ())) if name not in header]
+    missing = [name for name in (*needed, *(CORNERS if corners else ())) if name not in header]
     if missing:
         raise DataError(
             f"The listing {path} lacks the column {missing[0]}; it needs path,label and may have group, part and "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenfold.images.readers.annotated import annotation_files, nested_folders
+from tenfold.images.readers.annotated import annotation_files, is_image_folder, nested_folders
 from tenfold.images.readers.folder import ENDINGS
 
 
@@ -21,6 +21,16 @@ def files_near(path: Path, endings: tuple[str, ...]) -> Iterator[Path]:
         yield from annotation_files(folder, endings)
     for folder in folders_in(folders[-1]):
         yield from _files_without_images(folder, endings)
+
+
+def files_beside(root: Path, image: Path, ending: str) -> Iterator[Path]:
+    """Files with the name of an image below `root`: beside it, and in folders beside the folder of images it is in."""
+    name = image.relative_to(root).with_suffix(ending)
+    places = [root / name]
+    inside = next((part for part in name.parents if is_image_folder(part.name)), None)
+    if inside is not None:
+        places += [folder / name.relative_to(inside) for folder in folders_in(root / inside.parent)]
+    yield from (place for place in places if place.is_file())
 
 
 def folders_in(folder: Path) -> list[Path]:

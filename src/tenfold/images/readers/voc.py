@@ -27,11 +27,13 @@ from tenfold.images.readers.annotated import (
     Box,
     ImageFiles,
     folder_part,
+    merged,
     noted,
     number,
     one_part,
+    stem,
 )
-from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, walk
+from tenfold.images.readers.folder import NO_IMAGES, walk
 from tenfold.images.readers.labels import PART_NAMES, composed, natural_order
 from tenfold.images.readers.places import files_near
 from tenfold.images.readers.reading import Reading, check_damage, table_of
@@ -60,7 +62,7 @@ class _Sheet(NamedTuple):
 
 def recognizes(path: Path) -> bool:
     """True for a folder with XML files whose root is <annotation>, in it or in a folder below."""
-    return any(map(_looks_right, files_near(path, (".xml",))))
+    return any(map(looks_right, files_near(path, (".xml",))))
 
 
 def read(path: Path) -> Table:
@@ -80,16 +82,18 @@ def gather(path: Path) -> Reading:
     home = next((home for home in _HOMES if any(_is_list(name, home) for name in others)), _HOMES[0])
     lists, twice = one_part(_lists(path, others, home))
     images, lost = _images_of(sheets, files, lists)
+    images, again = merged(path, images)
     if not images:
         first = lost[0] if lost else next(iter(damaged))
         raise DataError(
             f"None of the {len(sheets) + len(damaged)} annotations in {path} has an image there; the first is {first}."
         )
     used = {Path(image.source).relative_to(path).as_posix() for image in images}
-    keys = {_key(name) for name in (*sheets, *damaged)}
+    keys = {stem(name) for name in (*sheets, *damaged)}
     elsewhere = [name for name in others if _of_another_task(name)]
     notes = [
         *noted(f"Left out of {path}: annotations without an image", lost),
+        *again,
         *noted("In several lists of ImageSets/Main, and put in the later part", twice),
         *noted("In a list of ImageSets/Main, without an annotation", set(lists) - keys),
         *([] if lists else noted("Lists of parts that are not in ImageSets/Main, and are not read", elsewhere)),
@@ -113,12 +117,13 @@ def _images_of(
     """The images that annotations are of, with their parts, and the annotations without an image."""
     images, lost = list[Annotated](), list[str]()
     for name, sheet in sheets.items():
-        own = sheet.filename if _key(sheet.filename) == _key(name) else name
-        image = files.find(own, name) or files.find(sheet.filename, name)
+        own = sheet.filename if stem(sheet.filename) == stem(name) else name
+        part = folder_part(name)
+        image = files.find(own, name, part) or files.find(sheet.filename, name, part)
         if image is None:
             lost.append(name)
         else:
-            part = lists.get(_key(name)) if lists else folder_part(name) or folder_part(image)
+            part = lists.get(stem(name)) if lists else part or folder_part(image)
             images.append(Annotated(str(files.root / image), sheet.boxes, part, size=sheet.size))
     return images, lost
 
@@ -130,7 +135,7 @@ def _read_sheets(root: Path, names: Iterable[str], files: ImageFiles) -> tuple[d
         try:
             sheet = _read_sheet(root / name)
         except DataError as error:
-            if _looks_right(root / name) or _image_of(name, files):
+            if looks_right(root / name) or _image_of(name, files):
                 damaged[name] = str(error)
         else:
             sheets.update({name: sheet} if sheet else {})
@@ -140,7 +145,7 @@ def _read_sheets(root: Path, names: Iterable[str], files: ImageFiles) -> tuple[d
     return sheets, damaged
 
 
-def _looks_right(path: Path) -> bool:
+def looks_right(path: Path) -> bool:
     """Whether a file begins as an annotation does, damaged or not."""
     try:
         with path.open("rb") as file:
@@ -154,14 +159,14 @@ def _looks_right(path: Path) -> bool:
 def _image_of(name: str, files: ImageFiles) -> str | None:
     """The image that an annotation has by its name, where that can be told."""
     try:
-        return files.find(name, name)
+        return files.find(name, name, folder_part(name))
     except DataError:
         return None
 
 
 def _unused(names: Iterable[str], used: set[str], keys: set[str]) -> list[str]:
     """The images without an annotation; not the masks of VOC's segmentation, which have those of their images."""
-    return [name for name in names if name not in used and _key(name) not in keys]
+    return [name for name in names if name not in used and stem(name) not in keys]
 
 
 def _lists(root: Path, names: Iterable[str], home: str) -> dict[str, set[str]]:
@@ -171,18 +176,12 @@ def _lists(root: Path, names: Iterable[str], home: str) -> dict[str, set[str]]:
         if _is_list(name, home):
             text = read_bytes(root / name).decode("utf-8-sig", "replace")
             lines = (line.strip() for line in text.split("\n"))
-            named.setdefault(PurePosixPath(name).stem, set()).update(_key(line) for line in lines if line)
+            named.setdefault(PurePosixPath(name).stem, set()).update(stem(line) for line in lines if line)
     lists: dict[str, set[str]] = {}
-    both = set[str]().union(*(named[stem] for stem in named if LISTS[stem] != "test" and stem != "trainval"))
-    for stem, listed in named.items():
-        lists.setdefault(LISTS[stem], set()).update(listed - both if stem == "trainval" else listed)
+    both = set[str]().union(*(named[name] for name in named if LISTS[name] != "test" and name != "trainval"))
+    for name, listed in named.items():
+        lists.setdefault(LISTS[name], set()).update(listed - both if name == "trainval" else listed)
     return lists
-
-
-def _key(name: str) -> str:
-    """What an image, its annotation and its line in a list have in common."""
-    last = composed(PurePosixPath(name).name)
-    return PurePosixPath(last).stem if last.casefold().endswith((*ENDINGS, ".xml")) else last
 
 
 def _is_list(name: str, home: str) -> bool:

@@ -3,17 +3,18 @@
 A line of a label file is `class x y width height`: the class by number, then the center and the sides of the box as
 shares of the upright image's width and height. An empty label file says that there is nothing in the image; so does,
 as with Ultralytics, a missing one, but these are counted in a note. Polygons, `class x y x y x y ...`, are read as the
-boxes around them. Labels may lie beside the images too, and without a data.yaml the classes are those of classes.txt.
-Classes stand in the order of their numbers; those that no box has are declared, so that the others keep their numbers.
-An image whose label file is damaged is left out, and named. CVAT's and darknet's form, `obj.names` beside folders such
-as `obj_train_data`, is read as well.
+boxes around them; keypoints, where the yaml has `kpt_shape`, are left out. Labels may lie beside the images too, and in
+other folders called labels (yolo_files.py). Without a data.yaml the classes are those of classes.txt, there or in the
+folders of labels, and the parts those of train.txt and its like, if any. Classes stand in the order of their numbers;
+those that no box has are declared, so that the others keep their numbers. An image whose label file is damaged is left
+out, and named; labels in pixels are refused. CVAT's and darknet's forms, `obj.names` beside folders such as
+`obj_train_data` or `obj`, are read as well.
 https://docs.ultralytics.com/datasets/detect/
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -25,33 +26,29 @@ from tenfold.errors import DataError
 from tenfold.images.readers.annotated import (
     Annotated,
     Box,
-    annotation_files,
     folder_part,
-    is_image_folder,
     nested_folders,
     noted,
     number,
     one_part,
     upright_size,
 )
-from tenfold.images.readers.folder import ENDINGS, walk
+from tenfold.images.readers.folder import walk
 from tenfold.images.readers.labels import PART_NAMES
-from tenfold.images.readers.places import folders_in
 from tenfold.images.readers.reading import Reading, check_damage, table_of
-from tenfold.images.readers.yolo_settings import (
+from tenfold.images.readers.yolo_files import (
     CLASS_FILES,
-    Settings,
-    is_settings,
-    read_settings,
-    read_text,
-    settings_files,
+    DARKNET,
+    darknet_folders,
+    has_labels,
+    label_folders,
+    pair_labels,
 )
+from tenfold.images.readers.yolo_settings import Settings, is_settings, read_settings, read_text, settings_files
 from tenfold.images.table import Table
 
-_DARKNET = re.compile(r"obj_(\w+)_data")
-"""A folder of one part, images and label files together, as CVAT writes it beside obj.names."""
-
 _MOST = 10_000  # classes without names
+_FAR = 4  # shares of a side; a box with more is in pixels, where hardly any has less, or lies far outside
 
 _DARKNET_FILES = ("obj.data", *(f"{part}.txt" for part in PART_NAMES))
 
@@ -66,10 +63,10 @@ class _Labels(NamedTuple):
 
 
 def recognizes(path: Path) -> bool:
-    """True for a yaml file that names classes, a folder with one, and a folder with label files in a folder labels."""
+    """True for a yaml file that names classes, a folder with one, and a folder with label files: see `has_labels`."""
     if path.is_file():
         return is_settings(path)
-    return any(settings_files(folder) or _has_labels(folder) for folder in nested_folders(path))
+    return any(settings_files(folder) or has_labels(folder) for folder in nested_folders(path))
 
 
 def read(path: Path) -> Table:
@@ -83,27 +80,38 @@ def read(path: Path) -> Table:
 def gather(path: Path) -> Reading:
     """What the label files of a folder, or of the images that a yaml file names, say."""
     settings = read_settings(path)
-    if settings.file is None and not any(map(_has_labels, nested_folders(path))):
-        raise DataError(f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels.")
+    if settings.file is None and not any(map(has_labels, nested_folders(path))):
+        raise DataError(
+            f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels, nor beside "
+            "images with a classes.txt there or in the folder above."
+        )
     base, names = settings.base, settings.names
     found = walk(base)
     listed: set[str] = set().union(*settings.lists.values())
-    files = {source: _label_file(source) for source in sorted(listed.union(str(base / name) for name in found.names))}
+    files, strays = pair_labels(base, found, sorted(listed.union(str(base / name) for name in found.names)))
+    if strays and not any(files.values()):
+        raise DataError(
+            f"None of the {len(strays)} label files in {base} goes with an image of its own; the first is {strays[0]}. "
+            "Give each the name of its image, and put them into labels beside images, or beside the images."
+        )
     chosen = [source for source, file in files.items() if file or not listed or source in listed]
-    labels, damaged = _sound_labels(path, {source: files[source] for source in chosen}, len(names))
+    labels, damaged = _sound_labels(path, settings, {source: files[source] for source in chosen})
     parts, notes = _parts(settings, chosen)
     images, unread = _in_pixels(labels, names, parts)
     notes = [
         *unread,
         *noted(f"Folders and images of parts that {path} names and that are not there", settings.lost),
+        *noted(f"Left out of {base}: label files without an image of their own", strays),
         *notes,
         *([] if names else [f"Nothing in {path} names the classes, so they go by number."]),
         *(["Polygons are read as the boxes around them."] if any(label.polygons for label in labels.values()) else []),
+        *(["Keypoints are left out; the boxes alone are read."] if settings.keypoints else []),
     ]
-    used = {str(file) for file in (settings.file, *files.values()) if file}
-    around = [place for folder in nested_folders(base) for place in (folder, folder / "labels")]
+    used = {str(file) for file in (settings.file, *settings.read, *files.values(), *map(base.joinpath, strays)) if file}
+    used |= {str(file.with_name("obj.data")) for file in settings.read}  # darknet's own settings
+    around = [place for folder in nested_folders(base) for place in (folder, *label_folders(folder))]
     used |= {str(folder / name) for folder in around for name in CLASS_FILES}
-    used |= {str(folder / name) for folder in around if _darknet_folders(folder) for name in _DARKNET_FILES}
+    used |= {str(folder / name) for folder in around if darknet_folders(folder) for name in _DARKNET_FILES}
     bare = [source for source in chosen if files[source] is None]
     classes = names or _numbers(labels.values())
     return Reading(path, base, found, images, used, bare, damaged, notes, classes, named=bool(names))
@@ -115,21 +123,39 @@ def _numbers(labels: Iterable[_Labels]) -> list[str]:
     return list(map(str, range(highest + 1))) if highest < _MOST else []
 
 
-def _sound_labels(path: Path, files: dict[str, Path | None], classes: int) -> tuple[dict[str, _Labels], dict[str, str]]:
+def _sound_labels(
+    path: Path, settings: Settings, files: dict[str, Path | None]
+) -> tuple[dict[str, _Labels], dict[str, str]]:
     """What the label files of images say, and what is wrong with the damaged ones."""
     labels, damaged = dict[str, _Labels](), dict[str, str]()
     for source, file in files.items():
         try:
-            labels[source] = _read_labels(file, classes)
+            labels[source] = _read_labels(file, len(settings.names), settings.keypoints)
         except DataError as error:
             damaged[source] = str(error)
     check_damage(path, damaged, len(damaged) + sum(bool(label.classes) for label in labels.values()))
+    _refuse_pixels(path, labels.values())
     return labels, damaged
 
 
-def _parts(settings: Settings, sources: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def _refuse_pixels(path: Path, labels: Iterable[_Labels]) -> None:
+    """Raise DataError where most boxes are in pixels; a few that lie outside of their images are for `check`."""
+    boxes = [(label.file, values) for label in labels for values in label.shares]
+    far = [(file, values) for file, values in boxes if max(values) > _FAR]
+    if 2 * len(far) > len(boxes):
+        file, values = far[0]
+        raise DataError(
+            f"{len(far):,} of {len(boxes):,} boxes in {path} have a value above {_FAR}, so they look like pixels; the "
+            f"first, in {file}, is {' '.join(f'{value:g}' for value in values)}. Give the center, the width and the "
+            "height as shares of the image's sides, from 0 to 1."
+        )
+
+
+def _parts(settings: Settings, sources: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The part of each image that has one, and what is to be said of it."""
     lists = settings.lists
+    if settings.file is None and len(lists) == 1 and set().union(*lists.values()).issuperset(sources):
+        lists = {}  # darknet has to have a list, also where nobody chose parts
     if not lists:
         named = ((source, _place_part(_below(source, settings.base))) for source in sources)
         parts = {source: part for source, part in named if part}
@@ -146,12 +172,12 @@ def _parts(settings: Settings, sources: Iterable[str]) -> tuple[dict[str, str], 
 
 def _place_part(name: str) -> str | None:
     """The part that the folders of a relative path name, those of darknet too."""
-    matches = (_DARKNET.fullmatch(folder.casefold()) for folder in name.split("/")[:-1])
+    matches = (DARKNET.fullmatch(folder.casefold()) for folder in name.split("/")[:-1])
     return folder_part(name) or next((PART_NAMES.get(match[1]) for match in matches if match), None)
 
 
 def _is_darknet(sources: Iterable[str]) -> bool:
-    return all(any(_DARKNET.fullmatch(piece.casefold()) for piece in Path(source).parts) for source in sources)
+    return all(any(DARKNET.fullmatch(piece.casefold()) for piece in Path(source).parts) for source in sources)
 
 
 def _in_pixels(
@@ -177,29 +203,16 @@ def _in_pixels(
     return images, unread
 
 
-def _label_file(source: str) -> Path | None:
-    """The label file of an image: in `labels` where the image is in `images`, or else beside it."""
-    path = Path(source).with_suffix(".txt")
-    pieces = path.parts
-    place = next((place for place in range(len(pieces) - 2, 0, -1) if is_image_folder(pieces[place])), 0)
-    parallel = Path(*pieces[:place], "labels", *pieces[place + 1 :])
-    return next((file for file in ((parallel, path) if place else (path,)) if file.is_file()), None)
-
-
-def _read_labels(path: Path | None, classes: int) -> _Labels:
-    """What a label file says, of so many `classes`; 0 where nothing names them."""
+def _read_labels(path: Path | None, classes: int, keypoints: int) -> _Labels:
+    """What a label file says, of so many `classes`, 0 where nothing names them; boxes may have values of keypoints."""
     labels = _Labels(path, [], [])
     for place, line in enumerate(read_text(path).split("\n") if path else (), 1):
         cells = line.split()
         if not cells:
             continue
         where = f"{path}, line {place}"
-        if len(cells) != 5 and (len(cells) < 7 or len(cells) % 2 == 0):
-            raise DataError(
-                f"{where} has {len(cells)} values; a box has five, class, x, y, width and height, and a polygon the "
-                "class and three points or more; put it right."
-            )
-        kind, *values = (number(cell, where, "the value") for cell in cells)
+        _check_length(len(cells), keypoints, where)
+        kind, *values = (number(cell, where, "the value") for cell in (cells[:5] if keypoints else cells))
         if kind != int(kind) or kind < 0 or (classes and kind >= classes):
             highest = f"to {classes - 1}" if classes else "on"
             raise DataError(
@@ -214,20 +227,18 @@ def _read_labels(path: Path | None, classes: int) -> _Labels:
     return labels
 
 
-def _has_labels(folder: Path) -> bool:
-    """Whether there are text files in a folder labels, or beside images and a list of classes."""
-    files = annotation_files(folder, (".txt",))
-    if any("labels" in (piece.casefold() for piece in file.relative_to(folder).parts[:-1]) for file in files):
-        return True
-    if not any((folder / name).is_file() for name in CLASS_FILES):
-        return False
-    if any(file.with_suffix(".txt").is_file() for file in annotation_files(folder, ENDINGS, 0)):
-        return True
-    return any(next(place.rglob("*.txt"), None) for place in _darknet_folders(folder))
-
-
-def _darknet_folders(folder: Path) -> list[Path]:
-    return [place for place in folders_in(folder) if _DARKNET.fullmatch(place.name.casefold())]
+def _check_length(count: int, keypoints: int, where: str) -> None:
+    """Raise DataError unless a line of so many values can be a box, or a polygon where boxes have no keypoints."""
+    if count == 5 or (count == 5 + keypoints if keypoints else count >= 7 and count % 2):
+        return
+    box = "a box has five, class, x, y, width and height"
+    if keypoints:
+        raise DataError(f"{where} has {count} values; {box}, and {keypoints} more by kpt_shape; put it right.")
+    if count == 6:
+        raise DataError(f"{where} has 6 values; {box}. The sixth may be the score of a detection; take it away.")
+    raise DataError(
+        f"{where} has {count} values; {box}, and a polygon the class and three points or more; put it right."
+    )
 
 
 def _below(source: str, base: Path) -> str:
