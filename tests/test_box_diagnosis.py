@@ -333,7 +333,7 @@ def test_too_few_validation_images_and_how_many_would_do():
     side = max(figure.value - figure.low, figure.high - figure.value)
     assert one.evidence["images_that_would_do"] == np.ceil(6 * (side / 0.05) ** 2)
     assert "6 validation images say little" in one.says
-    assert "tenfold split DATA" in one.next
+    assert "take the parts out of the data where these give them; tenfold split DATA then advises" in one.next
 
 
 def test_validation_that_is_better_known_than_training_is_an_alarm():

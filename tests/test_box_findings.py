@@ -23,7 +23,7 @@ from tenfold.report.check_page import check_page
 from tests.test_box_readers import boxes as read_boxes
 from tests.toys import save, scene
 
-KINDS = ("box_rotated", "box_corners", "box_empty", "box_outside", "box_twice", "box_copies", "no_box")
+KINDS = ("box_rotated", "box_size", "box_corners", "box_empty", "box_outside", "box_twice", "box_copies", "no_box")
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +105,31 @@ def test_boxes_that_were_drawn_before_exif_turned_the_image(tmp_path: Path) -> N
     words = "EXIF orientation {}: upright 90 x 120 pixels"
     assert found(findings, "box_rotated") == {0: words.format(6), 1: words.format(8)}
     assert found(findings, "box_outside").keys() == {2, 3}, "the one says the upright size, the other fits neither way"
+
+
+def test_boxes_for_the_image_in_another_size(tmp_path: Path) -> None:
+    rows = [*SOUND[:7], (2, 80, 60, 230, 170, "x"), (3, 50, 40, 110, 80, "x"), (3, 50, 50, 40, 60, "x")]
+    table = table_of(tmp_path, rows, im5=6, im6=6)
+    sizes = [(60, 80), (89, 121), (180, 240), (60, 80), (100, 240), (120, 90), (180, 240), (45, 60)]
+    said = dict(zip(table.samples["source"], sizes, strict=True))
+    findings = check_table(replace(table, said_sizes=said))
+    assert found(findings, "box_size") == {
+        0: "stated 80 x 60 pixels, the image has 120 x 90: it is 1.5 times as wide and high",
+        2: "stated 240 x 180 pixels, the image has 120 x 90: it is 0.5 times as wide and high",
+        4: "stated 240 x 100 pixels, the image has 120 x 90: it is 0.5 times as wide and 0.9 times as high",
+        6: "stated 240 x 180 pixels, the image has 90 x 120: it is 0.375 times as wide and 0.667 times as high",
+    }, "1 is a pixel off, 3 has a box beyond the stated size, 5 the size as it is stored, 7 no box"
+    finding = findings.find("box_size")
+    assert finding.needs_decision
+    assert [str(box) for box in finding.sets[1].boxes] == ["x 12,10,60,50", "x 80,60,230,170"]
+    first = "The annotations of 4 images of 8 state another size than the image has: "
+    assert finding.evidence == f"{first}it is 1.5 times as wide and high in 1 of them."
+    assert findings.find("box_outside") is None  # 2 has one, by its size
+    assert found(findings, "box_corners").keys() == {3}
+    assert check_table(table).find("box_size") is None
+    swapped_sides = check_table(replace(table, said_sizes=dict.fromkeys(said, (120, 90))))
+    assert found(swapped_sides, "box_size").keys() == {0, 1, 4}
+    assert swapped_sides.find("box_size").evidence.endswith("it is 1.33 times as wide and 0.75 times as high.")
 
 
 def test_doubles_are_those_of_a_slow_search() -> None:

@@ -11,11 +11,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import ExifTags, Image, ImageFilter
 
@@ -36,8 +38,9 @@ from tenfold.errors import DataError, UsageError
 from tenfold.estimate import Estimate, clopper_pearson, units_of
 from tenfold.evaluate import evaluate_run
 from tenfold.images.content import encoded, hashed
+from tenfold.images.decode import decode_image
 from tenfold.images.readers import read_table
-from tenfold.images.table import PARTS, Table, make_samples
+from tenfold.images.table import BOX_COLUMNS, PARTS, Table, make_samples
 from tenfold.looks import ledger_path
 from tenfold.metrics.intervals import share
 from tenfold.report.check_page import check_page, headline
@@ -259,6 +262,38 @@ def test_what_all_images_have_is_no_oddity(tmp_path: Path, spoil: Any) -> None:
         save(tmp_path / "data" / "ab"[index % 2] / f"{index}.png", spoil(scene(index)))
     found = kinds(check_table(read_table(tmp_path / "data")))
     assert not {"dark", "blank", "blurred"} & set(found)
+
+
+def test_sixteen_bits_of_which_few_are_used_are_noted(tmp_path: Path) -> None:
+    for index in range(12):
+        deep = scene(index)[..., 0].astype(np.uint16)
+        save(tmp_path / "dark" / "ab"[index % 2] / f"{index}.png", deep * 16)  # 12 bits, as a microscope has them
+        save(tmp_path / "full" / "ab"[index % 2] / f"{index}.png", deep * (256 if index == 5 else 16))
+    findings = check_table(read_table(tmp_path / "dark"))
+    assert kinds(findings) == ["bits"]
+    found = findings.find("bits")
+    assert (found.needs_decision, found.images) == (False, 12)
+    levels = max(
+        int(np.ptp(decode_image(path.read_bytes(), channels="grey"))) for path in (tmp_path / "dark").rglob("*.*")
+    )
+    assert f"12 images of 12 are of 16 bits, and the grey levels of none span more than {levels / 2.55:.1f} % " in (
+        found.evidence
+    )
+    assert f"at most {levels + 1} grey levels are left" in found.price
+    assert "bits" not in kinds(check_table(read_table(tmp_path / "full"))), "one image shows that all bits are used"
+
+
+@pytest.mark.parametrize("with_boxes", [False, True])
+def test_what_an_odd_size_costs_is_said_for_whoever_sees_it(with_boxes: bool, tmp_path: Path) -> None:
+    table = read_table(write_scenes(tmp_path / "data", each=6))
+    save(Path(table.samples["source"][0]), scene(904, 900, 50))
+    boxes = pd.DataFrame([(0, 10, 10, 60, 40, "x", False)], columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS)
+    found = check_table(replace(table, boxes=boxes) if with_boxes else table).find("size")
+    words = "cut to a square they lose most", "pad or squash keeps all of a long image"
+    if with_boxes:
+        words = "squeezed into the shape of the others they show objects out of theirs", "pad keeps their shape"
+    assert found.price == f"Enlarged they are blurred; {words[0]}{'' if with_boxes else ' of what they show'}."
+    assert found.remedy == f"Look at them; image.fit = {words[1]}."
 
 
 # Classes

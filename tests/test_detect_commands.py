@@ -297,7 +297,18 @@ def test_evaluate_says_which_boxes_count_for_nothing(settled: Path, capsys: Capt
     assert main(["evaluate", str(settled)]) == 0
     out = capsys.readouterr().out
     assert "Left out, as they have no area: 1 box, which tenfold check names." in out
-    assert "Small, medium and large go by the area of the box, also where an annotation has a mask." in out
+    assert "Small, medium and large go by the area of the box.\n" in out
+
+
+def test_evaluate_says_by_which_areas_objects_are_small(settled: Path, capsys: Capture) -> None:
+    table = load_run(settled).table
+    held = (table.samples["part"] == "validation").to_numpy(bool)[table.boxes["sample"]]
+    given = "the area that an annotation gives, as of a mask, and by that of the box where it gives none"
+    for place, words in ((np.flatnonzero(~held)[0], "the area of the box"), (np.flatnonzero(held)[0], given)):
+        areas = np.where(np.arange(len(held)) == place, 50.0, np.nan)  # of one box, in another part or in this one
+        write_table(replace(table, boxes=table.boxes.assign(area=areas)), settled / "table.parquet")
+        assert main(["evaluate", str(settled)]) == 0
+        assert f"Small, medium and large go by {words}.\n" in capsys.readouterr().out
 
 
 def test_coco_results_take_the_ids_of_a_coco_json(work: Path, capsys: Capture, tmp_path: Path) -> None:

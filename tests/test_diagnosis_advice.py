@@ -197,3 +197,4 @@ def test_a_validation_part_as_large_as_advised_is_not_to_be_made_larger(counts, 
     smaller = widen(facts, held // 3)
     assert "Hold back more of the images" in smaller
     assert "remove the written split, then tenfold split DATA --validation" in smaller
+    assert "where the data give the parts, take these out of them first" in smaller

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tenfold.boxes import CORNERS, THIN, box_areas, clip_boxes, large_enough, sound_boxes
 from tenfold.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -182,7 +183,6 @@ def box_targets(table: Table) -> dict[str, NDArray[np.generic]]:
     found, _ = table_objects(table)
     if not table.classes:
         raise UsageError("A detector needs at least one box to learn from, and here is none.")
-    from tenfold.boxes import large_enough
     from tenfold.metrics.detection_matching import ranks
 
     kept = large_enough(found.box)
@@ -196,14 +196,14 @@ def box_targets(table: Table) -> dict[str, NDArray[np.generic]]:
     return {"boxes": boxes, "label": label, "ignore": ignore}
 
 
+def teaching_boxes(boxes: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which boxes of a Table a detector can learn from, large enough and not to be ignored: bool [B]."""
+    return ~boxes["ignore"].to_numpy(np.bool_) & large_enough(boxes[[*CORNERS]].to_numpy(np.float64))
+
+
 def refuse_untaught(training: Table) -> None:
     """Raise UsageError where a training part has no box that a detector could learn from: see `box_targets`."""
-    if training.boxes is None:
-        return
-    from tenfold.boxes import CORNERS, THIN, large_enough
-
-    counts = ~training.boxes["ignore"].to_numpy(np.bool_)
-    if not (large_enough(training.boxes[[*CORNERS]].to_numpy(np.float64)) & counts).any():
+    if training.boxes is not None and not teaching_boxes(training.boxes).any():
         raise UsageError(
             f"table must have a box to learn from in its training part, over {THIN:g} px wide and high and not to be "
             f"ignored, and none of the {len(training.boxes):,} there is one; annotate objects there, or move images "
@@ -223,8 +223,6 @@ def box_rows(prediction: dict[str, NDArray[np.generic]], classes: tuple[str, ...
 
 def cut_boxes(prediction: dict[str, NDArray[np.generic]], size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     """A prediction cut to an image of this height and width; a detection that lies outside is left out."""
-    from tenfold.boxes import clip_boxes, sound_boxes
-
     boxes = clip_boxes(prediction["boxes"].astype(np.float32, copy=False), *size)
     kept = sound_boxes(boxes)
     return {name: values[kept] for name, values in (prediction | {"boxes": boxes}).items()}
@@ -335,7 +333,6 @@ def table_objects(table: Table) -> tuple[Objects, int]:
 
     Raises UsageError where the images are not annotated or a box has no label.
     """
-    from tenfold.boxes import box_areas, sound_boxes
     from tenfold.images.table import given_areas
     from tenfold.metrics.detection_matching import Objects
 

@@ -14,7 +14,7 @@ findings.py    what a finding is
 sets.py        which images of a table belong together
 quality.py     unreadable, dark, empty, blurred, odd
 classes.py     too small, uneven, of nearly one name
-box_findings.py  boxes of no area, outside the image, drawn twice or before EXIF turned it
+box_findings.py  boxes of no area, outside the image, drawn twice, before EXIF turned it or in another size
 leaks.py       copies and groups in two parts, two labels, two data sets
 labels.py      labels that are likely wrong, by confident learning
 price.py       what a leak was worth to a run
@@ -128,7 +128,8 @@ def _found(data: Surveyed, looked: Looked) -> list[Finding | None]:
     blocks = blocks_of(data.table, kept_sets(sets))
     blocks[~data.survey.readable] = -1
     boxes = box_findings(data, looked.copies)
-    return [*quality_findings(data.survey), *sets, *class_findings(data.table, blocks), *boxes]
+    looks = quality_findings(data.survey, with_boxes=data.table.boxes is not None)
+    return [*looks, *sets, *class_findings(data.table, blocks), *boxes]
 
 
 def _surveyed(table: Table, allow_truncated: bool, progress: Progress | None, known: Survey | None = None) -> Surveyed:

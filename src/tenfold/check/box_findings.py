@@ -1,13 +1,14 @@
-"""Boxes: findings on those of no area, outside the image, drawn twice, or drawn on an image that EXIF turns.
+"""Boxes: findings on those of no area, outside the image, drawn twice, on an image that EXIF turns, or in another size.
 
-Tenfold keeps every box as its file has it, and repairs none: only its owner knows what was meant. A box has one of
-these findings, the first that fits.
+Tenfold keeps every box as its file has it, and repairs none: only its owner knows what was meant. Of the findings on
+single boxes a box has one, the first that fits.
 
 Shapes: N images, B boxes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,12 +63,16 @@ def box_findings(data: Surveyed, copies: Sequence[Evidence]) -> list[Finding | N
     corners = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     boxes = _Boxes(table, table.boxes["sample"].to_numpy(np.int64), corners, table.boxes["label"].tolist(), *sizes)
     turned = turned_images(boxes, facts["orientation"])
+    resized = resized_images(boxes, facts["orientation"]) & ~turned
     free = ~turned[boxes.owners]
-    found: list[Finding | None] = [_turned(boxes, np.flatnonzero(turned), facts["orientation"])]
+    found: list[Finding | None] = [
+        _turned(boxes, np.flatnonzero(turned), facts["orientation"]),
+        _resized(boxes, np.flatnonzero(resized)),
+    ]
     for kind, mask in (
         ("box_corners", swapped(corners)),
         ("box_empty", thin(corners)),
-        ("box_outside", _outside(boxes)),
+        ("box_outside", _outside(boxes) & ~resized[boxes.owners]),
     ):
         found.append(_of_boxes(kind, boxes, np.flatnonzero(free & mask)))
         free &= ~mask
@@ -127,6 +132,24 @@ def turned_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
         as_stored = said == (boxes.width[row], boxes.height[row])
         unsaid = said != (boxes.height[row], boxes.width[row])
         mask[row] = row in held and (as_stored or (unsaid and outside[row] and fits[row]))
+    return mask
+
+
+def resized_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
+    """Which images have boxes for a size that is not theirs, by what their annotations state: bool [N].
+
+    The stated size is neither that of the upright image nor that of the stored one, and all boxes fit it: where one
+    reaches beyond it, it is the statement that is wrong. A pixel more or less is none.
+    """
+    said = np.full((len(boxes.table), 2), np.nan)
+    for row, source in enumerate(boxes.table.samples["source"].tolist()):
+        said[row] = boxes.table.said_sizes.get(source, said[row])
+    real = np.stack([boxes.height, boxes.width], 1)
+    is_real, is_stored = ((np.abs(said - sides) <= MARGIN).all(1) for sides in (real, real[:, ::-1]))
+    beyond = np.zeros(len(said), bool)
+    np.logical_or.at(beyond, boxes.owners, excess(boxes.corners, *said[boxes.owners].T) > MARGIN)
+    known = np.isfinite(said).all(1) & np.isfinite(real).all(1) & np.isin(np.arange(len(said)), boxes.owners)
+    mask: Mask = known & ~is_real & ~(is_stored & (orientation >= 5)) & ~beyond
     return mask
 
 
@@ -208,6 +231,39 @@ def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8
         remedy="Remove the EXIF orientation from these files, which then fit their boxes, or draw the boxes anew.",
         sets=tuple(sets),
     )
+
+
+def _resized(boxes: _Boxes, rows: NDArray[np.int64]) -> Finding | None:
+    if not len(rows):
+        return None
+    marked = marked_boxes(boxes.table, np.flatnonzero(np.isin(boxes.owners, rows)))
+    sources, factors, sets = boxes.table.samples["source"].tolist(), Counter[str](), []
+    for row in rows.tolist():
+        (high, wide), height, width = boxes.table.said_sizes[sources[row]], boxes.height[row], boxes.width[row]
+        factor = _factor(width / wide, height / high, slack=MARGIN / min(wide, high))
+        factors[factor] += 1
+        words = f"stated {wide} x {high} pixels, the image has {width:g} x {height:g}: {factor}"
+        sets.append(Evidence((row,), words, boxes=tuple(marked[row])))
+    factor, often = factors.most_common(1)[0]
+    return Finding(
+        kind="box_size",
+        needs_decision=True,
+        images=len(rows),
+        evidence=f"The annotations of {count(len(rows), 'image')} of {len(boxes.table):,} state another size than the "
+        f"image has: {factor}{'' if often == len(rows) else f' in {often:,} of them'}.",
+        price="Where images were resized after they were annotated, the boxes lie beside the things: training learns "
+        "wrong places, and what is found right counts as wrong.",
+        remedy="Look at them (--page). Where the boxes lie beside the things, multiply them by these factors in their "
+        "files, or take the images in the stated size; where they fit, put the stated size right.",
+        sets=tuple(sets),
+    )
+
+
+def _factor(wide: float, high: float, slack: float) -> str:
+    """How many times a stated size an image has; sides that differ by less than the `slack` of rounding are alike."""
+    if abs(wide - high) <= slack:
+        return f"it is {max(wide, high):.3g} times as wide and high"
+    return f"it is {wide:.3g} times as wide and {high:.3g} times as high"
 
 
 def _half_annotated(boxes: _Boxes, copies: Sequence[Evidence]) -> Finding | None:

@@ -30,6 +30,7 @@ TITLES = {
     "against": "Images that are in both data sets",
     "label": "Labels that are likely wrong",
     "box_rotated": "Boxes drawn before EXIF turned the image",
+    "box_size": "Boxes for the image in another size",
     "box_corners": "Boxes with swapped corners",
     "box_empty": "Boxes of no area",
     "box_outside": "Boxes outside of the image",
@@ -52,6 +53,7 @@ TITLES = {
     "no_box": "Images without a box",
     "imbalance": "Classes of very different size",
     "mode": "Rare color modes",
+    "bits": "16 bits of which few are used",
     "size": "Odd sizes",
     "rotated": "Turned by EXIF alone",
 }

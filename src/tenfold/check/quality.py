@@ -1,4 +1,4 @@
-"""Quality: a survey -> findings on images that are dark, empty, blurred, odd in size or mode, or turned by EXIF alone.
+"""Quality: a survey -> findings on images that are dark, empty, blurred, of odd sizes, modes or bits, or turned.
 
 An image needs a decision only where it is bad by an absolute limit and far from the other images besides: a set of
 night shots is dark on purpose. The limits were chosen on the 3,670 flowers, which are clean by hand, and on damage
@@ -55,11 +55,13 @@ _PRICES = {
 }
 _SMALL, _LONG = 4.0, 4.0  # times smaller, or longer for its height, than the middle image
 _RARE = 0.05  # the share of images up to which a color mode is rare
+_FEW = 1 / 8  # the share of the grey levels of 16 bits that the best image uses: of 12-bit data it is a sixteenth
 
 
-def quality_findings(survey: Survey) -> list[Finding | None]:
-    """All findings that one image gives by itself."""
-    return [_unreadable(survey), *_bad_looks(survey), _modes(survey), _sizes(survey), _rotated(survey)]
+def quality_findings(survey: Survey, *, with_boxes: bool = False) -> list[Finding | None]:
+    """All findings that one image gives by itself; `with_boxes`: a detector would see it, not a classifier."""
+    looks = (*_bad_looks(survey), _modes(survey), _few_bits(survey), _sizes(survey, with_boxes=with_boxes))
+    return [_unreadable(survey), *looks, _rotated(survey)]
 
 
 def _unreadable(survey: Survey) -> Finding | None:
@@ -130,7 +132,28 @@ def _modes(survey: Survey) -> Finding | None:
     )
 
 
-def _sizes(survey: Survey) -> Finding | None:
+def _few_bits(survey: Survey) -> Finding | None:
+    """All images of 16 bits use a small share of these, as those of 10, 12 or 14 bits that were saved as they are."""
+    modes, reach = survey.facts["mode"], survey.facts["contrast"]
+    rows = np.flatnonzero(survey.readable & np.char.startswith(modes, "I"))  # readable, it is none of 32 bits
+    widest = float(reach[rows].max(initial=0))
+    if not len(rows) or widest >= _FEW:
+        return None
+    return Finding(
+        kind="bits",
+        needs_decision=False,
+        images=len(rows),
+        evidence=f"{count(len(rows), 'image')} of {len(survey.rows):,} {are(len(rows))} of 16 bits, and "
+        f"the grey levels of none span more than {share(widest, 1)} of that range, but for stray pixels.",
+        price=f"The upper 8 bits are read, whatever an image uses: at most {widest * 255 + 1:.0f} grey levels are "
+        "left, and what differs by less is gone.",
+        remedy="Save them with their levels spread over all 16 bits: times 16 where the data have 12 bits, times 64 "
+        "where they have 10.",
+        sets=singles(rows, (f"its grey levels span {share(reach[row], 1)} of 16 bits" for row in rows)),
+    )
+
+
+def _sizes(survey: Survey, *, with_boxes: bool) -> Finding | None:
     if not len(survey.rows):
         return None
     height, width = (survey.facts[name].astype(np.float64) for name in ("height", "width"))
@@ -141,14 +164,17 @@ def _sizes(survey: Survey) -> Finding | None:
     rows = np.flatnonzero(odd & survey.readable)
     if not len(rows):
         return None
+    price, remedy = "cut to a square they lose most of what they show", "pad or squash keeps all of a long image"
+    if with_boxes:  # a detector cuts nothing off
+        price, remedy = "squeezed into the shape of the others they show objects out of theirs", "pad keeps their shape"
     return Finding(
         kind="size",
         needs_decision=False,
         images=len(rows),
         evidence=f"{count(len(rows), 'image')} of {len(survey.rows):,} {are(len(rows))} {_SMALL:.0f} times smaller, "
         "or longer for the height, than usual.",
-        price="Enlarged they are blurred; cut to a square they lose most of what they show.",
-        remedy="Look at them; image.fit = pad or squash keeps all of a long image.",
+        price=f"Enlarged they are blurred; {price}.",
+        remedy=f"Look at them; image.fit = {remedy}.",
         sets=singles(rows, (f"{width[row]:.0f} x {height[row]:.0f} pixels" for row in rows)),
     )
 

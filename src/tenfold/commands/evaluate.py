@@ -91,8 +91,11 @@ def evaluate(
     json
         Print one JSON object.
     """
+    import numpy as np
+
     from tenfold.commands.evaluate_open_set import read_unknown, show_pairs, show_unknown, tell_supported
     from tenfold.evaluate import evaluate_run
+    from tenfold.images.table import given_areas
     from tenfold.looks import ledger_note
     from tenfold.report import write_card
     from tenfold.report.crowded import crowded_note
@@ -137,7 +140,8 @@ def evaluate(
     else:
         show_figures(evaluation.figures, evaluation.basis)
         if opened.task.name == "detection":
-            _show_boxes(evaluation, opened.calibration.get("score"), chosen=score is None)
+            with_areas = bool(np.isfinite(given_areas(opened.table.part(part))).any())
+            _show_boxes(evaluation, opened.calibration.get("score"), chosen=score is None, with_areas=with_areas)
         else:
             _show_classes(evaluation)
         if besides:
@@ -179,8 +183,11 @@ def _show_classes(evaluation: Evaluation) -> None:
         show_table(("Truth, then predicted as", *classes), rows)
 
 
-def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) -> None:
-    """Each class, the kinds of mistakes and the confusion matrix of a detector, from a score on that is told."""
+def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool, with_areas: bool) -> None:
+    """Each class, the kinds of mistakes and the confusion matrix of a detector, from a score on that is told.
+
+    `with_areas`: the part's annotations give areas of their own, by which COCO's sizes then go.
+    """
     from tenfold.report.detected import NAMES
     from tenfold.report.figures import figure_label, write_interval, write_value
 
@@ -192,7 +199,10 @@ def _show_boxes(evaluation: Evaluation, settled: float | None, *, chosen: bool) 
         print(f"Left out, as there is no object of that size: {'; '.join(names)}.\n")
     if flat := details.get("no_area"):
         print(f"Left out, as they have no area: {flat:,} box{'es' * (flat > 1)}, which tenfold check names.\n")
-    print("Small, medium and large go by the area of the box, also where an annotation has a mask.\n")
+    area = "the area of the box"
+    if with_areas:
+        area = "the area that an annotation gives, as of a mask, and by that of the box where it gives none"
+    print(f"Small, medium and large go by {area}.\n")
     why = "as it was given"
     if chosen:
         why = "the best F1 on the validation part" if settled is not None else "as training chose none"

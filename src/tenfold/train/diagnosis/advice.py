@@ -145,7 +145,7 @@ def widen(facts: Facts, held: int) -> str:
     percent = f"{100 * advised:.3g}"
     return (
         f"Hold back more of the images; {percent} % is advised (remove the written split, then tenfold split DATA "
-        f"--validation {percent}%). Or {folds}"
+        f"--validation {percent}%; where the data give the parts, take these out of them first). Or {folds}"
     )
 
 
@@ -197,7 +197,8 @@ def annotate(names: list[str]) -> str:
 
 
 HOLD_BACK = (
-    "Add images, or hold back more of them: remove the written split, and tenfold split DATA advises a share of them."
+    "Add images, or hold back more of them: remove the written split, and take the parts out of the data where these "
+    "give them; tenfold split DATA then advises a share."
 )
 """For a validation part that says too little of a detector."""
 
