@@ -25,6 +25,8 @@ from tenfold.models.backbones.backbone import of_imagenet
 from tenfold.models.backbones.from_torchvision import CHAINS
 from tenfold.models.backbones.inverted_residual import SameConvolution
 from tenfold.models.contract import Pretrained
+from tenfold.models.weights import places
+from tenfold.models.weights.published import Published
 from tenfold.recipe import ModelSettings, Recipe
 from tenfold.train import choose, train_model
 from tenfold.train.choose import choose_settings
@@ -398,6 +400,18 @@ def test_an_onnx_graph_is_a_frozen_backbone_that_a_run_can_keep(graph, monkeypat
     monkeypatch.setattr(torch.jit, "is_tracing", lambda: True)
     with pytest.raises(NotImplementedError, match="cannot be exported again"):
         backbone.features(images)
+
+
+def test_whoever_uses_a_graph_is_told_that_its_preparation_is_guessed(graph, tmp_path, monkeypatch):
+    told = "the file does not say how images are prepared: as ImageNet's are, unless train is given --image.mean and "
+    for name in ("onnx", "onnx:24:5"):
+        assert told in str(make_backbone(name, graph)[1])
+    file = tmp_path / "mine.safetensors"
+    save_file(bare_backbone("mobilefacenet").state_dict(), file)
+    assert "prepared" not in str(make_backbone("mobilefacenet", file)[1])
+    known = Published("mobilefacenet", "x.onnx", places.file_hash(graph), 0.0, "MIT", "us")
+    monkeypatch.setattr(places, "PUBLISHED", (known,))
+    assert make_backbone("onnx", graph)[1] == known.origin(known.sha256)
 
 
 def test_a_graph_for_one_size_is_shown_images_of_that_size(tmp_path, monkeypatch):

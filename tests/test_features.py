@@ -12,7 +12,7 @@ import torch
 
 from tenfold import environment
 from tenfold.environment import torch_threads
-from tenfold.errors import DataError, UsageError
+from tenfold.errors import DataError, TrainingError, UsageError
 from tenfold.images.cache import cache_entries, clear_cache
 from tenfold.images.preprocess import Preprocessing
 from tenfold.images.readers import read_table
@@ -212,6 +212,73 @@ def test_every_engine_gives_the_same():
         assert engine is not None
         torch.testing.assert_close(engine.look(images), expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(engine.look(images[:3]), expected[:3], atol=1e-5, rtol=1e-4)
+
+
+CUDA_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+MPS_FULL = RuntimeError("MPS backend out of memory (MPS allocated: 1.2 GB)")
+
+
+class Large(TinyBackbone):
+    """A backbone of which the memory holds no more than `most` images."""
+
+    def __init__(self, most, error=CUDA_FULL):
+        super().__init__()
+        self.most, self.error, self.tried = most, error, []
+
+    def features(self, images):
+        self.tried.append(len(images))
+        if len(images) > self.most:
+            raise self.error
+        return super().features(images)
+
+
+@pytest.mark.parametrize("error", [CUDA_FULL, MPS_FULL], ids=["CUDA", "MPS"])
+def test_what_the_memory_does_not_hold_is_halved_until_it_does(error):
+    images, expected = images_and_features(13)
+    large = Large(3, error)
+    engine = torch_engine(large, CPU, torch.channels_last)
+    torch.testing.assert_close(engine.look(images), expected, atol=1e-5, rtol=1e-4)
+    assert large.tried == [13, 6, 3, 3, 3, 3, 1]
+    large.tried.clear()
+    torch.testing.assert_close(engine.look(images[:8]), expected[:8], atol=1e-5, rtol=1e-4)
+    assert large.tried == [3, 3, 2]  # nothing that is known to be too large is tried again
+    large.most = 1
+    torch.testing.assert_close(engine.look(images[:2]), expected[:2], atol=1e-5, rtol=1e-4)
+    assert engine.look(images[:0]).shape == (0, 12)
+
+
+def test_features_of_a_table_are_the_same_where_the_memory_is_small(folder):
+    prepared, small = read(folder), Extractor(Large(2), "0" * 64, PREPROCESSING, VIEWS["flip"])
+    np.testing.assert_allclose(table_features(prepared, small), expected_features(prepared, small), atol=1e-5)
+
+
+def test_a_memory_too_small_for_one_image_is_said_plainly():
+    images, _ = images_and_features()
+    sentence = r"^The memory of cpu is too small for one image at 20 px; set a smaller --size\.$"
+    with pytest.raises(TrainingError, match=sentence):
+        torch_engine(Large(0), CPU, torch.channels_last).look(images)
+    elsewhere = torch_engine(Large(0), torch.device("meta"), torch.channels_last)
+    with pytest.raises(TrainingError, match=r"memory of meta .* set a smaller --size, or give --device cpu\.$"):
+        elsewhere.look(images)
+
+
+def test_a_memory_too_small_for_the_network_is_said_plainly(monkeypatch):
+    def full(*_):
+        raise CUDA_FULL
+
+    monkeypatch.setattr(TinyBackbone, "to", full)
+    sentence = r"^The memory of meta is too small for the network tiny; end .* the memory, or give --device cpu\.$"
+    with pytest.raises(TrainingError, match=sentence):
+        torch_engine(TinyBackbone(), torch.device("meta"), torch.channels_last)
+
+
+def test_other_errors_of_pytorch_pass():
+    images, _ = images_and_features()
+    large = Large(0, RuntimeError("size mismatch"))
+    for given in (images, images[:1]):
+        with pytest.raises(RuntimeError, match=r"^size mismatch$"):
+            torch_engine(large, CPU, torch.channels_last).look(given)
+    assert large.tried == [6, 1]
 
 
 def test_onnx_runtime_gets_as_many_threads_as_a_container_is_allowed(monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from markupsafe import escape
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from tenfold.__main__ import main
 from tenfold.commands.options import SHORT, chosen_recipe
 from tenfold.errors import DataError, UsageError
 from tenfold.models.backbones import bare_backbone, make_backbone, network_of_file
+from tenfold.models.backbones.from_onnx import PREPARATION
 from tenfold.models.weights import places
 from tenfold.models.weights.published import Published
 from tenfold.models.weights.read import read_tensors
@@ -165,7 +167,7 @@ def test_training_on_a_graph_needs_its_file_alone(tmp_path, monkeypatch, capsys)
     assert main(["report", "run"]) == 0
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert run.card["weights"]["sha256"] in page
-    assert "Ask whoever made the file what it may be used for." in page
+    assert f"Ask whoever made the file what it may be used for; {escape(PREPARATION)}." in page
 
 
 # Files

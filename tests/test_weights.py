@@ -8,6 +8,7 @@ import re
 import threading
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -324,6 +325,7 @@ class Server(ThreadingHTTPServer):
         self.content = CONTENT
         self.cuts: list[int] = []
         self.ranges = True
+        self.chunked = False
         self.asked: list[str] = []
 
     @property
@@ -345,10 +347,19 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(total - start))
+        length = ("Transfer-Encoding", "chunked") if self.server.chunked else ("Content-Length", str(total - start))
+        self.send_header(*length)
         self.end_headers()
         cut = self.server.cuts.pop(0) if self.server.cuts else total
-        self.wfile.write(self.server.content[start : start + cut])
+        content = self.server.content[start : start + cut]
+        if not self.server.chunked:
+            self.wfile.write(content)
+            return
+        for at in range(0, len(content), 50_000):
+            piece = content[at : at + 50_000]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if cut == total:
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *words: object) -> None:
         pass
@@ -399,6 +410,124 @@ def test_a_server_that_knows_no_ranges_is_asked_for_all_again(server, monkeypatc
     server.ranges = False
     server.cuts = [1_000_000]
     assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("sha256", [SHA256, ""])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_server_that_does_not_say_how_much_comes_is_asked_for_the_rest(sha256, ranges, server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url, sha256=sha256))
+    server.chunked, server.ranges = True, ranges
+    server.cuts = [1_000_000]
+    totals = set()
+    assert fetch_weights("toy", lambda done, total: totals.add(total)).path.read_bytes() == CONTENT
+    assert re.fullmatch(r"bytes=[1-9]\d*-", server.asked[1])
+    assert totals == {0}
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_what_is_longer_than_the_file_is_cut(chunked, server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.ranges, server.chunked = False, chunked
+    part = places.kept_path(toy()).with_name("toy.pth.part")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(len(CONTENT) + 5))
+    assert fetch_weights("toy").path.read_bytes() == CONTENT
+
+
+def test_a_full_disk_is_said_of_the_file(capsys, server, monkeypatch):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    publish(monkeypatch, toy(backbone="vgg16", url=server.url))
+    part = places.kept_path(toy(backbone="vgg16")).with_name("toy.pth.part")
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    assert main(["weights", "fetch", "vgg16"]) == 3
+    assert f"error: {part}: No space left on device.\n" in capsys.readouterr().err
+
+
+class Once:
+    """A watch that does something, once, after a first million bytes."""
+
+    def __init__(self, do) -> None:
+        self.do = do
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.do and done > 1_000_000:
+            do, self.do = self.do, None
+            do()
+
+
+def test_a_file_that_another_process_has_fetched_in_the_meantime_is_taken(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    others = []
+    found = fetch_weights("toy", Once(lambda: others.append(fetch_weights("toy"))))
+    assert [found] == others
+    assert found.path == places.kept_path(toy())
+    assert found.path.read_bytes() == CONTENT
+    assert [path.name for path in found.path.parent.iterdir()] == ["toy.pth"]
+
+
+def test_a_broken_download_is_no_matter_where_another_process_has_the_file(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.cuts = [1_200_000]
+    assert fetch_weights("toy", Once(lambda: fetch_weights("toy"))).path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_another_process_that_begins_and_stops_spoils_nothing(ranges, server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    server.ranges = ranges
+
+    def begin() -> None:
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fetch_weights("toy", stop)
+
+    assert fetch_weights("toy", Once(begin)).path.read_bytes() == CONTENT
+
+
+def test_a_file_that_gets_its_name_while_it_is_checked_is_taken(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    part = places.kept_path(toy()).with_name("toy.pth.part")
+
+    def quicker(path: Path) -> str:
+        if part.exists():
+            part.rename(places.kept_path(toy()))
+        return places.file_hash(path)
+
+    monkeypatch.setattr(fetch, "file_hash", quicker)
+    assert fetch_weights("toy").path == places.kept_path(toy())
+
+
+def test_two_at_once_fetch_the_same(server, monkeypatch):
+    publish(monkeypatch, toy(url=server.url))
+    with ThreadPoolExecutor(4) as pool:
+        found = [running.result() for running in [pool.submit(fetch_weights, "toy") for _ in range(4)]]
+    assert {each.path for each in found} == {places.kept_path(toy())}
+    assert [path.read_bytes() == CONTENT for path in found[0].path.parent.iterdir()] == [True]
+
+
+def test_the_next_address_is_tried_where_one_gives_nothing(server, monkeypatch):
+    missing = server.url.replace("toy.pth", "none.pth")
+    publish(monkeypatch, toy(file="a.pth", url=missing), toy(file="b.pth"), toy(url=server.url))
+    found = fetch_weights("toy")
+    assert (found.path, found.published.file) == (places.kept_path(toy()), "toy.pth")
+    assert found.path.read_bytes() == CONTENT
+
+
+def test_what_every_address_answers_is_said(server, monkeypatch):
+    missing = server.url.replace("toy.pth", "none.pth")
+    files = [toy(file="a.pth", url=missing), toy(file="b.pth", url=missing)]
+    publish(monkeypatch, *files)
+    with pytest.raises(DataError, match=r"cannot be fetched \(the server answers 404 Not Found\): a\.pth, 3 MB"):
+        fetch_weights("toy")
+    server.cuts = [500_000, 0]
+    publish(monkeypatch, *files, toy(url=server.url))
+    reasons = r"a\.pth and b\.pth: the server answers 404 Not Found; toy\.pth: the download broke off after 500,000 "
+    with pytest.raises(DataError, match=rf"cannot be fetched \({reasons}"):
+        fetch_weights("toy")
 
 
 def test_a_whole_part_needs_nothing_more(server, monkeypatch):
@@ -484,6 +613,7 @@ def test_weights_are_listed_with_licence_size_hash_and_place(capsys, monkeypatch
     assert weights("list") == 0
     out = capsys.readouterr().out
     assert "MobileFaceNet.onnx" in out
+    assert "torchvision's networks that are chains of convolutions" in out
     assert "non-commercial" in out
 
 
@@ -583,6 +713,33 @@ def test_a_bare_name_of_torchvisions_network_is_known(name, meant, capsys):
     sentence = capsys.readouterr().err
     assert sentence.endswith(f"torchvision:NAME, timm:NAME, not {name!r}; did you mean {meant!r}?\n")
     assert " torchvision," not in sentence
+
+
+@pytest.mark.parametrize(
+    "network", ["vit_b_16", "densenet121", "inception_v3", "googlenet", "swin_t", "swin_v2_t", "maxvit_t"]
+)
+def test_what_no_backbone_can_be_made_of_is_not_fetched(network, capsys, server, monkeypatch):
+    pytest.importorskip("torchvision")
+    known = toy(backbone=f"torchvision:{network}", url=server.url)
+    monkeypatch.setattr(published, "_of_torchvision", lambda name, network: known)
+    assert main(["weights", "fetch", f"torchvision:{network}"]) == 2
+    assert f"torchvision:{network} is no chain of convolutions; " in capsys.readouterr().err
+    assert server.asked == []
+
+
+def test_networks_and_detectors_of_torchvision_are_fetched(capsys, server, monkeypatch):
+    pytest.importorskip("torchvision")
+    for network in ("squeezenet1_1", "ssd300_vgg16"):
+        known = toy(backbone=f"torchvision:{network}", url=server.url)
+        monkeypatch.setattr(published, "_of_torchvision", lambda name, network, known=known: known)
+        assert main(["weights", "fetch", known.backbone]) == 0
+        assert f"{known.backbone}: us, sha256 {SHA256[:8]}" in capsys.readouterr().out
+
+
+def test_a_detector_s_name_that_is_mistyped_is_known(capsys):
+    pytest.importorskip("torchvision")
+    assert main(["weights", "fetch", "torchvision:fasterrcnn_resnet50_fp"]) == 2
+    assert "did you mean torchvision:fasterrcnn_resnet50_fpn?" in capsys.readouterr().err
 
 
 def test_timm_is_asked_for_a_name_that_is_no_other_s(capsys):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,11 @@ def describe_environment() -> dict[str, Any]:
         "processor": processor_name(),
         "cores": cores(),
     }
+
+
+def is_shared() -> bool:
+    """Whether several processes train together, as under torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def cores() -> int:
@@ -122,6 +128,15 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def is_memory_full(error: Exception) -> bool:
+    """Whether PyTorch says that a device's memory, or the processor's, is too small."""
+    import torch
+
+    full = ("out of memory", "can't allocate memory")  # CUDA and MPS; a processor's memory
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in full)
+
+
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

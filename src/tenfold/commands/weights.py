@@ -104,7 +104,10 @@ def _list(json: bool) -> int:
             notes.setdefault(row["note"], []).append(row["backbone"])
     for note, names in notes.items():
         print(f"{', '.join(dict.fromkeys(names))}: {note}.")
-    print("Any network of torchvision or timm can be fetched as torchvision:NAME or timm:NAME.")
+    print(
+        "torchvision's networks that are chains of convolutions (VGG, ResNet, EfficientNet, ConvNeXt and others), its "
+        "detectors, and timm's networks that give maps can be fetched as torchvision:NAME or timm:NAME."
+    )
     return 0
 
 
@@ -123,9 +126,15 @@ def _others() -> Iterator[dict[str, Any]]:
 
 
 def _fetch(name: str) -> Found:
+    """Fetched only if the network can be made, torchvision's detectors aside."""
+    from tenfold.models.backbones import bare_backbone
     from tenfold.models.weights import fetch_weights
+    from tenfold.models.weights.published import DETECTORS, published_files
 
     _check_name(name)
+    published_files(name)  # refuses a name that is not known, and knows the nearest among the detectors too
+    if name.removeprefix("torchvision:") not in DETECTORS:
+        bare_backbone(name)
     with _bar(name) as watch:
         return fetch_weights(name, watch)
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from tenfold.environment import is_memory_full
 from tenfold.errors import TrainingError, UsageError
 from tenfold.images.preprocess import size_words
 from tenfold.recipe import Recipe
 
-_TOO_LARGE = ("out of memory", "can't allocate memory")  # CUDA and MPS; a processor's memory
 _TOO_SMALL = "more than 1 value per channel"
 
 
@@ -25,10 +23,9 @@ def said_plainly(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        said = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or any(words in said for words in _TOO_LARGE):
+        if is_memory_full(error):
             raise TrainingError(_too_large(recipe)) from error
-        if _TOO_SMALL in said:
+        if _TOO_SMALL in str(error):
             raise UsageError(
                 "Batch normalization needs more than one value of each channel in every batch, and here is a batch of "
                 f"one image whose map is a single pixel (train.batch_size {recipe.train.batch_size}, image.size "

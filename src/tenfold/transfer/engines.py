@@ -13,7 +13,8 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tenfold.environment import exact_on, usable_threads
+from tenfold.environment import exact_on, is_memory_full, usable_threads
+from tenfold.errors import TrainingError
 
 if TYPE_CHECKING:
     from tenfold.models.backbones import Backbone
@@ -72,15 +74,49 @@ def is_same(found: Tensor, wanted: Tensor) -> bool:
 
 
 def torch_engine(backbone: Backbone, device: torch.device, memory: torch.memory_format) -> Engine:
-    """PyTorch, the images in that order in memory."""
-    backbone.eval().to(device)
+    """PyTorch, the images in that order in memory; as many at once as the device's memory holds.
 
-    def look(images: Tensor) -> Tensor:
+    Raises TrainingError where it does not hold the network, and on `look` where it does not hold one image.
+    """
+    with _said_plainly(
+        f"the network {backbone.name}; end other programs that use the memory{_else_cpu(device)}", device
+    ):
+        backbone.eval().to(device)
+    most = 0  # images at once, known after the memory was too small for more; 0: all
+
+    def at_once(images: Tensor) -> Tensor:
         with torch.inference_mode(), exact_on(device):
             return backbone.features(images.to(device).contiguous(memory_format=memory)).float().cpu()
 
+    def look(images: Tensor) -> Tensor:
+        nonlocal most
+        while (tried := min(most or len(images), len(images))) > 1:
+            try:
+                return torch.cat([at_once(piece) for piece in torch.split(images, tried)])
+            except RuntimeError as error:
+                if not is_memory_full(error):
+                    raise
+            most = tried // 2  # out here, where the error no longer holds what was computed
+        with _said_plainly(f"one image at {images.shape[3]} px; set a smaller --size{_else_cpu(device)}", device):
+            return torch.cat([at_once(piece) for piece in torch.split(images, 1)])
+
     order = "channels last" if memory == torch.channels_last else "channels first"
     return Engine(f"PyTorch, {order}" if device.type == "cpu" else f"PyTorch on {device}", look)
+
+
+@contextmanager
+def _said_plainly(what: str, device: torch.device) -> Iterator[None]:
+    """Raise TrainingError where the device's memory is too small for `what`, which ends with the remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_memory_full(error):
+            raise
+        raise TrainingError(f"The memory of {device} is too small for {what}.") from error
+
+
+def _else_cpu(device: torch.device) -> str:
+    return "" if device.type == "cpu" else ", or give --device cpu"
 
 
 def onnx_engine(backbone: Backbone, images: Tensor) -> Engine | None:

@@ -85,7 +85,8 @@ def table_features(
 ) -> NDArray[np.float32]:
     """Features float32 [N, V, D] of images that were prepared as `extractor.preprocessing` says.
 
-    What the cache lacks is computed and added. Raises DataError where the cache cannot be written.
+    What the cache lacks is computed and added. Raises DataError where the cache cannot be written, TrainingError where
+    the device's memory does not hold the network and one image.
     """
     reader = _Reader(prepared, extractor, torch.device(device), watch)
     try:

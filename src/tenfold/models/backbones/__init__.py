@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from tenfold.errors import DataError, UsageError
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone
 from tenfold.models.backbones.efficientnet_lite import EfficientNetLite
-from tenfold.models.backbones.from_onnx import OnnxNetwork
+from tenfold.models.backbones.from_onnx import PREPARATION, OnnxNetwork
 from tenfold.models.backbones.from_run import damaged, read_earlier
 from tenfold.models.backbones.from_timm import TimmNetwork
 from tenfold.models.backbones.from_torchvision import TorchvisionNetwork
@@ -93,7 +94,11 @@ def make_backbone(name: str, weights: Path | None = None) -> tuple[Backbone, Ori
         backbone.take(found.path)
         return backbone.eval(), found.published.origin(found.sha256)
     backbone.take(weights)
-    return backbone.eval(), origin_of(name, weights, _digest(weights))
+    digest = _digest(weights)
+    origin = origin_of(name, weights, digest)
+    if isinstance(backbone, OnnxNetwork) and not known_file(weights, digest):
+        origin = replace(origin, note=f"{origin.note}; {PREPARATION}")
+    return backbone.eval(), origin
 
 
 def network_of_file(file: Path) -> str:

@@ -20,6 +20,11 @@ from tenfold.models.backbones.backbone import Backbone, of_imagenet
 from tenfold.models.weights.packages import need_package
 from tenfold.models.weights.read import read_graph
 
+PREPARATION = (
+    "the file does not say how images are prepared: as ImageNet's are, unless train is given --image.mean and "
+    "--image.std"
+)
+"""What should be known by whoever uses a file that is none of the published ones."""
 _DEFAULT_SIZE = 224
 _TYPES: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32,

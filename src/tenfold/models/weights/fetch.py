@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, HTTPResponse
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -31,23 +32,32 @@ def watch_nothing(done: int, total: int) -> None:
 def fetch_weights(name: str, watch: Watch = watch_nothing) -> Found:
     """A backbone's published weights: found on this machine, or else downloaded into the own cache.
 
-    What is from the Hugging Face hub is downloaded by its own library, into its own folder. Raises DataError where
-    there is no network (HF_HUB_OFFLINE counts as none), no address, or where what comes is not what was published; it
-    says how to bring the file from elsewhere.
+    Its addresses are tried in turn. What is from the Hugging Face hub is downloaded by its own library, into its own
+    folder. Raises DataError where there is no network (HF_HUB_OFFLINE counts as none), no address, or where what comes
+    is not what was published; it says how to bring the file from elsewhere.
     """
     files = published_files(name)
     for published in files:
         if found := look_for(published):
             return found
+    failures: dict[str, list[str]] = {}
     for published in (file for file in files if file.url or file.repository):
         if is_offline():
             raise DataError(how_to_get(name, files, failed="HF_HUB_OFFLINE forbids downloads"))
         try:
             path = _from_hub(published) if published.repository else download(published, watch)
         except Unreachable as error:
-            raise DataError(how_to_get(name, files, failed=str(error))) from error
+            failures.setdefault(str(error), []).append(published.file)
+            continue
         return Found(path, file_hash(path), published)
-    raise DataError(how_to_get(name, files))
+    raise DataError(how_to_get(name, files, failed=_in_words(failures)))
+
+
+def _in_words(failures: Mapping[str, Sequence[str]]) -> str:
+    """Reasons, each with the files that it kept from coming; these are named where there are several reasons."""
+    if len(failures) < 2:
+        return "".join(failures)
+    return "; ".join(f"{' and '.join(files)}: {reason}" for reason, files in failures.items())
 
 
 def is_offline() -> bool:
@@ -62,26 +72,56 @@ class Unreachable(Exception):
 def download(published: Published, watch: Watch = watch_nothing) -> Path:
     """Download a file into the own cache; what is there of an earlier try is not downloaded again.
 
-    A connection that breaks is opened again as long as each brings something. Raises Unreachable, or DataError where
-    the file is not the published one (it is deleted).
+    Several processes may do so at once: all write the same bytes at the same places of one file, and those that end
+    later find it published. A connection that breaks is opened again as long as each brings something. Raises
+    Unreachable, DataError where the file is not the published one (it is deleted), or OSError, which names the file,
+    where it cannot be written.
     """
     target = kept_path(published)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    here = _size(part)
-    while not _append(published.url, part, here, watch):
-        before, here = here, _size(part)
+    try:
+        with _opened(part) as file:
+            _complete(file, published.url, watch)
+            _check(part, published)
+            is_ours = os.path.samestat(os.fstat(file.fileno()), part.stat())
+        if not is_ours:
+            raise Unreachable("another program has taken away what was downloaded")
+        part.replace(target)
+    except (Unreachable, DataError, FileNotFoundError):
+        if other := look_for(published):  # another process was quicker, and ours has lost its name
+            part.unlink(missing_ok=True)
+            return other.path
+        raise
+    return target
+
+
+def _opened(part: Path) -> FileIO:
+    """What is there of a file, to be read and written; made where nothing is.
+
+    It stays open until it is whole: opened again it might be another process's, and begin with a hole.
+    """
+    return open(part, "r+b", buffering=0, opener=lambda path, flags: os.open(path, flags | os.O_CREAT, 0o666))
+
+
+def _complete(file: FileIO, url: str, watch: Watch) -> None:
+    """Download what is missing of a file."""
+    here = _size(file)
+    while not _append(file, url, here, watch):
+        before, here = here, _size(file)
         if here <= before:
             raise Unreachable(f"the download broke off after {here:,} bytes, which are kept for the next try")
+
+
+def _check(part: Path, published: Published) -> None:
+    """Raise DataError where a file that is whole is not the published one; it is deleted."""
     sha256 = file_hash(part)
     if published.digest and not is_published(part, sha256, published):
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise DataError(
             f"{published.url} gave a file with sha256 {sha256}, not {published.sha256 or published.digest}, so it was "
             f"deleted; try again, and if it stays so, get {published.file} from elsewhere."
         )
-    part.replace(target)
-    return target
 
 
 class _Answer(NamedTuple):
@@ -93,22 +133,33 @@ class _Answer(NamedTuple):
     """Bytes of the whole file; 0 where the server does not say."""
 
 
-def _append(url: str, part: Path, start: int, watch: Watch) -> bool:
+def _append(file: FileIO, url: str, start: int, watch: Watch) -> bool:
     """Add what is missing from byte `start` on; False where the connection ended before the file did."""
     answer = _ask(url, start)
     if answer is None:
         return True
-    with answer.response, part.open("r+b" if part.exists() else "wb") as file:
-        file.truncate(answer.start)
-        file.seek(answer.start)
+    with answer.response:
+        file.seek(answer.start)  # and no truncation: what lies beyond another process may have written
         while piece := _read(answer.response):
-            file.write(piece)
+            _write(file, piece)
             watch(file.tell(), answer.total)
-        return file.tell() >= answer.total
+    is_whole = piece is not None and file.tell() >= answer.total
+    if is_whole:
+        file.truncate()
+    return is_whole
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+def _write(file: FileIO, piece: bytes) -> None:
+    """All of a piece. Raises OSError, which names the file, where the disk is full."""
+    try:
+        while piece:
+            piece = piece[file.write(piece) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(file.name)) from error
+
+
+def _size(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _ask(url: str, start: int) -> _Answer | None:
@@ -128,16 +179,16 @@ def _ask(url: str, start: int) -> _Answer | None:
     length = int(response.headers.get("Content-Length") or 0)
     first = _FIRST.match(response.headers.get("Content-Range", ""))
     if response.status == 206 and first and int(first[1]) == start:
-        return _Answer(response, start, start + length)
+        return _Answer(response, start, start + length if length else 0)
     return _Answer(response, 0, length)  # a server that knows no ranges begins anew
 
 
-def _read(response: HTTPResponse) -> bytes:
-    """The next piece; nothing at the end, and where the connection broke."""
+def _read(response: HTTPResponse) -> bytes | None:
+    """The next piece; empty at the end, None where the connection broke."""
     try:
         return response.read(_PIECE)
     except (OSError, HTTPException):
-        return b""
+        return None
 
 
 def _from_hub(published: Published) -> Path:
