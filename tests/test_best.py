@@ -608,9 +608,9 @@ def test_the_commands_climb_and_tell(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(module, "settle_head", settle_quickly)
     monkeypatch.chdir(tmp_path)
     write_shapes(tmp_path / "shapes", 12)
-    options = "--transfer.backbone tiny --epochs 1 --batch-size 16 --policy none --no-check".split()
+    options = "--transfer.backbone tiny --batch-size 16 --policy none --no-check".split()
     options += "--split.validation 0.25 --split.test 0.25 --train.precision float32 --train.threads 1".split()
-    assert main(["train", "shapes", "--out", "run", "--json", *options]) == 0
+    assert main(["train", "shapes", "--out", "run", "--json", "--epochs", "1", *options]) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert found["ladder"] == json.loads((tmp_path / "run" / "ladder.json").read_text("utf-8"))

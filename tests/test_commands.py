@@ -25,10 +25,12 @@ from PIL import Image
 
 from tenfold import __main__ as command_line
 from tenfold.__main__ import COMMANDS, main, make_app
+from tenfold.commands import train as train_command
 from tenfold.commands.live import Watch
+from tenfold.commands.new_folder import new_folder
 from tenfold.commands.options import SHARES, SHORT, chosen_recipe
 from tenfold.commands.output import column_widths, counted, readable_bytes, show_json, show_table
-from tenfold.commands.train import _stop_told, free_folder, read_parted
+from tenfold.commands.train import _stop_told, read_parted
 from tenfold.errors import DataError, Interrupted, TenfoldError, TrainingError, UsageError
 from tenfold.estimate import Estimate
 from tenfold.recipe import PolicySetting, Recipe
@@ -157,14 +159,22 @@ def test_errors_are_one_sentence_with_their_exit_code(
 # The recipe's settings as options
 
 
-@pytest.mark.parametrize(("section", "name"), SETTINGS)
-def test_every_setting_is_an_option(section: str, name: str) -> None:
-    typed, value = another(section, name)
-    for option in (f"--{section}.{name}", f"--{section}.{name}".replace("_", "-")):
-        assert asked(option, *typed) == {f"{section}__{name}": value}
-    short = SHORT.get(f"{section}.{name}")
-    if short:
-        assert asked(short, *typed) == {f"{section}__{name}": value}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {setting: f"--{'.'.join(setting)}" for setting in SETTINGS},
+        {setting: f"--{'.'.join(setting)}".replace("_", "-") for setting in SETTINGS},
+        {setting: SHORT[".".join(setting)] for setting in SETTINGS if ".".join(setting) in SHORT},
+    ],
+    ids=["underscores", "dashes", "short names"],
+)
+def test_every_setting_is_an_option(options: dict[tuple[str, str], str]) -> None:
+    """Many at once, as each parse takes a while: of any two, one of these holds the one without the other."""
+    for bit in range(len(options).bit_length()):
+        some = [setting for number, setting in enumerate(options, 1) if number >> bit & 1]
+        values = {setting: another(*setting) for setting in some}
+        typed = [word for setting in some for word in (options[setting], *values[setting][0])]
+        assert asked(*typed) == {"__".join(setting): value for setting, (_, value) in values.items()}
 
 
 def test_the_short_names_exist() -> None:
@@ -242,9 +252,9 @@ def test_every_number_has_a_least_and_a_most(section: str, name: str, hint: Any)
 )
 def test_a_wrong_setting_is_a_sentence_and_2(typed: str, sentence: str, capsys: Capture) -> None:
     assert main(["train", "digits", *typed.split()]) == 2
-    assert capsys.readouterr().err.startswith("error: ")
-    main(["train", "digits", *typed.split()])
-    assert sentence in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert sentence in said
 
 
 def test_a_wrong_key_in_the_file_names_the_nearest(tmp_path: Path, capsys: Capture) -> None:
@@ -412,9 +422,37 @@ def test_elsewhere_a_plain_line_comes_now_and_then(capsys: Capture) -> None:
 def test_the_next_free_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "hoa hồng-1").mkdir(parents=True)
-    assert free_folder(Path("hoa hồng")) == Path("runs") / "hoa hồng-2"
-    assert free_folder(Path("list.csv")) == Path("runs") / "list-1"
-    assert free_folder(Path()) == Path("runs") / f"{tmp_path.name}-1"
+    for data, name in (("hoa hồng", "hoa hồng-2"), ("list.csv", "list-1"), ("", f"{tmp_path.name}-1")):
+        with new_folder(None, Path(data)) as folder:
+            assert folder == Path("runs") / name
+
+
+def test_what_begins_meanwhile_takes_the_next_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with new_folder(None, Path("cells")) as first, new_folder(None, Path("cells")) as second:
+        assert [first.name, second.name] == ["cells-1", "cells-2"]
+        (second / "recipe.toml").touch()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["cells-2"], "what is empty goes again"
+    with new_folder(tmp_path / "own", Path("cells")) as given:
+        assert given == tmp_path / "own"
+        assert not given.exists()
+
+
+def test_processes_that_train_together_take_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with new_folder(None, Path("cells")) as first, new_folder(None, Path("cells")) as second:
+        assert first == second == Path("runs") / "cells-1"
+        assert not first.exists()
+
+
+def test_a_run_where_no_folder_can_be_made_is_refused_by_what_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").touch()
+    with new_folder(None, Path("cells")) as folder:
+        assert folder == Path("runs") / "cells-1"
 
 
 # split
@@ -492,6 +530,30 @@ def test_a_stop_outside_the_loop_says_whether_there_is_something_to_go_on_with(t
     (tmp_path / "recipe.toml").touch()
     with pytest.raises(Interrupted, match="go on with: tenfold train --resume"), _stop_told(tmp_path):
         raise KeyboardInterrupt
+    (tmp_path / "model.safetensors").touch()
+    whole = "the training is done, and what it gave is seen with: tenfold train --resume"
+    with pytest.raises(Interrupted, match=whole), _stop_told(tmp_path):
+        raise KeyboardInterrupt
+    (tmp_path / "ladder.json").write_text('{"finetuning": {"decided": false}}', "utf-8")  # two are to be compared
+    with pytest.raises(Interrupted, match="Ctrl-C; go on with: tenfold train --resume"), _stop_told(tmp_path):
+        raise KeyboardInterrupt
+
+
+def test_a_stop_while_it_evaluates_names_the_run(
+    images: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    command = ["train", "ảnh", "--no-check", "--split.validation", "0.25", "--out", "run", *QUICK]
+    said = "Stopped by Ctrl-C; the training is done, and what it gave is seen with: tenfold train --resume run"
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command, "_evaluation", stop)
+        for words in (command, ["train", "--resume", "run"]):
+            assert main(words) == 130
+            assert said in capsys.readouterr().err
+    assert main(["train", "--resume", "run"]) == 0
+    assert "run has ended; this is what it gave." in capsys.readouterr().err
 
 
 def test_split_follows_the_file_that_stands(images: Path) -> None:
@@ -649,14 +711,18 @@ def test_a_split_that_is_refused_writes_nothing(
     assert main(["split", "ảnh", *right.split()]) == 0
 
 
-def test_a_console_without_the_letters_does_not_end_a_command(images: Path) -> None:
+def test_a_console_without_the_letters_does_not_end_a_command(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "tenfold", "split", "ảnh"]
-    for options in ([], ["--json"]):
-        done = subprocess.run([*command, *options], env=environment, capture_output=True, check=True)
-        assert b"Traceback" not in done.stderr
-        printed = done.stdout.decode("ascii")
-    assert json.loads(printed)["counts"]["(all)"]["train"] == 28
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert b"Traceback" not in done.stderr
+    assert "l\\xe1" in done.stdout.decode("ascii")
+    out, err = io.BytesIO(), io.BytesIO()
+    for name, raw in (("stdout", out), ("stderr", err)):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    assert main(["split", "ảnh", "--json"]) == 0
+    assert json.loads(out.getvalue().decode("ascii"))["counts"]["(all)"]["train"] == 28
+    assert err.getvalue().decode("ascii")
 
 
 # The whole path, on one small training
@@ -914,7 +980,7 @@ def wait_for(found: Callable[[], bool], seconds: float = 120) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal that interrupts one other process")
 def test_ctrl_c_saves_and_says_how_to_go_on(work: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    long = ["--split.per-class", "20", "--epochs", "2000", *QUICK[2:]]
+    long = ["--split.per-class", "20", "--no-check", "--train.threads", "1", "--epochs", "2000", *QUICK[2:]]
     command = [sys.executable, "-m", "tenfold", "train", "digits", "--out", str(run), *long]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     wait_for(lambda: (run / "history.csv").exists() or process.poll() is not None)

@@ -543,6 +543,28 @@ def test_new_images_that_cannot_be_decoded_take_no_part(
     assert "None of the new images can be read. Left out: " in capsys.readouterr().err
 
 
+def test_without_a_check_a_new_class_of_which_none_can_be_decoded_is_none(
+    old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    more = write(tmp_path / "more", {"ring": 4, "disc": 1}, 1)
+    (more / "owl").mkdir()
+    for number in range(4):
+        (more / "owl" / f"{number}.png").write_bytes(f"no owl {number}".encode())
+    assert main(["extend", "shapes-1", str(more), "--no-check", "--out", "new", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "Left out of the classes, as no image of them can be read: owl. The first: Cannot decode " in err
+    assert json.loads(out)["added"] == {"images": 5, "classes": ["ring"]}
+    assert load_run("new").classes == ("bar", "disc", "ring")
+    for command in ([str(more / "owl"), "--as", "owl"], [str(more / "owl"), "--as", "owl", "--out", "other"]):
+        assert main(["extend", "shapes-1", *command, "--no-check"]) == 3
+        assert "No image of these classes can be read: owl; the first: Cannot decode " in capsys.readouterr().err
+    refusing = old.recipe.change(data={"unreadable": "refuse"})
+    write_recipe(refusing, old.path / "recipe.toml")
+    assert main(["extend", "shapes-1", str(more), "--no-check"]) == 3
+    assert "No image of these classes can be read: owl; the first: " in capsys.readouterr().err
+
+
 def test_a_majority_is_not_for_ever(old: Run, tmp_path: Path) -> None:
     """It looks at no image, so that it could never tell a class that is added."""
     blind = old.recipe.change(transfer={"head": "majority", "strength": 1.0, "sharpness": 1.0})

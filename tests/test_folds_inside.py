@@ -87,7 +87,7 @@ def test_a_killed_fold_goes_on_with_the_features_that_its_ladder_had(tmp_path, m
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_curve_is_of_the_same_procedure(tmp_path, monkeypatch):
+def test_a_curve_is_of_the_same_procedure(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_shapes(tmp_path / "shapes", 16)
     options = [*OPTIONS.split(), "--steps", "3", "--seeds", "1"]
@@ -95,6 +95,16 @@ def test_a_curve_is_of_the_same_procedure(tmp_path, monkeypatch):
     runs = [load_run(folder) for folder in sorted((tmp_path / "curve").glob("share*"))]
     assert [run.ladder["accuracy"]["n"] for run in runs] == [len(run.table.part("train")) for run in runs]
     assert np.unique([len(run.table.part("train")) for run in runs]).size == 3
+    assert "took the strength" not in capsys.readouterr().err
+    last = max(runs, key=lambda run: len(run.table.part("train")))
+    again = ["curve", str(last.path / "recipe.toml"), "--steps", "3", "--seeds", "1", "--no-check", "--out", "again"]
+    assert main(again) == 0
+    said = (
+        f"Every training took the strength {last.recipe.transfer.strength:g} (transfer.strength): where an earlier fit "
+        "to these images chose it, they had a say in it; --transfer.strength 0 leaves the choice to each training."
+    )
+    assert said in capsys.readouterr().err
+    assert said in json.loads((tmp_path / "again" / "curve.json").read_text("utf-8"))["notes"]
 
 
 @pytest.mark.usefixtures("quick")

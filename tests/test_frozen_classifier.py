@@ -288,6 +288,17 @@ def test_a_recipe_that_leaves_nothing_open_is_trained_as_it_is(quick, tmp_path):
         torch.testing.assert_close(again.model.state_dict()[name], value, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["strength", "sharpness"])
+def test_what_the_ladder_chooses_with_the_head_is_refused(name, tmp_path):
+    table = shapes_table(tmp_path / "data", 10)
+    sentence = rf"transfer\.{name} must be left open where the ladder chooses the head, and is 0.01; name the head too"
+    for recipe, heads in ((OPEN, ("mean", "svm")), (SVM, ("svm",))):
+        with pytest.raises(UsageError, match=sentence):
+            settle_head(table, recipe.change(transfer={name: 0.01}), heads=heads)
+    with pytest.raises(UsageError, match=sentence):
+        train_settled(table, OPEN.change(transfer={name: 0.01}), tmp_path / "run")
+
+
 def test_the_ladder_settles_the_head_without_the_other_parts(tmp_path):
     table = shapes_table(tmp_path / "data", 20)
     recipe = Recipe().change(model={"name": "frozen"}, transfer={"backbone": "tiny"}, train={"precision": "float32"})

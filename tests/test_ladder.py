@@ -198,6 +198,11 @@ def test_the_rungs_and_the_choice():
         *(f"{HEADS[name].words}, toy, 3 views" for name in LADDER[1:]),
     ]
     assert ladder.left_out == ()
+    fits = [message for message in told if message.phase == "prepare" and message.text.endswith(" fits")]
+    of = len(HEADS["svm"].strengths) * 5  # folds
+    [first, *_, last] = [message for message in fits if message.text.startswith("linear SVM, toy, 3 views: ")]
+    assert (first.text, first.step, first.steps) == (f"linear SVM, toy, 3 views: 0 of {of} fits", 0, of)
+    assert (last.text, last.step) == (f"linear SVM, toy, 3 views: {of} of {of} fits", of)
     assert ladder.best.settings["backbone"] == "toy"
     assert ladder.best.settings["head"] in LADDER[1:]
     assert ladder.best.settings["strength"] > 0

@@ -173,6 +173,31 @@ def test_one_class_is_refused_before_anything_is_written(tmp_path, monkeypatch, 
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [("", "there is no box on 6 images"), ("0 0.5 0.5 0.1 0.1\n", "none of 6 boxes on 6 images is one")],
+)
+def test_boxes_of_which_none_can_be_learned_are_refused_before_anything_is_written(
+    row, found, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("images", "labels"):
+        (tmp_path / "cells" / name).mkdir(parents=True)
+    for number in range(6):
+        Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / "cells" / "images" / f"{number}.png")
+        (tmp_path / "cells" / "labels" / f"{number}.txt").write_text(row)
+    (tmp_path / "cells" / "notes.md").write_text("other")
+    assert main(["train", "cells", "--no-check"]) == 3
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1] == (
+        f"error: A detector needs a box to learn from, over 1 px wide and high and not to be ignored, and {found}; "
+        "annotate objects, or put their annotations where they are found."
+    )
+    assert "files that are no images (1): notes.md" in err  # what was read is told before
+    assert "Split" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["cells"]
+
+
 # Progress
 
 

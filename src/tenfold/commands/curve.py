@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tenfold.commands.folds import named
+from tenfold.commands.folds import given, named
 from tenfold.commands.live import Watch
+from tenfold.commands.new_folder import new_folder
 from tenfold.commands.options import Whole, with_settings
 from tenfold.commands.output import command_line, is_first, next_command, say, show_json, show_table, waiting
 from tenfold.errors import Interrupted, UsageError
@@ -56,7 +57,7 @@ def curve(
     settings
         Settings of the recipe, as `with_settings` makes them.
     """
-    from tenfold.commands.train import free_folder, read_parted
+    from tenfold.commands.train import read_parted
     from tenfold.evaluate import evaluate_subsets, say_gain
     from tenfold.evaluate.learning_curve import say_repeated
     from tenfold.run import write_json
@@ -67,30 +68,30 @@ def curve(
         raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
     recipe, table = read_parted(source, settings, of_classes=True)
     recipe = named(table, recipe)
-    folder = out or free_folder(Path(recipe.data.path))
     shares = [0.5**step for step in range(steps)]
-    try:
-        with Watch() as watch:
-            runs = train_subsets(
-                table,
-                recipe,
-                folder,
-                shares=shares,
-                seeds=seeds,
-                progress=watch,
-                trainer=SETTLED,
-            )
-    except (Interrupted, KeyboardInterrupt):
-        options = ("--steps", steps, "--seeds", seeds, "--out", folder)
-        again = command_line("tenfold", "curve", folder / "recipe.toml", *options)
-        raise Interrupted(f"Stopped by Ctrl-C; what is done stays, go on with: {again}") from None
+    with new_folder(out, Path(recipe.data.path)) as folder:
+        try:
+            with Watch() as watch:
+                runs = train_subsets(
+                    table,
+                    recipe,
+                    folder,
+                    shares=shares,
+                    seeds=seeds,
+                    progress=watch,
+                    trainer=SETTLED,
+                )
+        except (Interrupted, KeyboardInterrupt):
+            options = ("--steps", steps, "--seeds", seeds, "--out", folder)
+            again = command_line("tenfold", "curve", folder / "recipe.toml", *options)
+            raise Interrupted(f"Stopped by Ctrl-C; what is done stays, go on with: {again}") from None
     if not is_first():
         return 0
     with waiting("Evaluating"):
         found = evaluate_subsets(runs)
     copies = int(runs[-1].table.part("train").samples["copy"].sum())
     counted = f"Images are counted; the {copies:,} augmented copies of the training images come beside them."
-    notes = [note for note in (say_repeated(found), counted if copies else "") if note]
+    notes = [*filter(None, [say_repeated(found), counted if copies else ""]), *given(recipe, "training")]
     content = found.to_json() | {"says": say_gain(found), "notes": notes}
     write_json(folder / "curve.json", content)
     if json:

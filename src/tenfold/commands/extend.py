@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tenfold.commands.decodable import without_lost_classes
 from tenfold.commands.live import Watch
 from tenfold.commands.look import look_over
+from tenfold.commands.new_folder import new_folder
 from tenfold.commands.output import next_command, say, show_json, show_table, waiting
 from tenfold.commands.predict_classes import tell_least
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts
-from tenfold.commands.train import found_in, free_folder
+from tenfold.commands.train import found_in
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -92,25 +94,26 @@ def extend(
 
     began = time.monotonic()
     old = load_run(run)
-    folder = out or free_folder(Path(re.sub(r"-\d+$", "", old.path.resolve().name)))
-    refuse_taken(folder)
-    with waiting(f"Reading {data}"):
-        more = _read(data, as_, reader, groups_from or old.recipe.data.group_pattern)
-        added = add_images(old, more)
-    table, looked = added.table, None
-    if check:
-        looked, table = look_over(table, data, allow_truncated=old.recipe.data.allow_truncated)
-        table = _readable(old, table, looked)
-        added = added._replace(classes=tuple(name for name in added.classes if name in table.classes))
-    split = find_split(Path(data))
-    with waiting("Placing the new images"):
-        table = place_images(old, table, [split] if split else [])
-    notes = [*table.notes, *_alike(old, added), *filter(None, [_left_out(old, added), extending_recipe(old)[1]])]
-    for note in notes:
-        say(note)
-    findings = found_in(looked, table).to_json() if looked else None
-    with Watch() as watch:
-        new = extend_run(old, table, folder, progress=watch, findings=findings)
+    with new_folder(out, Path(re.sub(r"-\d+$", "", old.path.resolve().name))) as folder:
+        refuse_taken(folder)
+        with waiting(f"Reading {data}"):
+            more = _read(data, as_, reader, groups_from or old.recipe.data.group_pattern)
+            more = more if check else _decodable(old, more)
+            added = add_images(old, more)
+        table, looked = added.table, None
+        if check:
+            looked, table = look_over(table, data, allow_truncated=old.recipe.data.allow_truncated)
+            table = _readable(old, table, looked)
+            added = added._replace(classes=tuple(name for name in added.classes if name in table.classes))
+        split = find_split(Path(data))
+        with waiting("Placing the new images"):
+            table = place_images(old, table, [split] if split else [])
+        notes = [*table.notes, *_alike(old, added), *filter(None, [_left_out(old, added), extending_recipe(old)[1]])]
+        for note in notes:
+            say(note)
+        findings = found_in(looked, table).to_json() if looked else None
+        with Watch() as watch:
+            new = extend_run(old, table, folder, progress=watch, findings=findings)
     with waiting("Holding classes out"):
         held = fit_unknown(new)
     evaluation, kept = _judged(old, new)
@@ -156,6 +159,19 @@ def _readable(old: Run, table: Table, looked: Looked) -> Table:
     if len(kept) == len(old.table):
         raise DataError(f"None of the new images can be read. {kept.notes[len(table.notes)]}")
     return kept
+
+
+def _decodable(old: Run, more: Table) -> Table:
+    """The new images without the classes of which none can be decoded, where no check looks at them.
+
+    Their class would be in no fit, and the run would know a name that it never gives.
+    """
+    from tenfold.images.content import hashed
+
+    data = old.recipe.data
+    if set(more.classes) <= set(old.classes):  # what cannot be decoded is found when the images are prepared
+        return more
+    return without_lost_classes(hashed(more), allow_truncated=data.allow_truncated, refuse=data.unreadable == "refuse")
 
 
 def _alike(old: Run, added: Added) -> list[str]:

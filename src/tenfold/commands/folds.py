@@ -53,7 +53,7 @@ def cross_validate(
         return 0
     with waiting("Evaluating the folds"):
         found = evaluate_folds(runs, folds)
-    notes = [found.estimand, *_chosen(runs), *_flattered(runs), *_given(recipe)]
+    notes = [found.estimand, *_chosen(runs), *_flattered(runs), *given(recipe, "fold")]
     content = found.to_json() | {"notes": notes}
     write_json(out / "folds.json", content)
     if looked:
@@ -85,14 +85,17 @@ def _chosen(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _given(recipe: Recipe) -> list[str]:
-    """What is said of a strength that is given, as a run's recipe gives the one that its fit chose."""
+def given(recipe: Recipe, each: str) -> list[str]:
+    """What is said of a strength that is given to `each` "fold" or "training" of several, a sentence or none.
+
+    A run's recipe gives the one that its fit chose.
+    """
     look = recipe.transfer
     if recipe.model.name != "frozen" or not look.strength:
         return []
     return [
-        f"Every fold took the strength {look.strength:g} (transfer.strength): where an earlier fit to these images "
-        "chose it, they had a say in it; --transfer.strength 0 leaves the choice to each fold."
+        f"Every {each} took the strength {look.strength:g} (transfer.strength): where an earlier fit to these images "
+        f"chose it, they had a say in it; --transfer.strength 0 leaves the choice to each {each}."
     ]
 
 

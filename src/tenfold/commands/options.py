@@ -195,6 +195,28 @@ def _instead(settings: dict[str, Any]) -> dict[str, Any]:
     return others | settings
 
 
+def refuse_unread(recipe: Recipe, settings: dict[str, Any]) -> None:
+    """Raise UsageError for a setting that was typed and that the recipe's model, which it names, does not go by.
+
+    What is typed as it is anyway, or as "none" or "off", asks for nothing. Of a frozen network whose head is left to
+    the ladder, what that chooses is refused too, as `refuse_chosen` says.
+    """
+    from tenfold.models import MODELS, find_model
+    from tenfold.transfer.settle import is_open, refuse_chosen
+
+    model = recipe.model.name
+    kind, usual = find_model(model), Recipe()
+    for name in (key.replace("__", ".") for key in settings):
+        if name not in kind.unread or attrgetter(name)(recipe) in (attrgetter(name)(usual), "none", "off"):
+            continue
+        able = [one for one, other in MODELS.items() if other.task == kind.task and name not in other.unread]
+        option = f"{name} ({SHORT[name]})" if name in SHORT else name
+        whose = " or ".join(filter(None, [", ".join(able[:-1]), able[-1]]))
+        raise UsageError(f"{option} is for {whose}, not for {model}; leave it out, or set --model.")
+    if is_open(recipe):
+        refuse_chosen(recipe)
+
+
 def refuse_foreign(run: Run, classes: Mapping[str, object], boxes: Mapping[str, object]) -> None:
     """Raise UsageError for an option that was given, as its value is not None, and is none of what the run is.
 

@@ -189,7 +189,20 @@ def parted(table: Table, settings: SplitSettings, seed: int) -> Table:
 
 
 def _placed(table: Table, settings: SplitSettings, seed: int) -> tuple[Table, bool]:
-    """The same table, with nothing written, and whether there is something to be written."""
+    """The same table, with nothing written, and whether there is something to be written.
+
+    What another program has written meanwhile holds: it may be training by that already.
+    """
+    path = Path(settings.file)
+    before = path.read_bytes() if path.exists() else None
+    placed, is_new = _dealt(table, settings, seed)
+    if is_new and path.exists() and path.read_bytes() != before:
+        return _dealt(table, settings, seed)
+    return placed, is_new
+
+
+def _dealt(table: Table, settings: SplitSettings, seed: int) -> tuple[Table, bool]:
+    """The same, by the file as it stands."""
     from tenfold.split import apply_split, read_split, split_table
 
     path, validation, test = Path(settings.file), settings.validation, settings.test

@@ -8,21 +8,23 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.commands.decodable import without_lost_classes, without_unlabeled
 from tenfold.commands.folds import cross_validate, read_folds
 from tenfold.commands.ladder import climb, show_ladder, verdict_lines
+from tenfold.commands.learnable import refuse_unlearnable
 from tenfold.commands.live import Watch, looking_at
 from tenfold.commands.look import SOON, findings_line, look_over
-from tenfold.commands.options import chosen_recipe, with_settings
+from tenfold.commands.new_folder import new_folder
+from tenfold.commands.options import chosen_recipe, refuse_unread, with_settings
 from tenfold.commands.output import is_first, next_look, say, show_figures, show_json, waiting
 from tenfold.commands.predict_classes import tell_least
 from tenfold.commands.readable import without_unreadable
 from tenfold.commands.split import counts, parted, settled, standing_note
-from tenfold.errors import DataError, Interrupted, UsageError
+from tenfold.environment import is_shared
+from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
 
 if TYPE_CHECKING:
@@ -92,21 +94,20 @@ def train(
         if source or out or folds or settings:
             raise UsageError("--resume goes on with the settings that the run has; give no data, option or setting.")
         return _resume(resume, json)
-    from tenfold.transfer.time_left import is_shared
-
     began, wanted = time.monotonic(), read_folds(folds) if folds else None
     done = wanted is not None and out is not None and _folds_ended(out, wanted)
     counted = None if wanted or is_shared() else began  # each fold has its own time, and so have several processes
     recipe, table, looked = read_checked(source, settings, is_trained=done, began=counted)
-    folder = out or free_folder(Path(recipe.data.path))
-    if wanted is not None:
-        return cross_validate(table, recipe, folder, wanted, json, looked)
-    findings = found_in(looked, table).to_json() if looked else None
-    started = time.monotonic() if counted is None else counted
-    deadline = started + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
-    with _stop_told(folder), Watch() as watch:
-        run = _trained(table, recipe, folder, watch, findings, started)
-    return _finish(run, json, evaluated=True, deadline=deadline)
+    with new_folder(out, Path(recipe.data.path)) as folder:
+        if wanted is not None:
+            return cross_validate(table, recipe, folder, wanted, json, looked)
+        findings = found_in(looked, table).to_json() if looked else None
+        started = time.monotonic() if counted is None else counted
+        deadline = started + 60 * recipe.train.minutes if recipe.train.minutes else math.inf
+        with _stop_told(folder):
+            with Watch() as watch:
+                run = _trained(table, recipe, folder, watch, findings, started)
+            return _finish(run, json, evaluated=True, deadline=deadline)
 
 
 def _trained(
@@ -157,9 +158,10 @@ def _resume(folder: Path, json: bool) -> int:
     goes_on = is_undecided(folder)
     if not goes_on and (folder / "model.safetensors").is_file():
         say(f"{folder} has ended; this is what it gave.")
-    with _stop_told(folder), Watch() as watch:
-        run = resume_best(folder, progress=watch)
-    return _finish(run, json, evaluated=goes_on)
+    with _stop_told(folder):
+        with Watch() as watch:
+            run = resume_best(folder, progress=watch)
+        return _finish(run, json, evaluated=goes_on)
 
 
 @contextmanager
@@ -170,8 +172,11 @@ def _stop_told(folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         if (folder / "recipe.toml").exists():
             from tenfold.run import resume_command
+            from tenfold.transfer.best import is_undecided
 
-            raise Interrupted(f"Stopped by Ctrl-C; go on with: {resume_command(folder)}") from None
+            is_whole = (folder / "model.safetensors").is_file() and not is_undecided(folder)
+            said = "; the training is done, and what it gave is seen with" if is_whole else "; go on with"
+            raise Interrupted(f"Stopped by Ctrl-C{said}: {resume_command(folder)}") from None
         raise Interrupted("Stopped by Ctrl-C before the first step; nothing was written, start again.") from None
 
 
@@ -193,11 +198,11 @@ def read_checked(
     What the check could not decode is in no part, and the table's notes name it; without a check, a class of which
     nothing can be decoded is none. Where all `is_trained` already, the run to start from is not asked for. The
     recipe's minutes count from `began` on, by time.monotonic; None: from later on. Raises what `refuse_boxes` raises
-    where it must be `of_classes`, UsageError where the check has taken all of the minutes, and DataError for one class.
+    where it must be `of_classes`, UsageError where the check has taken all of the minutes, and what
+    `refuse_unlearnable` raises.
     """
     from tenfold.images.content import hashed
     from tenfold.images.readers import read_table
-    from tenfold.models import find_model
     from tenfold.models.backbones.taught import learn_from
     from tenfold.split import find_split, limit_table, split_path
     from tenfold.train import refuse_boxes, refuse_other_task
@@ -207,7 +212,7 @@ def read_checked(
         settings = {"data__path": source} | settings
     recipe = chosen_recipe(file, settings)
     if recipe.model.name != "auto":
-        find_model(recipe.model.name)
+        refuse_unread(recipe, settings)
     if recipe.model.name not in ("auto", "frozen"):
         from tenfold.models.frozen import refuse_open
 
@@ -231,7 +236,7 @@ def read_checked(
         refuse_other_task(recipe, table)
         if of_classes:
             refuse_boxes(table)
-        _refuse_one_class(table)
+        refuse_unlearnable(table)
         table = hashed(table, unreadable=data.unreadable)
     checking, looked = time.monotonic(), None
     if data.check:
@@ -239,7 +244,7 @@ def read_checked(
         table = without_unreadable(table, looked, refuse=data.unreadable == "refuse")
     else:
         table = without_lost_classes(table, allow_truncated=data.allow_truncated, refuse=data.unreadable == "refuse")
-    _refuse_one_class(table)
+    refuse_unlearnable(table)
     seconds = time.monotonic() - checking
     if looked and began is not None:
         _tell_time(recipe.train.minutes, seconds, time.monotonic() - began)
@@ -259,15 +264,6 @@ def read_checked(
     if looked:
         say(findings_line(found_in(looked, table), recipe, seconds, settings.get("data__path", data.path)))
     return recipe, table, looked
-
-
-def _refuse_one_class(table: Table) -> None:
-    """Raise DataError, before anything is written, where a classifier has nothing to tell apart."""
-    if table.boxes is None and len(table.classes) == 1:
-        raise DataError(
-            f"A classifier needs images of at least two classes, and all of these are of one, {table.classes[0]!r}; "
-            "add images of another class, in a folder (or with a label) of its own."
-        )
 
 
 def _tell_time(minutes: float, checking: float, spent: float) -> None:
@@ -303,12 +299,6 @@ def _wanted_shares(recipe: Recipe, settings: dict[str, Any]) -> list[str]:
 def _full(path: str | Path) -> str:
     """An absolute path, so that the recipe works from anywhere; what is no path, as "digits", stays as it is."""
     return str(Path(path).absolute()) if Path(path).exists() or isinstance(path, Path) else path
-
-
-def free_folder(data: Path) -> Path:
-    """runs/NAME-1, or the first number that is free."""
-    name = data.resolve().name.split(".")[0] or "images"
-    return next(folder for n in count(1) if not (folder := Path("runs") / f"{name}-{n}").exists())
 
 
 def _finish(run: Run, json: bool, *, evaluated: bool, deadline: float = math.inf) -> int:

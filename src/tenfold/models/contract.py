@@ -103,6 +103,10 @@ class Model(nn.Module):
     """The sections of a recipe that its settings come from."""
     reads: ClassVar[tuple[str, ...]] = ()
     """What it goes by of [detect]: a recipe that sets anything else there is refused."""
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Settings outside of [detect], as "train.epochs", that it does not go by: one that is typed for it is refused. A
+    recipe may hold any of them, as that of a run holds what was chosen for all models alike.
+    """
 
     foreknown: Foreknown | None = None
     """What it must know of images besides their pixels; with it, `losses` and `batch_outputs` find it in the batch."""

@@ -48,6 +48,12 @@ class FineTunedNetwork(OnBackbone, Classifier):
 
     usual: ClassVar[Usual] = Usual("adamw", 0.1, images=6_000, epochs=(5, 40), size=160, keep="last")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer")
+    unread: ClassVar[tuple[str, ...]] = (
+        "image.filter",  # that of the weights' own training is taken
+        *("model.pool", "model.pool_every"),
+        *("transfer.views", "transfer.crop", "transfer.spread"),
+        *("transfer.head", "transfer.strength", "transfer.sharpness"),
+    )
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)

@@ -35,6 +35,13 @@ from tenfold.models.weights import Origin
 
 KNOWN = "features"
 """Name of a batch's features float32 [N, V, D] among its targets, where they were computed before."""
+LAYERS = ("width", "layers", "hidden", "activation", "norm", "pool", "pool_every", "dropout")
+"""Settings of [model] that are of layers which learn in steps."""
+STEPS = (
+    *("epochs", "lr", "optimizer", "momentum", "weight_decay", "schedule", "warmup", "label_smoothing", "balance"),
+    *("clip", "ema", "grow", "patience", "keep", "tensorboard"),
+)
+"""Settings of [train] that are of optimizer steps alone, of which a head that is fitted at once takes none."""
 AUTO = "auto"
 """What a recipe names instead of backbones to have the ladder climbed on all that are at hand."""
 
@@ -83,6 +90,13 @@ class FrozenClassifier(OnBackbone, Classifier):
 
     usual: ClassVar[Usual] = Usual(epochs=(1, 1), size=160, margin=1.0, policy="none")
     sections: ClassVar[tuple[str, ...]] = ("model", "transfer")
+    unread: ClassVar[tuple[str, ...]] = (
+        "image.filter",  # that of the weights' own training is taken
+        *("augment.policy", "augment.mix_share"),
+        *(f"model.{name}" for name in LAYERS),
+        *("transfer.frozen", "transfer.thawed", "transfer.rate_decay"),
+        *(f"train.{name}" for name in STEPS),
+    )
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)

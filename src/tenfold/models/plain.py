@@ -19,16 +19,25 @@ After LeCun et al., "Gradient-based learning applied to document recognition", 1
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from tenfold.models.classifier import Classifier
 from tenfold.models.layers import make_activation, make_convolution, make_head, make_norm, start_weights
 
+OF_PRETRAINED = (
+    *("transfer.views", "transfer.crop", "transfer.spread"),
+    *("transfer.head", "transfer.strength", "transfer.sharpness"),
+    *("transfer.frozen", "transfer.thawed", "transfer.rate_decay"),
+)
+"""Settings that are of pretrained networks alone, beside those that name one."""
+
 
 class PlainNetwork(Classifier):
     """Layers of convolution, normalization, activation and pooling; then fully connected layers."""
+
+    unread: ClassVar[tuple[str, ...]] = OF_PRETRAINED
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)

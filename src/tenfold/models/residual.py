@@ -27,12 +27,13 @@ shift-invariant again", 2019), for half as much time again at 96 px, an eighth a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from tenfold.models.classifier import Classifier
 from tenfold.models.layers import make_activation, make_convolution, make_head, make_norm, start_weights
+from tenfold.models.plain import OF_PRETRAINED
 
 
 class Block(nn.Module):
@@ -63,6 +64,8 @@ class Block(nn.Module):
 
 class ResidualNetwork(Classifier):
     """Stem, four stages of residual blocks, mean over the map, last layer."""
+
+    unread: ClassVar[tuple[str, ...]] = (*OF_PRETRAINED, "model.pool_every")
 
     def __init__(self, channels: int, classes: tuple[str, ...], settings: dict[str, Any]) -> None:
         super().__init__(channels, classes, settings)

@@ -240,6 +240,9 @@ def _as_trained_elsewhere(recipe: Recipe, own: Pretrained) -> Recipe:
             f"image.channels must be rgb, bgr or auto for {own.backbone}, which sees colors, not grey; leave it out, "
             f"or train from scratch: --model {SCRATCH}."
         )
+    if image.channels in ("rgb", "bgr") and len(wanted.mean) == 1:
+        whose = f"the network of {init}" if init else own.backbone
+        raise UsageError(f"image.channels must be grey or auto for {whose}, which sees no colors; leave it out.")
     shape = ("size", "fit", "background") if init and issubclass(find_model(recipe.model.name), Classifier) else ()
     return recipe.change(
         image={name: getattr(wanted, name) for name in shape if getattr(image, name) == getattr(ImageSettings(), name)}

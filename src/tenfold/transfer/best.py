@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tenfold.environment import is_shared
 from tenfold.errors import DataError, TenfoldError, TrainingError, UsageError
 from tenfold.evaluate import evaluate_run
 from tenfold.files import write_file
@@ -52,7 +53,7 @@ from tenfold.train import (
 from tenfold.transfer.ladder import AloneError
 from tenfold.transfer.rungs import Ladder
 from tenfold.transfer.settle import resume_settled, settle_head
-from tenfold.transfer.time_left import in_time_left, is_shared
+from tenfold.transfer.time_left import in_time_left
 from tenfold.transfer.unknown import fit_unknown
 from tenfold.transfer.verdict import FEWEST, PART, judge
 

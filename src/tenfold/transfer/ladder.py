@@ -249,7 +249,7 @@ def climb(
                 if head != "majority" and features is None:
                     features = source.features(_told(source, clock, progress))
                 seen = np.zeros((len(exam.labels), 1, 1), np.float32) if features is None else features
-                tried.append(_climbed(head, source, seen, exam, clock, began))
+                tried.append(_climbed(head, source, seen, exam, clock, began, progress))
             except OverError:
                 left_out.append(f"{words}: there was no time for it.")
                 if head != "majority" and features is None:
@@ -263,11 +263,20 @@ def climb(
     return choose_rung(tried, exam, clock.spent, left_out)
 
 
-def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exam, clock: Clock, began: float) -> Tried:
+def _climbed(
+    head: str,
+    source: Source,
+    features: NDArray[np.float32],
+    exam: Exam,
+    clock: Clock,
+    began: float,
+    progress: Tell,
+) -> Tried:
     """One rung, its seconds counted from `began` on; OverError where there is no time for it."""
-    kind = HEADS[head]
+    kind, words = HEADS[head], _words(head, source)
     each = 1 + len(kind.strengths)
-    of, done, watch = each * exam.fold_count * len(exam.folds), 0, clock.watch()
+    pieces = exam.fold_count * len(exam.folds)
+    of, fits, done, watch = each * pieces, len(kind.strengths) * pieces, 0, clock.watch()
     if head == "mean":  # a sum a class, and who has the features has paid for all that it needs
         watch = watch_nothing
 
@@ -275,6 +284,8 @@ def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exa
         nonlocal done
         # What a fold takes is known when it ends: weak penalties, which come last, take longest.
         watch(done if done % each == 0 else 0, of)
+        fitted = done - done // each  # this is called once more in each fold, after its last fit
+        progress(Progress("prepare", f"{words}: {fitted} of {fits} fits", step=fitted, steps=fits))
         done += 1
 
     answers = held_out_answers(
@@ -288,7 +299,7 @@ def _climbed(head: str, source: Source, features: NDArray[np.float32], exam: Exa
     )
     cost = 0 if head == "majority" else source.cost
     settings = source.settings | {"head": head}
-    return Tried(_words(head, source), settings, (cost, list(HEADS).index(head)), answers, clock.tick() - began)
+    return Tried(words, settings, (cost, list(HEADS).index(head)), answers, clock.tick() - began)
 
 
 def _words(head: str, source: Source) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.environment import choose_device
+from tenfold.errors import UsageError
 from tenfold.images.content import hashed
 from tenfold.images.prepared import PreparedTable
 from tenfold.images.table import Table
@@ -70,9 +71,10 @@ def settle_head(
 
     The validation and the test part are left alone. Whose the weights are and under what licence is told before any
     image is decoded. `train.minutes` limits the ladder too, from the moment `started` on, by time.monotonic; None: from
-    now on. Raises what `wanted_networks` and `climb_table` raise, and DataError where a named backbone's weights are
-    not here.
+    now on. Raises what `refuse_chosen`, `wanted_networks` and `climb_table` raise, and DataError where a named
+    backbone's weights are not here.
     """
+    refuse_chosen(recipe)
     clock = Clock(recipe.train.minutes * 60, started=started)
     training, wanted = table.part("train"), wanted_networks(recipe.transfer)
     if len(wanted.names) > 1:
@@ -144,6 +146,16 @@ def note_on_strength(recipe: Recipe, training: Table) -> str:
 def is_open(recipe: Recipe) -> bool:
     """Whether a recipe leaves the head of a frozen network to the ladder."""
     return recipe.model.name == "frozen" and recipe.transfer.head == "auto"
+
+
+def refuse_chosen(recipe: Recipe) -> None:
+    """Raise UsageError where a recipe for the ladder says what that chooses together with the head."""
+    for name in ("strength", "sharpness"):
+        if value := getattr(recipe.transfer, name):
+            raise UsageError(
+                f"transfer.{name} must be left open where the ladder chooses the head, and is {value:g}; name the head "
+                "too (--transfer.head logistic), or leave it out."
+            )
 
 
 def train_settled(

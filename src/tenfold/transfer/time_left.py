@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 
+from tenfold.environment import is_shared
 from tenfold.errors import UsageError
 from tenfold.images.table import Table
 from tenfold.recipe import Recipe
@@ -31,8 +31,3 @@ def in_time_left(table: Table, recipe: Recipe, started: float, progress: Report 
             "again: what was read is cached."
         )
     return recipe.change(train={"minutes": math.floor(100 * left) / 100 or left})  # as people read them; 0: no limit
-
-
-def is_shared() -> bool:
-    """Whether several processes train together, as under torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
