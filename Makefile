@@ -21,7 +21,7 @@ demo: $(READY) ## train, evaluate and report on built-in data, without a network
 	@echo "To type tenfold without .venv/bin before it: . .venv/bin/activate"
 
 test: $(READY) ## run every test; ARGS="-k split" runs some
-	$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(READY) ## check style, format and types
 	$(BIN)/ruff check .

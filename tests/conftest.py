@@ -20,6 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
             f"{ledger} holds looks at images, which the tests' runs below it would share: move it away, or name "
             "another folder for temporary files in TMPDIR."
         )
+    if config.getoption("numprocesses", None):  # a core for each; threads beyond that wait for each other, spinning
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session")

@@ -46,11 +46,19 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return shapes_table(tmp_path_factory.mktemp("data"), 12)
 
 
-@pytest.fixture
-def first(table: Table, tmp_path: Path) -> Run:
-    """A small network from scratch."""
+@pytest.fixture(scope="module")
+def trained(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network from scratch, which no test changes."""
     recipe = quick_recipe(train={"epochs": 1}, image={"fit": "pad", "background": 9}, augment={"policy": "none"})
-    return train_model(table, recipe, tmp_path / "first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENFOLD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        return train_model(table, recipe, tmp_path_factory.mktemp("trained") / "first")
+
+
+@pytest.fixture
+def first(trained: Run, tmp_path: Path) -> Run:
+    """A copy of it."""
+    return Run(Path(shutil.copytree(trained.path, tmp_path / "first")), trained.table)
 
 
 def with_init(run: Run, model: str = "frozen", **sections: dict) -> Recipe:
@@ -178,7 +186,7 @@ def test_the_card_says_whose_the_weights_are(first: Run, table: Table, tmp_path:
 
 
 def test_the_ladder_stands_on_it(first: Run, table: Table, tmp_path: Path) -> None:
-    settled = settle_head(table, with_init(first), heads=("svm",))
+    settled = settle_head(table, with_init(first, transfer={"strength": 0.0}), heads=("svm",))
     ladder = settled.ladder.to_json()
     run = train_model(table, settled.recipe, tmp_path / "run", known=settled.known, ladder=ladder)
     again = train_model(table, settled.recipe, tmp_path / "again")
@@ -245,6 +253,18 @@ def test_what_it_cannot_be_used_with_is_refused(first: Run, table: Table, tmp_pa
     ):
         train_model(table, with_init(first, "plain"), out)
     assert not out.exists()
+
+
+def test_a_network_that_sees_grey_is_not_shown_colors(table: Table, tmp_path: Path) -> None:
+    grey = quick_recipe(train={"epochs": 1}, image={"channels": "grey"}, augment={"policy": "none"})
+    first = train_model(table, grey, tmp_path / "first")
+    for channels in ("rgb", "bgr"):
+        sentence = r"image\.channels must be grey or auto for the network of .*first, which sees no colors; leave"
+        with pytest.raises(UsageError, match=sentence):
+            train_model(table, with_init(first, image={"channels": channels}), tmp_path / "run")
+    for channels in ("auto", "grey"):
+        run = train_model(table, with_init(first, image={"channels": channels}), tmp_path / f"run-{channels}")
+        assert run.recipe.image.channels == "grey"
 
 
 def test_what_is_no_finished_run_is_refused(first: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

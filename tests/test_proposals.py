@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -166,8 +167,12 @@ def slow_groups(labels, pixels, measures):
     alive = set(range(len(regions)))
     pairs = {}
 
+    @cache
+    def shares(i):
+        return slow_shares(regions[i], pixels)
+
     def alike(i, j):
-        return slow_alike(regions[i], regions[j], pixels, measures)
+        return slow_alike(regions[i], regions[j], shares(i), shares(j), measures)
 
     for i, j in np.ndindex(len(regions), len(regions)):
         if i < j and touch(regions[i], regions[j]):
@@ -195,14 +200,21 @@ def slow_box(region):
     return [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
-def slow_alike(first, second, pixels, measures):
-    def shares(region, bins):
-        return [math.floor(int(count) * (65535 / region.sum()) + 0.5) for count in bins[..., region].sum(-1).ravel()]
+def slow_shares(region, pixels):
+    """What share of its pixels, in 65,535ths, each bin of color and of texture has, and what all make together."""
+    counts = pixels[..., region].sum(-1)
+    shares = [
+        [math.floor(int(count) * (65535 / region.sum()) + 0.5) for count in part.ravel()]
+        for part in (counts[:, :25], counts[:, 25:])
+    ]
+    return (shares[0], 65535 * len(pixels)), (shares[1], 65535 * len(pixels) * 8)
 
-    value, C, both = 0.0, len(pixels), int(first.sum() + second.sum())
-    for letter, bins, full in (("C", pixels[:, :25], 65535 * C), ("T", pixels[:, 25:], 65535 * C * 8)):
+
+def slow_alike(first, second, of_first, of_second, measures):
+    value, both = 0.0, int(first.sum() + second.sum())
+    for letter, (one, full), (other, _) in zip("CT", of_first, of_second, strict=True):
         if letter in measures:
-            value += sum(map(min, shares(first, bins), shares(second, bins))) / full
+            value += sum(map(min, one, other)) / full
     if "S" in measures:
         value += 1 - both / first.size
     if "F" in measures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -27,11 +28,30 @@ from tests.toys import quick_recipe, shapes_table
 
 @pytest.fixture(autouse=True)
 def toy(tmp_path, monkeypatch):
-    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(detector, "bare_backbone", lambda name: ToyBackbone())
-    monkeypatch.setattr(rcnn_module, "bare_backbone", lambda name: ToyBackbone())
-    monkeypatch.setitem(rcnn_module._AT_ONCE, "cpu", 64)  # all 60 regions of an image: a layer is called once for each
-    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (ToyBackbone(), ORIGIN))
+    stand_in(monkeypatch, tmp_path / "cache")
+
+
+def stand_in(patch, cache):
+    """A toy for every backbone, and a cache of its own."""
+    patch.setenv("TENFOLD_CACHE", str(cache))
+    patch.setattr(detector, "bare_backbone", lambda name: ToyBackbone())
+    patch.setattr(rcnn_module, "bare_backbone", lambda name: ToyBackbone())
+    patch.setitem(rcnn_module._AT_ONCE, "cpu", 64)  # all 60 regions of an image: a layer is called once for each
+    patch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (ToyBackbone(), ORIGIN))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Gives the folder of a detector of that name, which is trained once, for an epoch; no test writes into it."""
+
+    @cache
+    def train(name):
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            stand_in(patch, folder / "cache")
+            return train_model(squares_table(folder), recipe_of(name, train={"epochs": 1}), folder / "run").path
+
+    return train
 
 
 class Clock:
@@ -64,9 +84,8 @@ def hooks_of(model):
 
 
 @pytest.mark.parametrize("name", ["faster-rcnn", "fast-rcnn", "rcnn"])
-def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
-    recipe = recipe_of(name, train={"epochs": 1})
-    run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
+def test_each_stage_is_what_takes_its_time(name, trained, monkeypatch):
+    run = load_run(trained(name))
     clock, model = Clock(monkeypatch), run.model
     monkeypatch.setattr(speed, "read_sample", clock.slowed(speed.read_sample, 99, 8, 1, 2, 3))  # 99 to warm up
     monkeypatch.setattr(model, "decode", clock.slowed(model.decode, 0.5))
@@ -87,9 +106,8 @@ def test_each_stage_is_what_takes_its_time(name, tmp_path, monkeypatch):
     assert found["total"] == {"median": 2.5 + rest, "least": 1 + rest, "most": 8 + rest}
 
 
-def test_whoever_watches_hears_of_the_images_and_is_in_no_time(tmp_path, monkeypatch):
-    recipe = recipe_of("rcnn", train={"epochs": 1})
-    run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
+def test_whoever_watches_hears_of_the_images_and_is_in_no_time(trained, monkeypatch):
+    run = load_run(trained("rcnn"))
     clock, model, heard = Clock(monkeypatch), run.model, []
     watch = clock.slowed(lambda *told: heard.append(told), 7)
     model.watch = watch
@@ -102,10 +120,9 @@ def test_whoever_watches_hears_of_the_images_and_is_in_no_time(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(("read", "layer", "share"), [(1.0, 1.0, 1.0), (0.5, 1.0, 0.75), (1.0, 0.2, 0.6)])
-def test_a_machine_that_was_busy_is_told_beside_the_times(read, layer, share, tmp_path, monkeypatch):
+def test_a_machine_that_was_busy_is_told_beside_the_times(read, layer, share, trained, monkeypatch):
     """Each image is read for 1 s, and a layer takes 1 s; 4 s go to proposals, which other threads may well find."""
-    recipe = recipe_of("fast-rcnn", train={"epochs": 1})
-    run = load_run(train_model(squares_table(tmp_path), recipe, tmp_path / "run").path)
+    run = load_run(trained("fast-rcnn"))
     clock, model = Clock(monkeypatch), run.model
     monkeypatch.setattr(speed, "read_sample", clock.slowed(speed.read_sample, 1, computed=read))
     monkeypatch.setattr(model, "propose", clock.slowed(model.propose, 4, computed=0.0))

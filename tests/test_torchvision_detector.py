@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,10 +71,21 @@ def hasten(network):
     return network.double()
 
 
+@contextmanager
+def unset_weights():
+    """New layers are left as they are in memory: drawing the weights of a large network takes longer than using it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in dir(nn.init):
+            if name.endswith("_") and not name.startswith("_"):
+                patch.setattr(nn.init, name, lambda tensor, *given, **named: tensor)
+        yield
+
+
 def theirs(name, state, side, monkeypatch):
     """The network as torchvision makes it for its COCO weights, in whose place `state` is loaded, for square images."""
     monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda *given, **options: state)
-    network = torchvision.models.get_model(name, weights="DEFAULT")
+    with unset_weights():
+        network = torchvision.models.get_model(name, weights="DEFAULT")
     network.transform.min_size, network.transform.max_size = (side,), side
     network.transform.fixed_size = (side, side) if name.startswith("ssd") else None
     network.transform._skip_resize = True  # of training, which draws a size
@@ -88,12 +100,14 @@ def test_it_gives_what_torchvision_gives(name, tmp_path, monkeypatch):
     side = SIDES.get(name, 96)
     state = lively_state(name, side)
     torch.save(state, tmp_path / "coco.pth")
-    ours = build(name, COCO, weights=str(tmp_path / "coco.pth"))
+    with unset_weights():
+        ours = build(name, COCO, weights=str(tmp_path / "coco.pth"))
     assert ours.load_pretrained()["note"].endswith("may be used for")  # nothing starts anew
     hasten(ours.network)
     other = theirs(name, state, side, monkeypatch)
     plain = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, side, side))) / 255.0
     seen = ours.pretrained(ours.settings).preprocessing
+    (tmp_path / "coco.pth").unlink()  # of up to 170 MB
     mean, std = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (seen.mean, seen.std))
     shown = (plain.double() - mean) / std
 

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,7 @@ from tenfold.errors import DataError
 from tenfold.estimate import from_json
 from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
-from tenfold.images.table import Table
+from tenfold.images.table import Table, write_table
 from tenfold.metrics.open_set import MOST_PEOPLE, people_needed, sure_rate, sure_threshold
 from tenfold.metrics.unknown import HeldOut, known_score
 from tenfold.models import frozen as frozen_module
@@ -233,9 +234,14 @@ def test_what_is_stored_comes_back_and_nothing_else(name: str, values: np.ndarra
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setattr(frozen_module, "bare_backbone", lambda name: TinyBackbone())
-    monkeypatch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
+    stand_in(monkeypatch, tmp_path_factory.getbasetemp() / "cache")
+
+
+def stand_in(patch: pytest.MonkeyPatch, cache: Path) -> None:
+    """The tiny backbone for every other, and a cache of its own."""
+    patch.setenv("TENFOLD_CACHE", str(cache))
+    patch.setattr(frozen_module, "bare_backbone", lambda name: TinyBackbone())
+    patch.setattr(frozen_module, "make_backbone", lambda name, weights=None: (TinyBackbone(), ORIGIN))
 
 
 def write_colors(folder: Path, each: int) -> Path:
@@ -247,13 +253,27 @@ def write_colors(folder: Path, each: int) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Five colors, 12 training images each."""
-    table = split_table(read_table(write_colors(tmp_path / "data", 20)), validation=0.2, test=0.2)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Five colors, 12 training images each, which no test changes."""
+    folder = tmp_path_factory.mktemp("trained")
+    table = split_table(read_table(write_colors(folder / "data", 20)), validation=0.2, test=0.2)
     settings = {"backbone": "tiny", "head": "svm", "strength": 1e-3}
     recipe = Recipe().change(model={"name": "frozen"}, transfer=settings, train={"precision": "float32"})
-    return train_model(table, recipe, tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in(patch, tmp_path_factory.getbasetemp() / "cache")
+        return train_model(table, recipe, folder / "run")
+
+
+@pytest.fixture
+def run(trained: Run, tmp_path: Path) -> Run:
+    """A copy of it and of its images."""
+    before, samples = trained.path.parent, trained.table.samples
+    shutil.copytree(before, tmp_path, dirs_exist_ok=True)
+    own = samples["source"].str.replace(str(before), str(tmp_path), regex=False)
+    table = replace(trained.table, samples=samples.assign(source=own))
+    write_table(table, tmp_path / "run" / "table.parquet")
+    return Run(tmp_path / "run", table)
 
 
 def test_a_run_keeps_what_was_found(run: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tenfold.evaluate import evaluate_run
 from tenfold.images.readers import read_table
 from tenfold.run import Run, load_run
 from tenfold.train import train_model
-from tests.test_unknown import run, tiny  # noqa: F401 - fixtures
+from tests.test_unknown import run, tiny, trained  # noqa: F401 - fixtures
 from tests.toys import quick_recipe, write_shapes
 
 

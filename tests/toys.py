@@ -1,5 +1,7 @@
 """Small image sets that tests draw themselves."""
 
+import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ SHAPES = ("bar", "disc", "ring")
 
 def scene(seed: int, width: int = 120, height: int = 90) -> np.ndarray:
     """A picture like no other: 60 bright and dark discs and boxes, and noise as a camera has it; uint8 [H, W, 3]."""
+    return drawn_scene(seed, width, height).copy()
+
+
+@cache
+def drawn_scene(seed: int, width: int, height: int) -> np.ndarray:
+    """Drawn once, as many tests ask for the same ones; not to be written into."""
     draw = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     image = np.full((height, width, 3), draw.uniform(60, 180, 3))
@@ -34,9 +42,17 @@ def save(path: Path, image: np.ndarray, **options: Any) -> Path:
 
 def write_scenes(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), each: int = 8) -> Path:
     for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for index in range(each):
-            save(folder / name / f"{index}.png", scene(100 * number + index))
+            (folder / name / f"{index}.png").write_bytes(scene_png(100 * number + index))
     return folder
+
+
+@cache
+def scene_png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(scene(seed)).save(file, "png")
+    return file.getvalue()
 
 
 def draw_shape(name: str, generator: np.random.Generator, size: int = 20) -> np.ndarray:
