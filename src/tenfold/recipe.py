@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+import tomli_w
+
 from tenfold.errors import DataError, UsageError, nearest, unknown
 from tenfold.files import write_file
 
+type_hints = cache(get_type_hints)  # a recipe is checked whenever it changes, and they are text
 PolicySetting = str | dict[str, Any]
 """A policy by name or file, or its tables, as in its file."""
 
@@ -288,7 +292,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.workers": (0, 1024),
 }
 """The least and the most that each number may be; in a tuple, each of its numbers."""
-
 GAPS = {"split.validation": (-1, 0), "split.test": (-1, 0), "augment.mix_share": (-1, 0), "image.aspect": (0, 0.25)}
 """Settings that may be nothing between these two: the first leaves them open, from the second on they are given."""
 
@@ -347,12 +350,11 @@ def read_recipe(path: str | Path) -> Recipe:
 
 def recipe_from(content: dict[str, Any], origin: str = "recipe") -> Recipe:
     """A recipe from nested dictionaries, as `recipe_dict` gives them."""
-    sections = get_type_hints(Recipe)
     built = {}
     for section, values in content.items():
         _check_names(section, values, origin)
         tidy = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        built[section] = sections[section](**tidy)
+        built[section] = type_hints(Recipe)[section](**tidy)
     return Recipe(**built)
 
 
@@ -366,13 +368,11 @@ def recipe_dict(recipe: Recipe) -> dict[str, Any]:
 
 def write_recipe(recipe: Recipe, path: str | Path) -> None:
     """Write every setting, defaults included, as TOML."""
-    import tomli_w
-
     write_file(path, tomli_w.dumps(recipe_dict(recipe)))
 
 
 def _check_names(section: str, values: Any, origin: str) -> None:
-    known = {name: get_type_hints(settings) for name, settings in get_type_hints(Recipe).items()}
+    known = {name: type_hints(settings) for name, settings in type_hints(Recipe).items()}
     every = [*known, *(f"{part}.{name}" for part, names in known.items() for name in names)]
     if section not in known:
         raise unknown(f"A section of {origin}", section, known, nearest(section, every))
@@ -385,7 +385,7 @@ def _check_names(section: str, values: Any, origin: str) -> None:
 
 
 def _check_types(section: str, settings: Any) -> None:
-    for name, hint in get_type_hints(type(settings)).items():
+    for name, hint in type_hints(type_hints(Recipe)[section]).items():
         value, allowed, kind = getattr(settings, name), get_args(hint), (int, float) if hint is float else hint
         if hint == PolicySetting:
             if not isinstance(value, str | dict):

@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 from docstring_parser import parse_from_object
 
 from tenfold.commands.output import say
 from tenfold.errors import UsageError
-from tenfold.recipe import DetectSettings, PolicySetting, Recipe, TransferSettings, read_recipe
+from tenfold.recipe import DetectSettings, PolicySetting, Recipe, TransferSettings, read_recipe, type_hints
 
 if TYPE_CHECKING:
     from tenfold.run import Run
@@ -238,10 +238,10 @@ _TYPED = {int: Whole, PolicySetting: str}
 def _options() -> list[inspect.Parameter]:
     usual = Group("Usual settings", sort_key=1)
     options = []
-    for place, (section, settings) in enumerate(get_type_hints(Recipe).items()):
+    for place, (section, settings) in enumerate(type_hints(Recipe).items()):
         group = Group(f"{section.capitalize()} settings", sort_key=2 + place)
         texts = {field.arg_name: field.description for field in parse_from_object(settings).params}
-        for name, hint in get_type_hints(settings).items():
+        for name, hint in type_hints(settings).items():
             default = getattr(settings(), name)
             names = [f"--{section}.{name}".replace("_", "-")]
             short = SHORT.get(f"{section}.{name}")
