@@ -43,6 +43,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "faster-rcnn": {},
     "fast-rcnn": {"model": {"name": "fast-rcnn"}},
     "rcnn": {"model": {"name": "rcnn"}},
+    "aligned": {"model": {"name": "fast-rcnn"}, "detect": {"pool": "align"}},  # RoI align, not its paper's pool
     "before": {"train": {"batch_size": 8, "epochs": 60}},  # as was chosen for few images: of 20 they are 180 steps
     "slower": {"train": {"lr": 2e-4}},  # the rate as the root of the batch size
     "square": {"image": {"aspect": 1.0}},  # and not the shape of the images
