@@ -27,10 +27,10 @@ training images, --size 416 (480 x 352), seed 0, n = 1 each, 67 images, differen
 (0.818 to 0.912), AP 0.525 (0.488 to 0.562), 755 s; fast-rcnn 0.817 (0.759 to 0.863), 0.473 (0.442 to 0.505), 1,231 s,
 to Faster -0.056 (-0.096 to -0.016), -0.052 (-0.080 to -0.023); rcnn, without fine-tuning, 0.682 (0.607 to 0.749), 0.377
 (0.341 to 0.415), 2,376 s, to Faster -0.190 (-0.248 to -0.133), -0.148 (-0.183 to -0.112). Faster R-CNN is the best of
-them and the quickest. The intervals are over the images judged, not over the draw of the 20. Afterwards, --settings
-fast-rcnn aligned: aligned (RoI align) 0.835 (0.774 to 0.883), 0.498 (0.461 to 0.534), 737 s with less beside it; to
-fast-rcnn +0.019 (-0.024 to +0.062), +0.024 (-0.001 to +0.049): not measurable here, in the direction of
-detection_signs.py.
+them. The intervals are over the images judged, not over the draw of the 20. Afterwards, --settings fast-rcnn aligned:
+aligned (RoI align) 0.835 (0.774 to 0.883), 0.498 (0.461 to 0.534), 737 s; to fast-rcnn +0.019 (-0.024 to +0.062),
++0.024 (-0.001 to +0.049): not measurable here, in the direction of detection_signs.py. More ran beside fast-rcnn and
+rcnn than beside the other two, so the seconds rank nothing.
 """
 
 from __future__ import annotations

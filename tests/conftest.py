@@ -13,14 +13,14 @@ from tenfold.looks import ledger_above
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Says what would make the tests of looks fail: a ledger above the folders that they work in."""
+    """Refuse a ledger above the folders that tests work in, as looks would count in it; a core for each worker."""
     work = Path(config.getoption("basetemp") or tempfile.gettempdir())
     if (ledger := ledger_above(work / "tests" / "run")).is_file():
         raise pytest.UsageError(
             f"{ledger} holds looks at images, which the tests' runs below it would share: move it away, or name "
             "another folder for temporary files in TMPDIR."
         )
-    if config.getoption("numprocesses", None):  # a core for each; threads beyond that wait for each other, spinning
+    if config.getoption("numprocesses", None):  # threads beyond its core would wait for each other, spinning
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, "1")
 
