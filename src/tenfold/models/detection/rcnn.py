@@ -60,8 +60,8 @@ _SIDE, _OVERLAP = 64, 0.3
 _PLACES = 4
 """Side of the grid of features with their place."""
 _AT_ONCE = {"cpu": 32, "cuda": 1024}
-"""Squares that the backbone sees at once: on a CPU with more it is slower, as maps of many MiB are memory that the
-system clears anew each time. ONNX Runtime is no quicker by enough to be worth another engine's last bits:
+"""Squares that the backbone sees at once: on a CPU with several threads more are slower, as maps of many MiB are memory
+that the system clears anew each time. ONNX Runtime is no quicker by enough to be worth another engine's last bits:
 benchmarks/crops.py."""
 _BLOCK = 8
 """Images after which features are stored."""
