@@ -500,3 +500,31 @@ def test_plain_input_is_what_the_first_column_shows(flowers: Path) -> None:
     seen, _, _ = PlainInput(MADE)(Drawn(np.stack([canvas] * 2), {}, np.zeros(2, np.uint64), np.stack([affine] * 2)), 0)
     pixels = seen[0].permute(1, 2, 0) * torch.tensor(MADE.std) + torch.tensor(MADE.mean)
     assert np.array_equal((255 * pixels).round().numpy().astype(np.uint8), strips[0].plain)
+
+
+@pytest.mark.parametrize("policy", [named_policy("light"), Policy("turned", (op("rotate", 20),))])
+@pytest.mark.parametrize("resize", [False, True])
+def test_clicks_are_in_no_copy(flowers: Path, tmp_path: Path, policy: Policy, resize: bool) -> None:
+    """Policies widen boxes: a click that is moved would be learned from."""
+    first, other = flowers / "daisy" / "0.png", flowers / "rose" / "0.png"
+    lines = [
+        f"{first},10,10,30,25,wide,0",
+        *(f"{first},{box},click,0" for box in ("5,5,6,6", "20,2,20.5,28", "2,14,38,15", "9,9,3,3")),
+        f"{other},5,5,6,6,click,1",
+    ]
+    file = tmp_path / "boxes.csv"
+    file.write_text("\n".join(["path,x1,y1,x2,y2,label,ignore", *lines]))
+    table = hashed(read_table(file))
+    saved = save_augmented(table, policy, MADE, tmp_path / "out", Saving(count=4, resize=resize))
+    rows = [row for row in listed(saved.listing) if row["copy_of"]]
+    assert {row["label"] for row in rows} <= {"wide", ""}
+    assert sum(row["label"] == "wide" for row in rows) >= 3
+    assert sum(row["label"] == "" for row in rows) >= 4
+    assert len(rows) == 8, "a click alone leaves an image with nothing in it, as training has it"
+    originals = [row for row in listed(saved.listing) if not row["copy_of"]]
+    assert [",".join(row[name] for name in ("x1", "y1", "x2", "y2")) for row in originals] == [
+        line.split(",", 1)[1].rsplit(",", 2)[0] for line in lines
+    ]
+    said = "Boxes at most 1 pixel wide or high, which copies do not have, as nothing is learned of them: 5."
+    assert saved.notes == [said]
+    assert save_augmented(table_of(flowers), policy, MADE, tmp_path / "none").notes == []

@@ -23,7 +23,7 @@ from tenfold.models import MODELS
 from tenfold.models.backbones import BACKBONES, Backbone, backbone_of_run, bare_backbone, make_backbone
 from tenfold.models.backbones.backbone import of_imagenet
 from tenfold.models.backbones.from_torchvision import CHAINS
-from tenfold.models.backbones.inverted_residual import SameConvolution
+from tenfold.models.backbones.inverted_residual import SameConvolution, Style, convolution
 from tenfold.models.contract import Pretrained
 from tenfold.models.weights import places
 from tenfold.models.weights.published import Published
@@ -235,9 +235,30 @@ def test_lite_reads_timm_s_own_files(number, tmp_path):
     reference = seeded(library("timm").create_model(f"tf_efficientnet_lite{number}"))
     save_file(reference.state_dict(), tmp_path / "lite.safetensors")
     backbone, origin = make_backbone(f"efficientnet-lite{number}", tmp_path / "lite.safetensors")
+    images = pictures().double()  # drawn weights make large values, of which float32 keeps too few digits
     with torch.no_grad():
-        close(backbone.maps(pictures())[-1], reference.forward_features(pictures()))
+        close(backbone.double().maps(images)[-1], reference.double().forward_features(images))
     assert (origin.source, origin.licence) == ("file lite.safetensors", "not stated")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 20])  # of 3 the map has fewer values than there are weights
+@pytest.mark.parametrize("learns", [True, False])
+def test_statistics_that_are_kept_are_a_factor_of_the_weights(stride, side, learns):
+    """The pass and its gradients are those of the convolution and the normalization after it."""
+    layers = seeded(convolution(6, 8, 3, Style(same=True, epsilon=1e-3), stride=stride)).double().train(learns)
+    torch.manual_seed(0)
+    images, given = torch.randn(2, 6, side, side).double(), torch.randn(2, 8, -(-side // stride), -(-side // stride))
+    results = []
+    for forward in (layers, lambda maps: layers[2](layers[1](layers[0](maps)))):
+        leaf = images.clone().requires_grad_()
+        found = forward(leaf)
+        layers.zero_grad()
+        found.backward(given.double())
+        results.append([found.detach(), leaf.grad, *(values.grad for values in layers.parameters())])
+    assert len(results[0]) == 5
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_same_padding_is_as_many_zeros_as_tensorflow_puts():
@@ -308,9 +329,7 @@ def test_google_s_mobilenetv2_knows_daisies_and_stays_folded(shared_data):
     reference.load_state_dict({key: value.float() for key, value in given.items()})
     for layer in backbone.modules():
         if isinstance(layer, SameConvolution):
-            layer.forward = lambda maps, layer=layer: nn.functional.conv2d(
-                maps, layer.weight, None, layer.stride, layer.kernel_size[0] // 2, 1, layer.groups
-            )
+            layer.padding, layer.pad = layer.kernel_size[0] // 2, lambda maps: maps
     with torch.no_grad():
         close(backbone.maps(pictures())[-1], reference.features(pictures()))
 

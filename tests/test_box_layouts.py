@@ -110,6 +110,112 @@ def test_an_ending_of_other_case_is_the_same_where_there_is_no_other(tmp_path: P
     assert list(boxes(read_table(path))) == ["IMG_1.jpg"], "the same ending first"
 
 
+# Images of one name, of which one is not there
+
+
+@pytest.mark.parametrize("lead", ["", "./", "data/", "/data/me/", "C:\\x\\"])
+@pytest.mark.parametrize("kind", ["coco", "listing", "voc"])
+def test_boxes_of_an_image_that_is_not_there_are_not_given_to_one_in_another_folder(
+    tmp_path: Path, kind: str, lead: str
+) -> None:
+    for name in "12":
+        image(tmp_path / "images" / "camA" / f"{name}.jpg")
+    names = [f"{lead}camA/2.jpg", f"{lead}camB/1.jpg"]
+    if kind == "coco":
+        coco(tmp_path / "all.json", list(enumerate(names)), [(0, 7, BOX, 0), (1, 7, BOX, 0)])
+    elif kind == "listing":
+        rows = [f"{name},100,80,x,11,21,30,60" for name in names]
+        write(tmp_path / "labels.csv", "\n".join([TENSORFLOW, *rows]))
+    else:
+        for name in names:
+            folder, number = Path(name.replace("\\", "/")).parent.name, Path(name.replace("\\", "/")).stem
+            write(tmp_path / "annotations" / folder / f"{number}.xml", sheet(ONE, filename=f"{number}.jpg"))
+    table = read_table(tmp_path, "boxes" if kind == "listing" else kind)
+    assert places(table, tmp_path) == {"images/camA/2.jpg": "x"}
+    what = "annotations without an image (1): annotations/camB/1.xml" if kind == "voc" else "images that are not in"
+    assert any(what in note for note in table.notes)
+    image(tmp_path / "images" / "camB" / "1.jpg")
+    assert len(read_table(tmp_path, "boxes" if kind == "listing" else kind)) == 2
+
+
+def test_boxes_of_a_training_image_are_not_given_to_one_of_validation(tmp_path: Path) -> None:
+    image(tmp_path / "val" / "1.jpg")
+    image(tmp_path / "train" / "2.jpg")
+    path = coco(tmp_path / "instances_train.json", [(1, "train/1.jpg"), (2, "train2017/2.jpg")], [(1, 7, BOX, 0)])
+    table = read_table(tmp_path)
+    assert places(table, tmp_path) == {"train/2.jpg": ""}
+    assert f"Left out of {tmp_path}: images that are not in {tmp_path} (1): train/1.jpg." in table.notes
+    path.unlink()
+    write(tmp_path / "annotations" / "train" / "1.xml", sheet(ONE))
+    with pytest.raises(DataError, match=r"None of the 1 annotations in .* has an image there"):
+        read_table(tmp_path, "voc")
+
+
+def test_labels_of_an_image_that_is_not_there_are_not_given_to_one_in_another_folder(tmp_path: Path) -> None:
+    for name in ("site1/a", "site1/b"):
+        image(tmp_path / "pictures" / f"{name}.jpg")
+    for name in ("site1/a", "site2/b"):
+        write(tmp_path / "labels" / f"{name}.txt", "0 0.2 0.5 0.2 0.5\n")
+    write(tmp_path / "data.yaml", "names: [x]\n")
+    assert places(read_table(tmp_path), tmp_path) == {"pictures/site1/a.jpg": "x", "pictures/site1/b.jpg": ""}
+
+
+def test_an_image_that_is_elsewhere_than_an_annotation_says_is_told(tmp_path: Path) -> None:
+    """Nothing else tells whether the folder was renamed or another one was not copied."""
+    image(tmp_path / "images" / "camA" / "1.jpg")
+    note = "Images that are not where annotations say, and were found elsewhere (1): {}."
+    found = {"images/camA/1.jpg": "x"}
+    path = coco(tmp_path / "all.json", [(1, "camB/1.jpg")], [(1, 7, BOX, 0)])
+    table = read_table(tmp_path)
+    assert places(table, tmp_path) == found
+    assert note.format("camB/1.jpg as images/camA/1.jpg") in table.notes
+    path.unlink()
+    path = write(tmp_path / "labels.csv", f"{TENSORFLOW}\ncamB/1.jpg,100,80,x,11,21,30,60\n")
+    table = read_table(tmp_path)
+    assert places(table, tmp_path) == found
+    assert note.format("camB/1.jpg as images/camA/1.jpg") in table.notes
+    path.unlink()
+    write(tmp_path / "annotations" / "camB" / "1.xml", sheet(ONE))
+    table = read_table(tmp_path, "voc")
+    assert places(table, tmp_path) == found
+    assert note.format("annotations/camB/1.xml as images/camA/1.jpg") in table.notes
+
+
+@pytest.mark.parametrize(
+    ("named", "there"),
+    [
+        ("/data/me/data/images/1.jpg", "1.jpg"),
+        ("/data/me/test/1.jpg", "train/1.jpg"),
+        ("C:\\Users\\me\\camB\\1.jpg", "photos/1.jpg"),
+        ("images/1.jpg", "1.jpg"),
+        ("images/1.jpg", "camA/1.jpg"),
+        ("images/1.jpg", "images/train/1.jpg"),
+        ("camB/1.jpg", "images/1.jpg"),
+        ("camB/1.jpg", "train/1.jpg"),
+        ("camA/1.jpg", "camA/day1/1.jpg"),
+        ("camA/images/1.jpg", "all/camA/1.jpg"),
+        ("1.jpg", "camA/1.jpg"),
+        ("train2017/1.jpg", "training data/train/1.jpg"),
+        ("../1.jpg", "train/1.jpg"),
+    ],
+)
+def test_folders_that_tell_no_images_apart_refuse_none(tmp_path: Path, named: str, there: str) -> None:
+    for name in (there, "camA/2.jpg"):
+        image(tmp_path / name)
+    for other in ([], [(2, "camA/2.jpg")]) if "camA" in there or "/" not in there else ([],):
+        coco(tmp_path / "all.json", [(1, named), *other], [(1, 7, BOX, 0)])
+        assert places(read_table(tmp_path), tmp_path)[there] == "x"
+        assert not any("images that are not in" in note for note in read_table(tmp_path).notes)
+
+
+def test_the_filename_in_an_xml_may_be_of_another_machine(tmp_path: Path) -> None:
+    for name in ("camA/1", "camB/1", "camA/2"):
+        image(tmp_path / "images" / f"{name}.jpg")
+        number = name[-1]
+        write(tmp_path / "Annotations" / f"{name}.xml", sheet(ONE, filename=f"D:\\old\\{number}.jpg"))
+    assert set(places(read_table(tmp_path, "voc"), tmp_path).values()) == {"x"}
+
+
 # Several files of the same boxes
 
 

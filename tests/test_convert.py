@@ -342,6 +342,76 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         write_boxes(table, tmp_path / "more", "voc")
 
 
+# What has no place
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_groups_and_copies_that_are_lost_are_said(tmp_path: Path, layout: str) -> None:
+    table = box_table(tmp_path / "images", parts=(None,))
+    groups = ["a", "a", "b", None, "b", "a", "alone", None]
+    told = "Left out, as the layout has no place for it: {}."
+    advice = " A later split would tear these apart: run tenfold split first, so that parts are written."
+    notes = {
+        name: write_boxes(table.assign(**more), tmp_path / name, layout).notes
+        for name, more in {
+            "plain": {},
+            "single": {"group": [*"abcdefgh"]},
+            "grouped": {"group": groups},
+            "copied": {"copy": [False] * 7 + [True]},
+            "both": {"group": groups, "copy": [False] * 6 + [True] * 2},
+            "parted": {"group": groups, "part": ["train", "validation"] * 3 + [None] * 2},
+        }.items()
+    }
+    assert sum(map(len, notes.values())) == (4 if layout != "yolo" else 4 + 6)
+    assert not any("Left out" in note for name in ("plain", "single") for note in notes[name])
+    for name, lost in {
+        "grouped": "the groups of 5 images (2 groups)",
+        "copied": "that 1 image is an augmented copy of others",
+        "both": "the groups of 5 images (2 groups) and that 2 images are augmented copies of others",
+    }.items():
+        assert told.format(lost) + advice in notes[name]
+    assert told.format("the groups of 5 images (2 groups)") in notes["parted"]
+
+
+def test_a_group_of_which_one_image_is_left_is_not_said(tmp_path: Path) -> None:
+    table = box_table(tmp_path / "images", parts=(None,)).assign(group=["a", "a", *[None] * 6])
+    Path(table.samples["source"][1]).write_bytes(b"no image")
+    notes = write_boxes(table, tmp_path / "out", "coco").notes
+    assert [note.split(":")[0] for note in notes] == ["Left out"]
+    assert "groups" not in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "back"), [("[zebra, dog, apple]", "apple, zebra"), ("[apple, dog, zebra]", "apple, zebra")]
+)
+def test_voc_says_that_classes_get_other_numbers(tmp_path: Path, names: str, back: str) -> None:
+    table = read_table(yolo_of(tmp_path / "in", f"names: {names}\n"))
+    (note,) = write_boxes(table, tmp_path / "voc", "voc").notes
+    assert note == (
+        f"Pascal VOC has no list of classes: read back, they are those with a box, in natural order ({back}), not as "
+        f"here ({names[1:-1]}); what is then written as YOLO or COCO has other numbers for them."
+    )
+    assert ", ".join(read_table(tmp_path / "voc").numbered) == back
+    in_order = read_table(yolo_of(tmp_path / "more", "names: [apple, none, zebra]\n")).take([0])
+    assert write_boxes(in_order, tmp_path / "coco", "coco").notes == ()
+    same_order = read_table(tmp_path / "voc")
+    assert write_boxes(same_order, tmp_path / "again", "voc").notes == ()
+
+
+def test_an_image_with_two_endings_keeps_its_part_in_voc(tmp_path: Path) -> None:
+    for name in ("photo.jpg.png", "other.png"):
+        image(tmp_path / "images" / name)
+    lines = "photo.jpg.png,1,2,9,9,a,test\nother.png,1,2,9,9,a,train\n"
+    (tmp_path / "images" / "boxes.csv").write_text(f"path,x1,y1,x2,y2,label,part\n{lines}")
+    table = read_table(tmp_path / "images" / "boxes.csv")
+    for layout in WRITERS:
+        write_boxes(table, tmp_path / layout, layout)
+        same(known(read_table(tmp_path / layout)), known(table), 1e-6)
+    main_list = tmp_path / "voc" / "ImageSets" / "Main" / "train.txt"
+    main_list.write_text("other.png\n")
+    same(known(read_table(tmp_path / "voc")), known(table), 0)
+
+
 # The command
 
 

@@ -271,8 +271,9 @@ def test_predicted_classes_have_the_numbers_that_the_data_declare(
     """Of four classes in a data.yaml two have boxes: a program that reads the results goes by its four."""
     table = replace(load_run(settled).table, declared=("red", "green", "blue", "grey"))
     write_table(table, settled / "table.parquet")
-    shutil.copy(work / "squares" / "00.png", tmp_path / "classes.png")
-    images, numbers = [str(work / "squares" / "01.png"), str(tmp_path / "classes.png")], {"red": 0, "blue": 2}
+    for number in ("00", "01"):
+        shutil.copy(work / "squares" / f"{number}.png", tmp_path / f"{number}.png")
+    images, numbers = [str(tmp_path / "01.png"), str(tmp_path / "00.png")], {"red": 0, "blue": 2}
     assert main(["predict", str(settled), *images, "--score", "0", "--json"]) == 0
     named = [thing["class"] for one in json_of(capsys)["images"] for thing in one["objects"]]
     assert named
@@ -282,8 +283,7 @@ def test_predicted_classes_have_the_numbers_that_the_data_declare(
     assert main(["predict", str(settled), *images, "--score", "0", "--format", "yolo", "--out", str(out)]) == 0
     assert "0 red, 1 green, 2 blue, 3 grey." in capsys.readouterr().err
     assert (out / "classes.txt").read_text() == "red\ngreen\nblue\ngrey\n"
-    (other,) = (path for path in out.iterdir() if path.name not in ("01.txt", "classes.txt"))
-    lines = [line for path in (out / "01.txt", other) for line in path.read_text().splitlines()]
+    lines = [line for name in ("01.txt", "00.txt") for line in (out / name).read_text().splitlines()]
     assert [int(line.split()[0]) for line in lines] == [numbers[name] for name in named]
 
 
@@ -335,6 +335,129 @@ def test_coco_results_take_the_ids_of_a_coco_json(work: Path, capsys: Capture, t
     ids.write_text("[]", "utf-8")
     assert main(["predict", "runs/boxes-1", *places, *options]) == 3
     assert "is no COCO json with images and categories" in capsys.readouterr().err
+
+
+def write_ids(
+    file: Path, images: dict[str, Any], categories: tuple[str, str] = ("red", "blue"), encoding: str = "utf-8"
+) -> Path:
+    """A COCO json that gives images their ids, and two categories 7 and 9."""
+    content = {
+        "images": [{"file_name": name, "id": number} for name, number in images.items()],
+        "categories": [{"id": number, "name": name} for number, name in zip((7, 9), categories, strict=True)],
+    }
+    file.write_text(json.dumps(content), encoding)
+    return file
+
+
+def copies(work: Path, folder: Path, *names: str) -> list[str]:
+    """Images of squares by other names below a folder."""
+    paths = [folder / name for name in names]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(work / "squares" / f"{number:02}.png", path)
+    return [str(path) for path in paths]
+
+
+IDS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
+    "one for two": (
+        {"1.png": 7},
+        ("a/1.png", "b/1.png"),
+        r"--ids must have an id for each image, and .*a/1\.png and .*b/1\.png would both have 7; name the images in it",
+    ),
+    "given twice": ({"1.png": 7, "2.png": 7}, ("1.png", "2.png"), r"1\.png and .*2\.png would both have 7; name"),
+    "another folder": (
+        {"val/1.png": 7},
+        ("train/1.png",),
+        r"--ids must name each image once, and .*train/1\.png is there 0 times, only val/1\.png\.",
+    ),
+    "several": (
+        {"1.png": 7, "a/1.png": 8},
+        ("a/1.png",),
+        r"--ids must name each image once, and .* is there 2 times\.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_an_id_of_another_image_is_refused_before_anything_is_predicted(
+    name: str, work: Path, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, files, words = IDS[name]
+    paths, ids = copies(work, tmp_path, *files), write_ids(tmp_path / "ids.json", known)
+    monkeypatch.setattr(Run, "predict_files", None)
+    assert main(["predict", "runs/boxes-1", *paths, "--score", "0", "--format", "coco", "--ids", str(ids)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(words, err.replace("\\", "/"))
+
+
+def test_ids_are_found_by_the_names_that_the_reader_of_the_json_knows(
+    work: Path, settled: Path, capsys: Capture, tmp_path: Path
+) -> None:
+    """Accents in two letters, blanks, a byte order mark, ids that are text, the other slash and other dots."""
+    card = read_card(settled)
+    card["classes"] = ["m\u00e8o", "red"]
+    write_json(settled / "model.json", card)
+    table = load_run(settled).table
+    renamed = table.boxes.replace({"label": {"blue": "m\u00e8o"}})
+    write_table(replace(table, classes=("m\u00e8o", "red"), boxes=renamed), settled / "table.parquet")
+    files = ("val/me\u0300o.png", "train/2.png", "3.PNG", "4.png")
+    paths = copies(work, tmp_path, *files)
+    known = {"val\\m\u00e8o.png": "first", "../train/2.png": 2.0, "3.png": 3, "./4.png": "4"}
+    ids = write_ids(tmp_path / "ids.json", known, ("red ", "me\u0300o"), "utf-8-sig")
+    assert main(["predict", str(settled), *paths, "--score", "0", "--format", "coco", "--ids", str(ids)]) == 0
+    results = json_of(capsys)
+    assert {one["file_name"]: one["image_id"] for one in results} == dict(zip(paths, known.values(), strict=True))
+    assert {one["category_id"] for one in results} <= {7, 9}
+
+
+def test_an_image_that_is_named_twice_is_predicted_once(work: Path, capsys: Capture) -> None:
+    options = ["--score", "0", "--format", "coco"]
+    assert main(["predict", "runs/boxes-1", "squares", *options]) == 0
+    once = json_of(capsys)
+    assert main(["predict", "runs/boxes-1", "squares", "squares/01.png", *options]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == once
+    assert f"Named more than once, and taken once (1): {work / 'squares' / '01.png'}." in err
+
+
+def test_text_files_lie_in_the_folders_that_their_images_lie_in(work: Path, capsys: Capture, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    copies(work, frames, "a/1.png", "b/1.png", "b/deep/classes.old.png", "2.png")
+    for number, given in enumerate(([frames], [frames / "a", frames / "b", frames / "2.png"])):
+        labels = tmp_path / f"labels-{number}"
+        options = ["--score", "0", "--format", "yolo", "--out", str(labels)]
+        assert main(["predict", "runs/boxes-1", *map(str, given), *options]) == 0
+        assert capsys.readouterr().out == f"4 text files: {labels}\n"
+        texts = {path.relative_to(labels).as_posix() for path in labels.rglob("*.txt")}
+        lists = {"classes.txt", "a/classes.txt", "b/classes.txt", "b/deep/classes.txt"}
+        assert texts == {"2.txt", "a/1.txt", "b/1.txt", "b/deep/classes.old.txt"} | lists
+        assert {(labels / name).read_text() for name in lists} == {"blue\nred\n"}
+    assert main(["predict", "runs/boxes-1", str(frames), "--score", "0", "--format", "csv"]) == 0
+    found = [Path(row["path"]) for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    for path in set(found):
+        lines = (labels / path.relative_to(frames)).with_suffix(".txt").read_text().splitlines()
+        assert len(lines) == found.count(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (("a/1.png", "a/1.PNG"), r"and .*a/1\.png and .*a/1\.PNG would both have 1\.txt; rename one of them, or leave"),
+        (("a/1.png", "B/x.png", "b/X.jpg"), r"and .*B/x\.png and .*b/X\.jpg would both have b/X\.txt; rename one of"),
+        (("Classes.png",), r"and that of .*Classes\.png would be the list of classes, classes\.txt; rename the image"),
+    ],
+)
+def test_images_that_can_have_no_text_file_of_their_own_are_refused_before_anything_is_predicted(
+    files: tuple[str, ...], words: str, work: Path, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = copies(work, tmp_path, *files)
+    if len({Path(path).stat().st_ino for path in paths}) < len(paths):
+        pytest.skip("needs a disk on which upper and lower case differ")
+    monkeypatch.setattr(Run, "predict_files", None)
+    assert main(["predict", "runs/boxes-1", *paths, "--format", "yolo", "--out", str(tmp_path / "labels")]) == 2
+    assert re.search(f"--format yolo gives each image a text file of its name, {words}", capsys.readouterr().err)
+    assert not (tmp_path / "labels").exists()
 
 
 def test_the_score_is_that_which_training_chose(work: Path, settled: Path, capsys: Capture) -> None:

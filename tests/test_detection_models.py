@@ -315,7 +315,8 @@ def test_a_backbone_without_layers_is_refused(monkeypatch):
     monkeypatch.setattr(ToyBackbone, "chain", lambda self: list(self.layers))
     with pytest.raises(
         UsageError,
-        match=r"^transfer\.backbone \(--backbone\) must be a network whose layers can learn, .*, not toy; leave it out",
+        match=r"^transfer\.backbone \(--backbone\) must be a network whose layers can learn, .*, not toy; leave it out "
+        r"\(and its --weights\) for efficientnet-lite0\.$",
     ):
         build()
 
@@ -331,6 +332,36 @@ def test_a_network_without_maps_of_any_size_is_refused(name, why, monkeypatch):
         UsageError, match=rf"^transfer\.backbone .* {why}, to find objects with, not timm:{name}; leave"
     ):
         FasterRCNN(3, ("a",), SETTINGS | {"backbone": f"timm:{name}"})
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "idle"),
+    [
+        ("timm:resnet18", (2, 4, 8, 16, 32), ()),
+        ("timm:mobilenetv3_small_100", (2, 4, 8, 16, 16, 32, 32, 0), ("network.conv_head",)),
+        ("mobilefacenet", (2, 2, 4, 8, 8, 16, 16, 16, 0), ("embedding",)),
+    ],
+)
+def test_a_network_learns_all_that_makes_its_maps_and_no_more(name, strides, idle, monkeypatch):
+    """timm goes past the layers that are joined to stages here, and some of all belong to the classifier alone."""
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    monkeypatch.setattr(detector, "bare_backbone", bare_backbone)
+    torch.manual_seed(0)
+    backbone = bare_backbone(name)
+    assert tuple(detector.stage_strides(backbone)) == strides
+    assert not any(layer._forward_hooks for layer in backbone.modules())
+    model = FasterRCNN(3, CLASSES, SETTINGS | {"backbone": name, "fixed_stride": 0}).train()
+    model.learn(1.0)
+    sum(model.losses(squares()).minimize.values()).backward()
+    for layer, weight in model.backbone.named_parameters():
+        assert (weight.grad is None) == layer.startswith(idle or ("none",)), layer
+
+
+def test_maps_with_their_channels_last_have_the_stride_that_they_have():
+    backbone = ToyBackbone()
+    backbone.layers[2].register_forward_hook(lambda layer, given, found: found.movedim(1, 3))
+    assert detector.stage_strides(backbone) == [2, 4, 8]
 
 
 def test_many_images_are_seen_a_few_at_a_time():

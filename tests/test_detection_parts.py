@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tenfold.check.box_findings import thin
+from tenfold.environment import torch_threads
 from tenfold.models.detection import roi
 from tenfold.models.detection.anchors import (
     Anchors,
@@ -31,6 +32,7 @@ from tenfold.models.detection.roi import (
     truncate_heads,
     truncate_layer,
 )
+from tenfold.models.detection.roi_align import roi_align
 from tenfold.models.detection.rpn import Raw, pad_boxes, proposal_boxes, proposal_losses
 from tenfold.models.detection.sampling import draw_boxes, evaluation_generator
 from tests.detecting import batch_of, iou, some_boxes, truths_of
@@ -323,7 +325,7 @@ def test_a_region_is_cut_out_of_the_level_for_its_size():
 
 @pytest.mark.parametrize("pool", ["align", "pool"])
 def test_heads_cut_regions_as_one_by_one(pool, monkeypatch):
-    from torchvision.ops import roi_align, roi_pool
+    from torchvision import ops
 
     torch.manual_seed(0)
     heads = RegionHeads(6, (8, 16), 3, 10, pool)
@@ -334,7 +336,7 @@ def test_heads_cut_regions_as_one_by_one(pool, monkeypatch):
     for cut, region, level in zip(heads.cut(maps, regions), regions, (1, 0, 1), strict=True):
         scale = 1 / (8, 16)[level]
         args = (maps[level], region[None], 7, scale)
-        expected = roi_pool(*args) if pool == "pool" else roi_align(*args, sampling_ratio=2, aligned=True)
+        expected = ops.roi_pool(*args) if pool == "pool" else ops.roi_align(*args, sampling_ratio=2, aligned=True)
         torch.testing.assert_close(cut, expected[0])
     logits, deltas = heads(maps, regions)
     assert logits.shape == (3, 4)
@@ -343,6 +345,29 @@ def test_heads_cut_regions_as_one_by_one(pool, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(heads(maps, regions), (logits.detach(), deltas.detach()))
         assert heads(maps, regions[:0])[1].shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize(("size", "count"), [((24, 31), 200), ((1, 1), 5), ((1, 9), 40), ((7, 5), 0)])
+def test_roi_align_is_torchvision_s_forward_and_backward(size, count):
+    from torchvision import ops
+
+    torch.manual_seed(0)
+    maps = torch.randn(3, 10, *size).contiguous(memory_format=torch.channels_last)
+    corners = torch.rand(count, 2) * torch.tensor([260.0, 200.0]) - 20  # some lie partly or wholly outside
+    regions = torch.cat([torch.randint(3, (count, 1)), corners, corners + 1 + 90 * torch.rand(count, 2)], 1)
+    given, results = torch.randn(count, 10, 7, 7), []
+    for name in ("ours", "more threads", "theirs"):
+        leaf = maps.clone().requires_grad_()
+        with torch_threads(3 if name == "more threads" else 1):
+            if name == "theirs":
+                cut = ops.roi_align(leaf, regions, 7, 1 / 8, 2, True)
+            else:
+                cut = roi_align(leaf, regions, 7, 8)
+            cut.backward(given)
+        results.append((cut.detach(), leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    torch.testing.assert_close(results[0], results[2], rtol=1e-4, atol=1e-4)
 
 
 def test_the_heads_losses_are_torchvision_s():

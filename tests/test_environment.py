@@ -1,6 +1,7 @@
-"""How many processors a process may use: those of its affinity, and no more than its container is allowed."""
+"""How many processors a process may use, those of its affinity and of its container; and the memory that it keeps."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import joblib
 import pytest
+import torch
 
 from tenfold import environment
 from tenfold.check.threads import in_threads
-from tenfold.environment import cores, describe_environment, torch_threads, usable_threads
+from tenfold.environment import cores, describe_environment, kept_memory, torch_threads, usable_threads
 
 QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")  # cgroup v1
 COUNT = "from tenfold.environment import cores; print(cores())"
@@ -85,3 +87,21 @@ def test_a_comparison_has_no_more_threads_than_a_container_is_allowed(limit):
         assert len({*in_threads(work, range(8))}) == 4
         limit("200000 100000")
         assert len({*in_threads(work, range(8))}) == 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of other libraries nothing is known")
+def test_freed_memory_is_kept_meanwhile_and_given_back_after():
+    import resource
+
+    def cleared() -> int:
+        """Pages that the system clears for 48 MiB, which glibc by itself always gives back."""
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(12 * 2**20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    pages = 48 * 2**20 // resource.getpagesize()
+    with kept_memory():
+        cleared()
+        assert cleared() < pages // 10
+    assert cleared() > pages // 2
+    assert cleared() > pages // 2

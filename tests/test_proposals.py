@@ -679,6 +679,28 @@ def test_command_on_images_without_boxes(tmp_path, capsys):
     assert "--out must be a new or empty folder, or one of proposals, and" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("boxes", "why"), [("none", ""), ("ignored", ", as none has an area and is to be found")])
+def test_command_on_annotated_images_without_an_object(boxes, why, tmp_path, capsys):
+    cells = write_voc(tmp_path / "cells", 2)
+    for file in (cells / "Annotations").iterdir():
+        text = file.read_text()
+        start, end = text.index("<object>"), text.rindex("</object>") + len("</object>")
+        ignored = text.replace("<difficult>0", "<difficult>1")
+        file.write_text(text[:start] + text[end:] if boxes == "none" else ignored)
+    command = ["proposals", str(cells), "--method", "random", "--count", "5"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["boxes"] == {"mean": 5, "least": 5, "most": 5}
+    assert "There are no figures, as no box of these images has an area and is to be found." in printed.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proposals.json", "proposals.parquet"]
+    assert main([*command, "--save", str(tmp_path / "saved.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "saved.csv")) == 10
+    capsys.readouterr()
+    assert main(command) == 2
+    sentence = f"error: {cells} has no boxes to measure proposals by{why}; give --save or --out to write proposals all "
+    assert capsys.readouterr().err.endswith(f"{sentence}the same.\n")
+
+
 def test_cells_of_bccd_are_covered(shared_data):
     folder = shared_data / "bccd"
     if not folder.is_dir():

@@ -9,7 +9,10 @@ from safetensors.torch import load_file
 
 from tenfold.errors import UsageError
 from tenfold.evaluate import evaluate_run
+from tenfold.models.backbones import bare_backbone
+from tenfold.models.cost import count_cost
 from tenfold.models.detection import RCNN, region_fits
+from tenfold.models.detection import rcnn as rcnn_module
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
 from tenfold.models.detection.kernels import cut_squares
 from tenfold.models.detection.rcnn import with_context
@@ -289,6 +292,30 @@ def test_fine_tuning_is_a_training_before():
     ):
         build(finetune=True)
     build(finetune=True, init="runs/regions")
+
+
+def test_a_network_without_maps_is_refused(monkeypatch):
+    monkeypatch.setattr(rcnn_module, "bare_backbone", bare_backbone)
+    with pytest.raises(
+        UsageError,
+        match=r"^transfer\.backbone .* a network that makes maps of an image, .*, not onnx:24:5; leave it out",
+    ):
+        build(backbone="onnx:24:5")
+
+
+def test_it_goes_by_the_maps_whatever_the_length_of_a_networks_own_vectors(monkeypatch):
+    monkeypatch.setattr(rcnn_module, "bare_backbone", bare_backbone)
+    model = build(backbone="mobilefacenet", crop=32)
+    assert (model.backbone.width, model.svms.in_features) == (128, 512)
+    images, proposals = torch.rand(1, 3, 64, 64), torch.tensor([[[4.0, 4, 40, 40], [20, 10, 60, 50]]])
+    assert model.detect(images, proposals)["boxes"].shape == (1, 10, 4)
+
+
+def test_regions_that_a_network_would_halve_away_are_refused(monkeypatch):
+    monkeypatch.setattr(rcnn_module, "bare_backbone", bare_backbone)
+    model = build(backbone="vgg16", crop=16)
+    with pytest.raises(UsageError, match=r"^detect\.crop must be larger for this network, .* regions so small: "):
+        count_cost(model, 64)
 
 
 def test_it_is_fitted_killed_resumed_and_evaluated(tmp_path, monkeypatch):

@@ -289,6 +289,12 @@ def test_symbolic_links_are_followed_once(tmp_path: Path):
     assert "links to a folder that was read already or lies above (4): a-link, cat/loop, cat/up, dog2." in notes
 
 
+def test_an_image_that_is_named_through_a_link_to_its_folder_too_is_taken_once(tmp_path: Path):
+    plant(tmp_path, "in/1.png")
+    link(tmp_path / "again", tmp_path / "in")
+    assert find_images([tmp_path / "in", tmp_path / "again"])[0] == [str(tmp_path / "in" / "1.png")]
+
+
 def test_links_whose_target_cannot_be_looked_at_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     root = plant(tmp_path / "data", "cat/1.png", "dog/1.png")
     link(root / "dog" / "secret", tmp_path / "locked")
@@ -358,6 +364,10 @@ def test_read_images_takes_files_folders_and_lists(tmp_path: Path):
     ]
     with pytest.raises(DataError, match="There are no images in an empty list"):
         read_images([])
+    given = [tmp_path / "in" / "2.png", tmp_path / "in", tmp_path / "in" / "deep" / ".." / "2.png", tmp_path / "in"]
+    once, notes = find_images(given)
+    assert once == [str(tmp_path / "in" / "2.png"), str(tmp_path / "in" / "deep" / "10.png")]
+    assert notes[-1].startswith(f"Named more than once, and taken once (4): {tmp_path / 'in' / '2.png'}, ")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"There are no images in .*empty"):
         read_images(tmp_path / "empty")

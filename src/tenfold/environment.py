@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of the container that the process is in: cgroup v2
+_TRIM_FROM, _MAP_FROM, _MAPPED = -1, -3, -4  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_MMAP_MAX of glibc's malloc.h
+_KEEP = {_TRIM_FROM: 2**31 - 1, _MAPPED: 0}
+_GIVE_BACK = {_TRIM_FROM: 2**26, _MAP_FROM: 2**25, _MAPPED: 2**16}  # what glibc's own adjustment comes to at most
 PACKAGES = ("tenfold", "torch", "numpy", "pandas", "pillow", "simplejpeg", "pyarrow", "safetensors")
 
 
@@ -126,6 +130,27 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Memory that is freed meanwhile stays with the process, as the next step of a training takes as much again.
+
+    Else glibc gives the large pieces back to the system, which must clear each page of the next ones: a tenth and more
+    of a step (benchmarks/kept_memory.py). Of other systems and libraries nothing is known, and nothing is changed.
+    """
+    library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+        yield
+        return
+    for setting, value in _KEEP.items():
+        library.mallopt(setting, value)
+    try:
+        yield
+    finally:
+        for setting, value in _GIVE_BACK.items():
+            library.mallopt(setting, value)
+        library.malloc_trim(0)
 
 
 def is_memory_full(error: Exception) -> bool:

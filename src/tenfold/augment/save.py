@@ -4,9 +4,10 @@ The listing is `augmented.csv`: `path,label,group,part` as any listing has them 
 regions), then `ops`, what was done to the image, `source`, what it was made from, and `copy_of`, the content hash of
 that as it is listed, empty for the images themselves. A copy of a copy is one of the image that both go back to. Of
 images with boxes it is a listing of boxes, `path,x1,y1,x2,y2,label,ignore,group,part` and these, a line for each box as
-the policy has moved it, or one without a box. Copies and their source share a group, so no split can tear them apart,
-and by `copy_of` it knows the copies, which are for training alone. An image that is in a validation or test part
-already has no copy at all.
+the policy has moved it, or one without a box. Clicks (see tenfold.boxes.THIN), of which nothing can be learned, stand
+in the lines of the images themselves and in no copy, as the hull of a thin box that is turned is wide. Copies and their
+source share a group, so no split can tear them apart, and by `copy_of` it knows the copies, which are for training
+alone. An image that is in a validation or test part already has no copy at all.
 
 Copy k of an image is what the k-th epoch of a training with this seed draws for it: see draws.py.
 """
@@ -18,6 +19,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import StringIO
+from itertools import compress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +31,7 @@ from PIL import Image
 from tenfold.augment.feed import boxes_on_canvas, on_canvas
 from tenfold.augment.policy import Policy
 from tenfold.augment.words import line_of, tell
-from tenfold.boxes import CORNERS
+from tenfold.boxes import CORNERS, THIN, large_enough
 from tenfold.draws import draw_keys, hash_numbers
 from tenfold.environment import cores
 from tenfold.errors import DataError, UsageError
@@ -80,9 +82,12 @@ class Saved:
     """Images in the listing, which are no copies."""
     unreadable: list[str] = field(default_factory=list)
     """Why an image has no copy, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What copies lack, a sentence each."""
 
 
 _DECIMALS = 6  # of a pixel
+_CLICKS = f"Boxes at most {THIN:g} pixel wide or high, which copies do not have, as nothing is learned of them: {{:,}}."
 _CARRIED = {"path", "label", "group", "part", *CORNERS, *SIDES, COPY_OF, "reason"}
 """Columns of a listing whose content the saved one has too, if in another form; rows with a reason are in neither."""
 
@@ -94,11 +99,6 @@ class _Box(NamedTuple):
     """xyxy, pixels."""
     label: str
     ignore: bool
-
-    @property
-    def is_sound(self) -> bool:
-        x1, y1, x2, y2 = self.corners
-        return x1 < x2 and y1 < y2
 
 
 class _Listed(NamedTuple):
@@ -154,7 +154,9 @@ def save_augmented(
     write_file(folder / LISTING, _text(every, OF_BOXES if boxed else COLUMNS))
     images = [line[0] for line in originals if not line[-1]]
     sources, kept = len(wanted) - len(errors), len(set(images) if boxed else images)
-    return Saved(folder / LISTING, saving.count * sources, sources, kept, list(errors.values()))
+    clicks = sum(making.clicks(sample.row) for sample in wanted if sample.row not in errors)
+    notes = [_CLICKS.format(clicks)] if clicks else []
+    return Saved(folder / LISTING, saving.count * sources, sources, kept, list(errors.values()), notes)
 
 
 def left_behind(path: str | Path, *, boxed: bool) -> list[str]:
@@ -181,7 +183,7 @@ class _Making:
     folder: Path
     saving: Saving
     boxes: dict[int, list[_Box]]
-    """By the sample's row; those that are not sound too."""
+    """By the sample's row; those too of which nothing can be learned."""
 
     def copies(self, sample: _Listed) -> list[list[str]] | DataError:
         """Write the copies of a sample and give their lines; or why it cannot be read."""
@@ -190,7 +192,7 @@ class _Making:
         except DataError as error:
             return error
         policy, size, added = self.policy, None, 0
-        boxes = [box for box in self.boxes.get(sample.row, ()) if box.is_sound]
+        boxes = self.learnable(sample.row)
         if self.saving.resize:
             image, affine = self.preprocessing.prepare(image)
             boxes = self.on_canvas(boxes, affine)
@@ -211,6 +213,16 @@ class _Making:
                 else _box_lines(name, sample, moved, root, ops)
             )
         return lines
+
+    def learnable(self, row: int) -> list[_Box]:
+        """The boxes of a sample that training would learn from, by their size before anything is moved."""
+        boxes = self.boxes.get(row, [])
+        kept = large_enough(np.array([box.corners for box in boxes], np.float64).reshape(-1, 4))
+        return list(compress(boxes, kept))
+
+    def clicks(self, row: int) -> int:
+        """How many boxes of a sample are not among them."""
+        return len(self.boxes.get(row, ())) - len(self.learnable(row))
 
     def on_canvas(self, boxes: list[_Box], affine: NDArray[np.float32]) -> list[_Box]:
         """What a canvas, to which the map [2, 3] leads, shows of boxes."""

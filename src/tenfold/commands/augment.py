@@ -198,7 +198,7 @@ def _save(
         saved = save_augmented(source.table, source.policy, source.preprocessing, folder, saving)
     for reason in saved.unreadable:
         say(f"left out: {reason}")
-    for note in lost_areas(given_areas(source.table)):
+    for note in (*saved.notes, *lost_areas(given_areas(source.table))):
         say(note)
     if left := left_behind(source.path, boxed=source.table.boxes is not None):
         say(f"{saved.listing} does not carry over these columns of {source.path}: {', '.join(left)}.")

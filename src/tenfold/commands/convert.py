@@ -26,9 +26,11 @@ def convert(
 
     Parts are kept: those of the written split where there is one, else those that
     the data give. Boxes are written as they are, degenerate ones too; tenfold
-    check names these. Classes keep their order, those without a box too: YOLO numbers
-    them from 0, and COCO from 1, whatever ids they had. Areas of masks, which a COCO
-    json gives, stay in COCO. What a layout cannot hold is said.
+    check names these. Classes keep their order, those without a box too, except in VOC,
+    which lists none: YOLO numbers them from 0, and COCO from 1, whatever ids they had.
+    Areas of masks, which a COCO json gives, stay in COCO. No layout has a place for
+    groups, or for which images are augmented copies: run tenfold split first, so that
+    parts are written. What a layout cannot hold is said.
 
     For example:
 

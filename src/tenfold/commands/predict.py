@@ -89,14 +89,15 @@ def predict(
         or empty one.
     format
         How to print; csv prints each line as soon as it is known. Of a detector also coco, the results that COCO's
-        evaluation reads (with --score 0 it has all of them), and yolo, a text file an image in --out, and classes.txt
-        with the class of each number.
+        evaluation reads (with --score 0 it has all of them), and yolo, a text file an image in --out, and beside them
+        classes.txt with the class of each number.
     out
-        With --format yolo: the folder for the text files, a new or empty one.
+        With --format yolo: the folder for the text files, a new or empty one. Where images lie in folders below IMAGES,
+        their text files lie in the same ones below it.
     ids
-        With --format coco: a COCO json whose ids of images and categories, by their names, are taken. By default an
-        image's id is its name, as a number where all are numbers, and categories count from 1 in the order of the
-        data's own classes, those without a box too.
+        With --format coco: a COCO json whose ids of images and categories, by their names, are taken; where it names
+        an image with its folders, these count too. By default an image's id is its name, as a number where all are
+        numbers, and categories count from 1 in the order of the data's own classes, those without a box too.
     proposals
         Of a detector that was trained on proposals from a file (--detect.proposals-from): a file with those of these
         images, as tenfold proposals IMAGES --save FILE writes it.
@@ -120,7 +121,8 @@ def predict(
     refuse_foreign(model, own, others)
     if top_k is not None and top_k < 1:
         raise UsageError(f"--top-k must be at least 1, not {top_k}.")
-    paths, notes = find_images(_listed(images))
+    given = list(_listed(images))
+    paths, notes = find_images(given)
     for note in notes:
         say(note)
     if not paths:
@@ -131,7 +133,7 @@ def predict(
     if model.task.name == "detection":
         from tenfold.commands.predict_boxes import Asked, show_boxes
 
-        show_boxes(model, paths, Asked(form, score, precision, draw, out, ids), failed)
+        show_boxes(model, paths, Asked(form, score, precision, draw, out, ids, given), failed)
     else:
         from tenfold.commands.predict_classes import Wanted, show_classes
 

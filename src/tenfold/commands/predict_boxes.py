@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import posixpath
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tenfold.commands.output import counted, say, show_json, show_table
@@ -40,6 +43,8 @@ class Asked(NamedTuple):
     draw: Path | None
     out: Path | None
     ids: Path | None
+    given: Sequence[str]
+    """The files and folders in which the images were found."""
 
 
 class Seen(NamedTuple):
@@ -56,7 +61,8 @@ def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str])
 
     _refuse(asked)
     least = _least_score(run, asked)
-    names = _Names.of(asked.ids, run.classes) if asked.ids is not None else None
+    names = _Names.of(asked.ids, run.classes, paths) if asked.ids is not None else None
+    texts = _text_files(paths, asked.given) if asked.out is not None else {}
     predicted = counted(run.predict_files(map(Path, paths)), len(paths), "Images", printed=asked.form == "csv")
     seen = _seen(run, predicted, least, failed)
     if asked.draw is not None:
@@ -71,7 +77,7 @@ def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str])
     elif asked.form == "coco":
         print(json.dumps(_coco(found, run.table.numbered, names)))
     elif asked.out is not None:
-        _write_yolo(found, run.table.numbered, asked.out)
+        _write_yolo(found, run.table.numbered, asked.out, texts)
     elif asked.form == "table" and (rows := [_line(one.path, row) for one in found for row in one.rows]):
         show_table(("Path", "Class", "Score", *CORNERS), rows)
     if asked.draw is not None:
@@ -175,40 +181,92 @@ def _printed(seen: Iterable[Seen]) -> Iterator[Seen]:
         yield one
 
 
-class _Names(NamedTuple):
-    """Which ids a COCO json gives to images and categories."""
+_Id = int | float | str
+"""What an image or a category goes by in a COCO json; pandas writes 1.0 for 1."""
 
-    images: dict[str, list[tuple[str, int]]]
-    """By the file's name alone: the path that the json gives, and its id."""
-    categories: dict[str, int]
+
+class _Names(NamedTuple):
+    """Which ids a COCO json gives to the images that are predicted, and to categories."""
+
+    images: dict[str, _Id]
+    """By the image's absolute path."""
+    categories: dict[str, _Id]
 
     @classmethod
-    def of(cls, file: Path, classes: tuple[str, ...]) -> _Names:
-        """Raises DataError for another file, UsageError where it lacks one of the classes."""
-        images: dict[str, list[tuple[str, int]]] = {}
+    def of(cls, file: Path, classes: tuple[str, ...], paths: Sequence[str]) -> _Names:
+        """Names are compared as the reader of such a json does.
+
+        Raises DataError for another file, UsageError where it lacks one of the classes or images, or has one id for
+        two images.
+        """
+        from tenfold.images.readers.labels import composed
+
         try:
-            content = json.loads(file.read_text("utf-8"))
-            for one in content["images"]:
-                path = PurePosixPath(one["file_name"])
-                images.setdefault(path.name, []).append((str(path), int(one["id"])))
-            categories = {str(one["name"]): int(one["id"]) for one in content["categories"]}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            content = json.loads(file.read_bytes())
+            images = [_Image(_below(_plain(one["file_name"])), _id(one)) for one in content["images"]]
+            # Of several categories with one name the first, so it is the last that is written.
+            categories = {composed(str(one["name"]).strip()): _id(one) for one in reversed(content["categories"])}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"--ids {file} is no COCO json with images and categories: {error!r}.") from error
         if missing := [name for name in classes if name not in categories]:
             raise UsageError(f"--ids {file} must have a category of each class of the run; it lacks {missing[0]!r}.")
-        return cls(images, categories)
+        return cls(_image_ids(images, paths), categories)
 
-    def image(self, path: str) -> int:
-        """The id of an absolute path: of the only one with that file's name, or with the same folders before it.
 
-        Raises UsageError where there is none, or several.
-        """
-        known = self.images.get(Path(path).name, [])
-        alike = [number for name, number in known if Path(path).as_posix().endswith(f"/{name}")]
-        found = alike if len(known) > 1 else [number for _, number in known]
+class _Image(NamedTuple):
+    """An image as a COCO json describes it."""
+
+    name: str
+    """With the folders that the json gives, / between them."""
+    id: _Id
+
+
+def _plain(path: str) -> str:
+    """A path as it is compared: / between folders, and composed Unicode, whichever way a disk spells its accents."""
+    from tenfold.images.readers.labels import composed
+
+    return composed(path.replace("\\", "/"))
+
+
+def _below(path: str) -> str:
+    """What there is of a path below where it starts: ./images/1.jpg, ../images/1.jpg and /images/1.jpg are as one."""
+    return re.sub(r"^(\.\./|/)+", "", posixpath.normpath(path))
+
+
+def _id(described: dict[str, Any]) -> _Id:
+    found = described["id"]
+    if not isinstance(found, _Id):
+        raise TypeError(f"the id {found!r}")
+    return found
+
+
+def _image_ids(images: Iterable[_Image], paths: Sequence[str]) -> dict[str, _Id]:
+    """The id of each absolute path: of the image whose name it ends with, folders and all.
+
+    As the reader has it, a.JPG may be a.jpg where nothing is a.JPG.
+    Raises UsageError where there is none, or several, and where two paths have one id.
+    """
+    known = dict[str, list[_Image]]()
+    for image in images:
+        known.setdefault(posixpath.basename(image.name).casefold(), []).append(image)
+    ids = dict[str, _Id]()
+    owners = dict[_Id, str]()
+    for path in paths:
+        place = f"/{_below(_plain(path))}"
+        alike = known.get(posixpath.basename(place).casefold(), [])
+        found = [image.id for image in alike if place.endswith(f"/{image.name}")] or [
+            image.id for image in alike if place.casefold().endswith(f"/{image.name}".casefold())
+        ]
         if len(found) != 1:
-            raise UsageError(f"--ids must name each image once, and {path} is there {len(found)} times.")
-        return found[0]
+            others = f", only {listed([image.name for image in alike], _NAMED)}" if alike and not found else ""
+            raise UsageError(f"--ids must name each image once, and {path} is there {len(found)} times{others}.")
+        ids[path] = found[0]
+        if owners.setdefault(found[0], path) != path:
+            raise UsageError(
+                f"--ids must have an id for each image, and {owners[found[0]]} and {path} would both have "
+                f"{found[0]!r}; name the images in it with their folders, or predict only those that it means."
+            )
+    return ids
 
 
 def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
@@ -217,13 +275,14 @@ def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> 
     Categories count from 1 in the order of the classes, as `convert` writes them, but for the ids of `names`. Without
     these an image is called after its file, or by its whole path where two files have the same name.
     """
-    categories = names.categories if names else {name: place for place, name in enumerate(classes, 1)}
+    counted_from_1: dict[str, _Id] = {name: place for place, name in enumerate(classes, 1)}
+    categories = names.categories if names else counted_from_1
     stems = [Path(one.path).stem for one in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)
     files, results = Counter(Path(one.path).name for one in found), []
     for one, stem in zip(found, stems, strict=True):
         called = one.path if files[Path(one.path).name] > 1 else Path(one.path).name
-        image = names.image(one.path) if names else int(stem) if numbered else called
+        image = names.images[one.path] if names else int(stem) if numbered else called
         for row in one.rows:
             x1, y1, x2, y2 = _corners(row)
             box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
@@ -232,10 +291,41 @@ def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> 
     return results
 
 
-def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> None:
+def _text_files(paths: Sequence[str], given: Sequence[str]) -> dict[str, Path]:
+    """YOLO's text file of each image, from the folder --out on: its name, in the folders below those that were given.
+
+    So a program finds it, which goes by the name. Raises UsageError where two would be the same.
+    """
+    from tenfold.images.readers.folder import absolute
+
+    tops = [path if path.is_dir() else path.parent for path in map(absolute, given)]
+    above = len([*takewhile(lambda names: len({*names}) == 1, zip(*map(_pieces, tops), strict=False))])
+    texts = {path: Path(*_pieces(Path(path))[above:]).with_suffix(".txt") for path in paths}
+    owners = dict[str, str]()
+    for path, text in texts.items():
+        if text.name.casefold() == CLASS_LIST:
+            raise UsageError(
+                f"--format yolo gives each image a text file of its name, and that of {path} would be the list of "
+                f"classes, {CLASS_LIST}; rename the image, or leave it out."
+            )
+        # Most disks of Windows and macOS take A.txt and a.txt for one.
+        if (other := owners.setdefault(str(text).casefold(), path)) != path:
+            raise UsageError(
+                f"--format yolo gives each image a text file of its name, and {other} and {path} would both have "
+                f"{text}; rename one of them, or leave it out."
+            )
+    return texts
+
+
+def _pieces(path: Path) -> tuple[str, ...]:
+    """The disk's letter, where disks have such, and the folders and the name of an absolute path."""
+    return path.drive.strip(":\\/"), *path.parts[1:]
+
+
+def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path, texts: dict[str, Path]) -> None:
     """A text file an image, as Ultralytics writes them: number of the class, center, width and height, score.
 
-    The classes by number stand in classes.txt, where annotation programs look for them.
+    The classes by number stand in classes.txt in each folder of such, where annotation programs look for them.
     """
     import numpy as np
 
@@ -243,18 +333,17 @@ def _write_yolo(found: list[Seen], classes: tuple[str, ...], folder: Path) -> No
     from tenfold.files import write_file
     from tenfold.images.content import read_bytes
     from tenfold.images.decode import image_size
-    from tenfold.images.writers.placed import unique_names
 
-    _, *names = unique_names([f"/{CLASS_LIST}", *(one.path for one in found)])  # whose name no image's file may have
-    for one, name in zip(found, names, strict=True):
+    for one in found:
         boxes = np.array([_corners(row) for row in one.rows], np.float64).reshape(-1, 4)
         shares = to_yolo(boxes, *image_size(read_bytes(one.path), one.path)).tolist()
         lines = (
             " ".join([str(classes.index(row["predicted"])), *(f"{value:.6f}" for value in (*share, row["score"]))])
             for row, share in zip(one.rows, shares, strict=True)
         )
-        write_file(folder / Path(name).with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
-    write_file(folder / CLASS_LIST, "".join(f"{name}\n" for name in classes))
+        write_file(folder / texts[one.path], "".join(f"{line}\n" for line in lines))
+    for place in {Path(), *(texts[one.path].parent for one in found)}:
+        write_file(folder / place / CLASS_LIST, "".join(f"{name}\n" for name in classes))
     say(f"Classes by number, as in {folder / CLASS_LIST}: {_numbers(classes, classes)}.")
     print(f"{len(found):,} text files: {folder}")
 

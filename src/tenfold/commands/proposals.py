@@ -82,18 +82,20 @@ def proposals(
     table = _read(data, reader)
     for note in table.notes:
         say(note)
-    if table.boxes is None and out is None and save is None:
+    if out is None and save is None and not _has_objects(table):
+        why = "" if table.boxes is None or not len(table.boxes) else ", as none has an area and is to be found"
         raise UsageError(
-            f"{data} has no boxes to measure proposals by; give --save or --out to write proposals all the same."
+            f"{data} has no boxes to measure proposals by{why}; give --save or --out to write proposals all the same."
         )
     with watched(f"Proposing boxes in {data}") as progress:
         proposed = propose_table(table, proposer, workers=1 if run else 0, watch=progress)
     for reason in proposed.unreadable:
         say(f"left out: {reason}")
     judged = proposed if run is None else _judged(run, proposed)
-    coverage, sealed = None, len(proposed.table) - len(judged.table)
-    if judged.table.boxes is not None and (len(judged.table.boxes) or not sealed):
-        coverage = cover_objects(judged.table, judged.boxes, count)
+    sealed = len(proposed.table) - len(judged.table)
+    coverage = cover_objects(judged.table, judged.boxes, count) if _has_objects(judged.table) else None
+    if coverage is None and table.boxes is not None:
+        say("There are no figures, as no box of these images has an area and is to be found.")
     name = f"{method} ({version})" if method == "selective-search" else f"RPN of {method}" if run else method
     result = _result(data, name, count, proposed, coverage) | {"sealed": sealed}
     if out is not None:
@@ -124,6 +126,18 @@ def _read(data: str, reader: str) -> Table:
     path = Path(data).expanduser()
     found = next((name for name, own in READERS.items() if own.recognizes(path)), "")
     return read_images(data) if reader == "auto" and found == "folder" else read_table(data, reader)
+
+
+def _has_objects(table: Table) -> bool:
+    """Whether a box is there that has an area and is to be found."""
+    import numpy as np
+
+    from tenfold.boxes import CORNERS, sound_boxes
+
+    if table.boxes is None:
+        return False
+    sound = sound_boxes(table.boxes[[*CORNERS]].to_numpy(np.float64))
+    return bool((sound & ~table.boxes["ignore"].to_numpy(bool)).any())
 
 
 def _proposer(method: str, version: str, count: int) -> tuple[Proposer, Run | None]:

@@ -56,9 +56,12 @@ def count_cost(model: Model, height: int, width: int = 0) -> Cost:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        sides = f"{height} x {width or height} pixels"
+        whole = "image.size (--size), or transfer.crop where views are cut out,", sides
+        wanted, seen = ("detect.crop", "regions so small") if "crop" in model.reads else whole  # it sees regions alone
         raise UsageError(
-            f"image.size (--size), or transfer.crop where views are cut out, must be larger for this network, which "
-            f"cannot look at {height} x {width or height} pixels: {str(error).splitlines()[0].rstrip('.')}."
+            f"{wanted} must be larger for this network, which cannot look at {seen}: "
+            f"{str(error).splitlines()[0].rstrip('.')}."
         ) from error
     finally:
         model.train(was)

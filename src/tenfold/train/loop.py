@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tenfold.draws import draw_keys
-from tenfold.environment import torch_threads
+from tenfold.environment import kept_memory, torch_threads
 from tenfold.errors import Interrupted, TrainingError, UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.loader import Loader
@@ -98,7 +98,7 @@ class Loop:
         if not self.checkpoint.exists():
             self._save()
         threads = self.state.threads or self.recipe.train.threads
-        with catch_interrupt() as interrupted, torch_threads(threads):
+        with catch_interrupt() as interrupted, torch_threads(threads), kept_memory():
             self._interrupted = interrupted
             while self.steps and self.state.epoch < self.schedule.epochs and not self.ranks.any(self._is_over()):
                 self._run_epoch()

@@ -13,7 +13,7 @@ from operator import attrgetter
 
 import torch
 
-from tenfold.environment import torch_threads, usable_threads
+from tenfold.environment import kept_memory, torch_threads, usable_threads
 from tenfold.images.batch import Batch
 from tenfold.models.contract import Model
 from tenfold.recipe import Recipe
@@ -60,7 +60,7 @@ def measure_pace(model: Model, batch: Batch, recipe: Recipe, device: torch.devic
     given, counts = recipe.train, _thread_counts(recipe.train.threads, device)
 
     def pace(precision: str, threads: int) -> Pace:
-        with torch_threads(threads), said_plainly(recipe):
+        with torch_threads(threads), kept_memory(), said_plainly(recipe):
             times = _step_seconds(model, batch, recipe, precision, device)
         return Pace(precision, threads, statistics.median(times), min(times))
 

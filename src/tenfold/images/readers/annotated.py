@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, pairwise, takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -24,7 +25,10 @@ FARTHEST = 1e9
 _DEEP = 3  # folders around everything that are looked through
 _LIKELY = ("annotation", "label", "image", "jpegimages", "voc", "xml")  # how folders that hold annotations begin
 _IMAGE_FOLDERS = {"jpegimages", "images", "image", "imgs", "img"}
+_MARK_FOLDERS = ("annotation", "label", "xml")  # how folders begin that hold annotations, and tell no images apart
 _PART_FOLDER = re.compile(rf"({'|'.join(PART_NAMES)})(?:(?:19|20)\d\d)?")
+_ABSOLUTE = re.compile("/|[A-Za-z]:")
+_FOLDERS = 1024  # comparisons that are kept in mind, as many images lie in one folder
 _HEADER = 2**18  # bytes of a JPEG in which its size stands, but for files with a very large preview
 
 
@@ -151,31 +155,63 @@ def number(text: str, where: str, what: str) -> float:
 
 
 class ImageFiles:
-    """The images below a folder, found by name from the place of the annotation that names them."""
+    """The images below a folder, found by name from the place of the annotation that names them.
 
-    def __init__(self, root: Path, names: Iterable[str]) -> None:
+    A folder tells images apart if some annotated name lies in it on the disk too: camA does where camA/2.jpg is named
+    and there, so that camB/1.jpg is not camA/1.jpg. The folders of D:/old/1.jpg, of another machine, tell nothing.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str], named: Iterable[str] = ()) -> None:
+        """names: of the images, relative to the root; `named`: all names that annotations give images."""
         self.root = root
         self.places: dict[str, list[str]] = {}
         for name in names:
             self.places.setdefault(stem(name), []).append(name)
+        self._elsewhere = set[str]()
+        self._telling = {
+            folder
+            for one in map(_plain, named)
+            for name in self.places.get(stem(one), ())
+            for folder in _compared(one, name)[0]
+        }
 
-    def find(self, wanted: str, near: str, part: str | None = None, *, exact: bool = False) -> str | None:
+    def find(
+        self, wanted: str, near: str, part: str | None = None, *, exact: bool = False, beside: bool = False
+    ) -> str | None:
         """The image called `wanted`, whatever its ending unless `exact`; None where there is none.
+
+        An image in another folder than the one that is named is another image, even if it is the only one of that name,
+        where either folder tells images apart, or they are of two parts, as train and val. Where annotations lie
+        `beside` images, a file for each, the folders of `near` name those of the image too, and either may be right.
 
         A disk may write an ending otherwise than an annotation, a.JPG for a.jpg: that counts where none is the same. Of
         several images the one of the same folders, then that closest to the annotation `near`: first by the folders
         around both, then by the folders right above, as in images/cat/1.jpg and annotations/cat/1.xml, then by a folder
         of images and by the part. Names are relative to the root. Raises DataError where two are equally close.
         """
-        wanted = composed(wanted.replace("\\", "/").removeprefix("./"))
+        wanted = _plain(wanted)
         last = PurePosixPath(wanted).name
-        names = list(self.places.get(stem(wanted), ()))
+        told = [place for place in (wanted, near if beside else "") if _folders(place)] or [wanted]
+        names = [
+            name
+            for name in self.places.get(stem(wanted), ())
+            if not all(self._are_apart(place, name) for place in told)
+        ]
         if exact:
             lasts = {name: composed(name).rpartition("/")[2] for name in names}
             same = [name for name in names if lasts[name] == last]
             names = same or [name for name in names if lasts[name].casefold() == last.casefold()]
-        if len(names) < 2:
-            return names[0] if names else None
+        image = self._closest(names, wanted, near, part) if len(names) > 1 else next(iter(names), None)
+        if image and all(_are_other(place, image) for place in told):
+            self._elsewhere.add(f"{told[0]} as {image}")
+        return image
+
+    def notes(self) -> list[str]:
+        """The sentence about images in another folder than the one that is named, where nothing tells of which."""
+        return noted("Images that are not where annotations say, and were found elsewhere", self._elsewhere)
+
+    def _closest(self, names: Sequence[str], wanted: str, near: str, part: str | None) -> str:
+        """The one of several names that is meant: see `find`."""
         wanted_in, near_in = wanted.split("/")[:-1], near.split("/")[:-1]
 
         def closeness(name: str) -> tuple[bool, int, int, int, bool, bool, bool]:
@@ -191,12 +227,56 @@ class ImageFiles:
                 named,
             )
 
-        names.sort(key=closeness, reverse=True)
-        if closeness(names[0]) == closeness(names[1]):
+        first, second, *_ = sorted(names, key=closeness, reverse=True)
+        if closeness(first) == closeness(second):
             raise DataError(
-                f"{self.root / near} may mean {names[0]} or {names[1]}; give images of one name different names."
+                f"{self.root / near} may mean {first} or {second}; give images of one name different names."
             )
-        return names[0]
+        return first
+
+    def _are_apart(self, wanted: str, name: str) -> bool:
+        """Whether an image lies in another folder than the one that `wanted` names: see `find`."""
+        _, own, other = _compared(wanted, name)
+        if not own or own[-1] in other:
+            return False
+        pair = {own[-1], *(folder for folder in other[-1:] if folder not in own)}
+        are_parts = len(pair) > 1 and pair <= set(PARTS) and not _ABSOLUTE.match(wanted)
+        return are_parts or not pair.isdisjoint(self._telling)
+
+
+def _plain(name: str) -> str:
+    """A name that an annotation gives an image, as names below the root are written."""
+    return composed(name.replace("\\", "/").removeprefix("./"))
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    """The folders of a name in lower case, parts by their name in a Table, but for those of images and annotations."""
+    return _kept_folders(name.rpartition("/")[0])
+
+
+def _compared(wanted: str, name: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """The folders that both names end with, and those that each has before these."""
+    return _compared_folders(wanted.rpartition("/")[0], name.rpartition("/")[0])
+
+
+@lru_cache(_FOLDERS)
+def _kept_folders(place: str) -> tuple[str, ...]:
+    folders = (folder for folder in composed(place).casefold().split("/") if folder.strip("."))
+    kept = (one for one in folders if not is_image_folder(one) and not one.startswith(_MARK_FOLDERS))
+    return tuple(PART_NAMES[match[1]] if (match := _PART_FOLDER.fullmatch(folder)) else folder for folder in kept)
+
+
+@lru_cache(_FOLDERS)
+def _compared_folders(wanted: str, place: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    own, other = _kept_folders(wanted), _kept_folders(place)
+    same = _alike(reversed(own), reversed(other))
+    return own[len(own) - same :], own[: len(own) - same], other[: len(other) - same]
+
+
+def _are_other(wanted: str, name: str) -> bool:
+    """Whether two names on one machine have other folders, whatever these tell; a folder more is none."""
+    _, own, other = _compared(wanted, name)
+    return bool(own and other) and own[-1] not in other and other[-1] not in own and not _ABSOLUTE.match(wanted)
 
 
 def _alike(folders: Iterable[str], others: Iterable[str]) -> int:

@@ -16,7 +16,7 @@ no folder one of boxes: it is read with the reader named, if there is no other l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +142,8 @@ def _gather(path: Path, files: list[Path]) -> Reading:
             has = ", ".join(listed.header)
             raise DataError(f"The listing {file} lacks the columns x1,y1,x2,y2 of boxes; it has {has}.")
     counting = _counting(path, listings)
-    places, images, lost, damaged = _Places(path), list[Annotated](), list[str](), dict[str, str]()
+    named = dict.fromkeys(cells["path"] for listed in listings.values() for _, cells in listed.rows)
+    places, images, lost, damaged = _Places(path, named), list[Annotated](), list[str](), dict[str, str]()
     for file, listed in listings.items():
         first = counting.first if counting and has_other_corners(listed.taken) else 0
         own, gone, wrong = _read_file(file, listed, first, places)
@@ -157,6 +158,7 @@ def _gather(path: Path, files: list[Path]) -> Reading:
     bare = [name for name in map(str, places.walked()) if name not in shown] if path.is_dir() else []
     notes = [
         *noted(f"Left out of {path}: images that are not in {places.base}", set(lost)),
+        *places.notes(),
         *again,
         *_notes(path, listings, counting),
         *(note for listed in listings.values() for note in listed.notes),
@@ -216,11 +218,13 @@ def _notes(path: Path, listings: Mapping[Path, Listed], counting: Counting | Non
 class _Places:
     """Finds the images that listings name: at their paths, and those that others name also by their names alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Collection[str]) -> None:
+        """named: the images that all listings of the path name."""
         self.whole = path.is_dir()
         self.base = path if self.whole else path.parent
         self.found = walk(path) if self.whole else Found()
         self._disk = Disk()
+        self._named = named
         self._files: ImageFiles | None = None
 
     def walked(self) -> Iterator[Path]:
@@ -245,6 +249,10 @@ class _Places:
         image = self._files.find(name, near, self.part(file), exact=name.casefold().endswith(ENDINGS))
         return None if image is None else str(self.base / image)
 
+    def notes(self) -> list[str]:
+        """What is to be said of images that were found by their names."""
+        return self._files.notes() if self._files else []
+
     def _look(self) -> ImageFiles:
         """The images around; where a listing's folder has none, those of folders of images beside it."""
         names = self.found.names if self.whole else walk(self.base).names
@@ -252,7 +260,7 @@ class _Places:
             beside = [folder for folder in folders_in(self.base.parent) if is_image_folder(folder.name)]
             names = [f"{folder.name}/{name}" for folder in beside for name in walk(folder).names]
             self.base = self.base.parent if names else self.base
-        return ImageFiles(self.base, names)
+        return ImageFiles(self.base, names, self._named)
 
     def part(self, file: Path, source: str = "", where: str = "") -> str | None:
         """The part that the image's folders or the listing's name, or else its folders, tell, below what is read.

@@ -102,12 +102,14 @@ def gather(path: Path) -> Reading:
     names = [path.relative_to(root).as_posix()] if path.is_file() else _chosen(root, others)
     if not names:
         raise DataError(f"There is no COCO json in {path}: no file with the keys {', '.join(KEYS)}.")
-    files = ImageFiles(root, found.names)
+    sheets = {name: _read_sheet(root / name) for name in names}
+    wanted = (image["file_name"] for sheet in sheets.values() if sheet for image in sheet.images)
+    files = ImageFiles(root, found.names, wanted)
     images, lost, declared, damaged, count = list[Annotated](), list[str](), dict[str, Any](), dict[str, str](), 0
     strays, unmarked = list[str](), list[str]()
     unsized = around = of = 0
-    for name in names:
-        sheet, part = _read_sheet(root / name), _part(name)
+    for name, sheet in sheets.items():
+        part = _part(name)
         if sheet is None:
             unmarked.append(name)
             continue
@@ -137,6 +139,7 @@ def gather(path: Path) -> Reading:
     notes = [
         *noted(f"Left out of {path}: images that are not in {root}", set(lost)),
         *noted(f"Left out of {path}: files without a list of annotations", unmarked),
+        *files.notes(),
         *noted(f"Left out of {path}: annotations of images that their file does not describe", strays),
         *again,
         *([_AROUND.format(around, of, path)] if around else []),

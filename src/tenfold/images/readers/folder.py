@@ -201,7 +201,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
     """Absolute paths of the images to predict, and notes on what was left out; imports no pandas.
 
     A folder gives every image in it and below. A path that is not a folder is kept as it is, whatever its ending and
-    even if it does not exist: reading it then names it.
+    even if it does not exist: reading it then names it. An image that is named again, by itself, by its folder or by a
+    link to that, is there once, where it was named first.
     """
     sources, notes = [], list[str]()
     for path in map(absolute, paths):
@@ -211,7 +212,24 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
             notes += found.notes(path)
         else:
             sources.append(str(path))
-    return sources, notes
+    once, again = _told_apart(sources)
+    if again:
+        notes.append(f"Named more than once, and taken once ({len(again)}): {listed(again)}.")
+    return once, notes
+
+
+def _told_apart(sources: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The paths of different images, and those that name one of them again."""
+    folders = dict[str, str]()
+    places = dict[tuple[str, str], str]()
+    again = []
+    for source in sources:
+        folder, name = os.path.split(source)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        if places.setdefault((folders[folder], name), source) is not source:
+            again.append(source)
+    return list(places.values()), again
 
 
 def read_images(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> Table:

@@ -11,7 +11,7 @@ http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -77,10 +77,11 @@ def gather(path: Path) -> Reading:
     """What the annotations in a folder say."""
     found = walk(path)
     others = found.left.get(NO_IMAGES, [])
-    files = ImageFiles(path, found.names)
+    files = ImageFiles(path, found.names, (name for name in others if name.casefold().endswith(".xml")))
     sheets, damaged = _read_sheets(path, others, files)
     home = next((home for home in _HOMES if any(_is_list(name, home) for name in others)), _HOMES[0])
-    lists, twice = one_part(_lists(path, others, home))
+    keys = {stem(name) for name in (*sheets, *damaged)}
+    lists, twice = one_part(_lists(path, others, home, keys))
     images, lost = _images_of(sheets, files, lists)
     images, again = merged(path, images)
     if not images:
@@ -89,10 +90,10 @@ def gather(path: Path) -> Reading:
             f"None of the {len(sheets) + len(damaged)} annotations in {path} has an image there; the first is {first}."
         )
     used = {Path(image.source).relative_to(path).as_posix() for image in images}
-    keys = {stem(name) for name in (*sheets, *damaged)}
     elsewhere = [name for name in others if _of_another_task(name)]
     notes = [
         *noted(f"Left out of {path}: annotations without an image", lost),
+        *files.notes(),
         *again,
         *noted("In several lists of ImageSets/Main, and put in the later part", twice),
         *noted("In a list of ImageSets/Main, without an annotation", set(lists) - keys),
@@ -119,7 +120,7 @@ def _images_of(
     for name, sheet in sheets.items():
         own = sheet.filename if stem(sheet.filename) == stem(name) else name
         part = folder_part(name)
-        image = files.find(own, name, part) or files.find(sheet.filename, name, part)
+        image = files.find(own, name, part, beside=True) or files.find(sheet.filename, name, part, beside=True)
         if image is None:
             lost.append(name)
         else:
@@ -159,7 +160,7 @@ def looks_right(path: Path) -> bool:
 def _image_of(name: str, files: ImageFiles) -> str | None:
     """The image that an annotation has by its name, where that can be told."""
     try:
-        return files.find(name, name, folder_part(name))
+        return files.find(name, name, folder_part(name), beside=True)
     except DataError:
         return None
 
@@ -169,14 +170,19 @@ def _unused(names: Iterable[str], used: set[str], keys: set[str]) -> list[str]:
     return [name for name in names if name not in used and stem(name) not in keys]
 
 
-def _lists(root: Path, names: Iterable[str], home: str) -> dict[str, set[str]]:
-    """The names of images in each part, as the lists in a folder called `home` have them."""
+def _lists(root: Path, names: Iterable[str], home: str, keys: Collection[str]) -> dict[str, set[str]]:
+    """The names of images in each part, as the lists in a folder called `home` have them.
+
+    A line is the name of an annotation, one of `keys`, as it stands, as photo.jpg of photo.jpg.xml, or else without its
+    ending.
+    """
     named: dict[str, set[str]] = {}
     for name in names:
         if _is_list(name, home):
             text = read_bytes(root / name).decode("utf-8-sig", "replace")
-            lines = (line.strip() for line in text.split("\n"))
-            named.setdefault(PurePosixPath(name).stem, set()).update(stem(line) for line in lines if line)
+            lines = (composed(line.strip()) for line in text.split("\n"))
+            own = (line if line in keys else stem(line) for line in lines if line)
+            named.setdefault(PurePosixPath(name).stem, set()).update(own)
     lists: dict[str, set[str]] = {}
     both = set[str]().union(*(named[name] for name in named if LISTS[name] != "test" and name != "trainval"))
     for name, listed in named.items():

@@ -78,7 +78,8 @@ def pair_labels(base: Path, found: Found, sources: Iterable[str]) -> tuple[dict[
         return files, []
     # Where some images of a folder have their label files, the others of it show nothing.
     settled = {Path(source).parent for source, file in files.items() if file}
-    images = ImageFiles(base, [name for name in found.names if (base / name).parent not in settled])
+    unsettled = [name for name in found.names if (base / name).parent not in settled]
+    images = ImageFiles(base, unsettled, (str(PurePosixPath(name).with_suffix("")) for name in rest))
     strays = list[str]()
     for name in sorted(natural_order(rest), key=lambda name: "labels" not in name.casefold().split("/")):
         image = _by_name(images, name)
@@ -104,7 +105,7 @@ def _by_name(images: ImageFiles, name: str) -> str | None:
     """The image that is called as a label file is, and in no other part; None where there is none, or several are."""
     part = folder_part(name)
     try:
-        image = images.find(PurePosixPath(name).stem, name, part)
+        image = images.find(PurePosixPath(name).stem, name, part, beside=True)
     except DataError:
         return None
     parts = {part, None if image is None else folder_part(image)} - {None}

@@ -20,7 +20,7 @@ from tenfold.errors import UsageError, unknown
 from tenfold.images.readers.folder import absolute
 from tenfold.images.table import Table
 from tenfold.images.writers import coco, voc, yolo
-from tenfold.images.writers.placed import Place, Placed, copy_file, link_file, placed_images
+from tenfold.images.writers.placed import Place, Placed, copy_file, link_file, lost_ties, placed_images
 
 __all__ = ["WRITERS", "Written", "write_boxes"]
 
@@ -44,8 +44,9 @@ def write_boxes(table: Table, folder: str | os.PathLike[str], layout: str, *, co
 
     The files of images are linked, or copied; a linked file is the same as the old one, so a program that changes it
     changes both. The folder is complete or absent. Coordinates come back as they were if they have at most 9 decimals
-    (YOLO: 6, in images of up to 5,000 pixels); boxes that are not sound are written as they are. Classes keep the order
-    that the table's annotations declare, those without a box too.
+    (YOLO: 6, in images of up to 5,000 pixels); boxes that are not sound are written as they are. In COCO and
+    YOLO, classes keep the order that the table's annotations declare, those without a box too. No layout has a place
+    for groups, or for which images are augmented copies; the notes say so.
 
     Raises UsageError for another layout, a folder that is not empty, or a table that is not of files with boxes, and
     DataError where no image can be read.
@@ -60,7 +61,8 @@ def write_boxes(table: Table, folder: str | os.PathLike[str], layout: str, *, co
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True) as aside:
         made = Path(aside) / target.name
         made.mkdir()
-        notes += WRITERS[layout](images, table.numbered, made, copy_file if copy else link_file)
+        written = table.samples[table.samples["source"].isin({image.source for image in images})]
+        notes += lost_ties(written) + WRITERS[layout](images, table.numbered, made, copy_file if copy else link_file)
         if target.exists():
             target.rmdir()
         made.rename(target)

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from tenfold.errors import DataError, UsageError
 from tenfold.images.readers.annotated import upright_size
 from tenfold.images.table import Table, given_areas
+from tenfold.words import are, count
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PART_NAMES = {"train": "train", "validation": "val", "test": "test"}
 """Part -> what all three layouts call it."""
@@ -76,6 +80,25 @@ def placed_images(table: Table) -> tuple[list[Placed], list[str]]:
             f"None of the {len(table)} images can be read, so there is nothing to write. {' '.join(notes[:1])}"
         )
     return images, notes
+
+
+def lost_ties(samples: pd.DataFrame) -> list[str]:
+    """The sentences about what ties samples of a Table together, for which no layout has a place; none of none.
+
+    A group of one sample ties nothing. Where no sample has a part, whoever splits what is written does not know of it.
+    """
+    found, groups = list[str](), samples["group"][samples["group"].duplicated(keep=False) & samples["group"].notna()]
+    if len(groups):
+        found.append(f"the groups of {count(len(groups), 'image')} ({count(groups.nunique(), 'group')})")
+    copies = np.flatnonzero(samples["copy"])
+    if len(copies):
+        what = "an augmented copy" if len(copies) == 1 else "augmented copies"
+        found.append(f"that {count(len(copies), 'image')} {are(len(copies))} {what} of others")
+    if not found:
+        return []
+    advice = " A later split would tear these apart: run tenfold split first, so that parts are written."
+    without = samples["part"].isna().all()
+    return [f"Left out, as the layout has no place for it: {' and '.join(found)}.{advice if without else ''}"]
 
 
 def unique_names(sources: Iterable[str]) -> list[str]:

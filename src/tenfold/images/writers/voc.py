@@ -1,7 +1,7 @@
 """Pascal VOC: `JPEGImages/`, `Annotations/*.xml` and, where there are parts, `ImageSets/Main/*.txt`.
 
 See readers/voc.py. Corners are whole pixels wherever they were. A box to ignore is `difficult`. The layout has no place
-for an area other than the box's.
+for an area other than the box's, nor for the numbers of classes, or one without a box.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 import numpy as np
 
 from tenfold.boxes import to_voc
+from tenfold.images.readers.labels import class_order
 from tenfold.images.table import lost_areas
 from tenfold.images.writers.placed import Place, Placed, plain
+from tenfold.words import listed
 
 
 def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place: Place) -> list[str]:
@@ -32,7 +34,19 @@ def write(images: Sequence[Placed], classes: Sequence[str], folder: Path, place:
         (folder / "ImageSets" / "Main").mkdir(parents=True)
     for part, stems in lists.items():
         (folder / "ImageSets" / "Main" / f"{part}.txt").write_text("".join(f"{stem}\n" for stem in stems), "utf-8")
-    return lost_areas(np.concatenate([image.areas for image in images]))
+    return [*lost_areas(np.concatenate([image.areas for image in images])), *_lost_order(images, classes)]
+
+
+def _lost_order(images: Sequence[Placed], classes: Sequence[str]) -> list[str]:
+    """The sentence about classes whose numbers will be others; none where what is read back has the same."""
+    found = class_order(label for image in images for label in image.labels)
+    if found == tuple(classes):
+        return []
+    return [
+        f"Pascal VOC has no list of classes: read back, they are those with a box, in natural order "
+        f"({listed(found) or 'none'}), not as here ({listed(classes)}); what is then written as YOLO or COCO has other "
+        "numbers for them."
+    ]
 
 
 def _annotation(image: Placed) -> bytes:

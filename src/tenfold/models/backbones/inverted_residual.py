@@ -14,7 +14,8 @@ https://arxiv.org/abs/1801.04381.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,15 +41,55 @@ class Row(NamedTuple):
     size: int = 3
 
 
-class SameConvolution(nn.Conv2d):
+class Convolution(nn.Conv2d):
+    """A convolution that can be done with other weights and biases than its own, of the same shapes."""
+
+    def forward(self, maps: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        weight, bias = self.weight if weight is None else weight, self.bias if bias is None else bias
+        return F.conv2d(self.pad(maps), weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def pad(self, maps: Tensor) -> Tensor:
+        """The maps with what is put around them beside `padding` on all sides."""
+        return maps
+
+
+class SameConvolution(Convolution):
     """A convolution padded as TensorFlow does: ceil(H / stride) rows come out, an odd pixel of padding goes behind."""
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def pad(self, maps: Tensor) -> Tensor:
         pads = []
         for length, size, stride in zip(maps.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             total = max((-(-length // stride) - 1) * stride + size - length, 0)
             pads += [total // 2, total - total // 2]
-        return super().forward(F.pad(maps, pads))
+        return F.pad(maps, pads)
+
+
+class NormalizedConvolution(nn.Sequential):
+    """A convolution, its batch normalization, and maybe an activation: the layers "0", "1" and "2".
+
+    With statistics that are kept the normalization is a factor and an offset of each channel. Where the weights are
+    fewer than the values of the map they are multiplied by it instead, which saves a pass over the map, and in training
+    another one back.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        layer, norm = cast(Convolution, self[0]), cast(nn.BatchNorm2d, self[1])
+        if norm.training or _is_costly(layer, maps):
+            normalized: Tensor = norm(layer(maps))
+        else:
+            factor = norm.weight * (norm.get_buffer("running_var") + norm.eps).rsqrt()
+            weight = layer.weight * factor[:, None, None, None]
+            normalized = layer(maps, weight, norm.bias - norm.get_buffer("running_mean") * factor)
+        _, _, *others = self
+        for activation in others:
+            normalized = activation(normalized)
+        return normalized
+
+
+def _is_costly(layer: nn.Conv2d, maps: Tensor) -> bool:
+    """Whether a convolution has more weights than the map [N, C, H, W] that it makes of these has values."""
+    places = len(maps) * maps.shape[2] * maps.shape[3] / math.prod(layer.stride)
+    return layer.weight[0].numel() > places
 
 
 def convolution(
@@ -56,12 +97,14 @@ def convolution(
 ) -> nn.Sequential:
     """A convolution, its normalization if the style has one, and ReLU6 if it is to `activate`."""
     same = style.same and stride > 1  # at stride 1 both ways pad alike
-    kind = SameConvolution if same else nn.Conv2d
+    kind = SameConvolution if same else Convolution
     padding = 0 if same else size // 2
     layers: list[nn.Module] = [kind(inputs, outputs, size, stride, padding, groups=groups, bias=style.epsilon is None)]
     if style.epsilon is not None:
         layers.append(nn.BatchNorm2d(outputs, eps=style.epsilon))
-    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if activate else nn.Sequential(*layers)
+    if activate:
+        layers.append(nn.ReLU6(inplace=True))
+    return nn.Sequential(*layers) if style.epsilon is None else NormalizedConvolution(*layers)
 
 
 class InvertedResidual(nn.Module):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -24,14 +25,13 @@ from torch import Tensor, nn
 from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
 from tenfold.images.pixels import CHANNELS
-from tenfold.models.backbones import Backbone, bare_backbone
+from tenfold.models.backbones import BUILT_IN, Backbone, bare_backbone
 from tenfold.models.backbones.backbone import map_stride
 from tenfold.models.contract import Model, Prediction, Step, Usual
 from tenfold.models.detection.kernels import Pool
 from tenfold.models.detection.pyramid import Pyramid
 from tenfold.models.detection.roi import DETECTIONS, Limits, RegionHeads, narrow_heads, truncate_heads
 from tenfold.models.frozen import OnBackbone
-from tenfold.recipe import TransferSettings
 
 _PROBE = 128
 """Side of the image, in pixels, that the stages' strides are measured on."""
@@ -172,28 +172,59 @@ def _hidden(state: Mapping[str, Any]) -> set[str]:
 
 @torch.no_grad()
 def stage_strides(backbone: Backbone) -> list[int]:
-    """The stride of what each stage of a backbone gives, by one small image."""
-    found: dict[nn.Module, int] = {}
+    """The stride of what each stage of a backbone gives, by one small image; 0 where its maps are made without it.
 
-    def note(stage: nn.Module, inputs: object, output: Tensor) -> None:
-        if output.ndim != 4:
-            raise _unfit(backbone, "that makes maps of an image, not a row of vectors")
-        found[stage] = map_stride(_PROBE, output)
+    Such are an embedding after the maps, and the layers that timm has for the classifier alone: nothing would teach
+    them. A stage that the network goes through part by part gives what its last part does: timm calls the single layers
+    that `group_layers` joins to one.
+    """
+    found: dict[int, Tensor] = {}
+    whole = set[int]()
+
+    def note(place: int, stage: nn.Module, module: nn.Module, inputs: object, output: object) -> None:
+        if place in whole or not isinstance(output, Tensor):
+            return
+        if module is stage:
+            whole.add(place)
+            _need_map(backbone, output)
+        found[place] = output
 
     stages = backbone.stages()
-    hooks = [stage.register_forward_hook(note) for stage in stages]
+    hooks = [
+        module.register_forward_hook(partial(note, place, stage))
+        for place, stage in enumerate(stages)
+        for module in stage.modules()
+    ]
     try:
         backbone.maps(torch.zeros(1, CHANNELS[backbone.preprocessing.channels], _PROBE, _PROBE))
     finally:
         for hook in hooks:
             hook.remove()
-    return [found[stage] for stage in stages]
+    for output in found.values():
+        _need_map(backbone, output)
+    return [map_stride(_PROBE, _channels_first(found[place])) if place in found else 0 for place in range(len(stages))]
+
+
+def _channels_first(output: Tensor) -> Tensor:
+    """A map of a square image, [N, C, S, S] or [N, S, S, C] as some networks of timm have it -> [N, C, S, S]."""
+    return output if output.shape[2] == output.shape[3] else output.movedim(3, 1)
+
+
+def _need_map(backbone: Backbone, output: Tensor) -> None:
+    if output.ndim != 4:
+        raise _unfit(backbone, "that makes maps of an image, not a row of vectors")
+
+
+def need_maps(backbone: Backbone) -> None:
+    """Raise UsageError for a network that makes no maps, as an ONNX graph, which gives a vector an image."""
+    if not backbone.channels:
+        raise _unfit(backbone, "that makes maps of an image")
 
 
 def _unfit(backbone: Backbone, wanted: str) -> UsageError:
     return UsageError(
         f"transfer.backbone (--backbone) must be a network {wanted}, to find objects with, not {backbone.name}; "
-        f"leave it out for {TransferSettings().backbone}."
+        f"leave it out (and its --weights) for {BUILT_IN}."
     )
 
 

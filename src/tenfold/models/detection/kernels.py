@@ -1,4 +1,4 @@
-"""The compiled operations that detectors need, torchvision's; its import, which takes seconds, waits for the first use.
+"""The compiled operations that detectors need, torchvision's and Numba's, whose imports wait for the first use.
 
 Shapes: N images, C channels, H x W places of a map, R regions, S places of a pooled region's side, B boxes.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 Pool = Literal["align", "pool"]
 
 _SAMPLES = 2
-"""Points along each axis that `align` takes the mean of, in each place."""
+"""Points along each axis that `align` takes the mean of, in each place, as roi_align.py does."""
 
 
 def suppress(boxes_xyxy: Tensor, scores: Tensor, kinds: Tensor, most_iou: float) -> Tensor:
@@ -29,11 +29,16 @@ def pool_region(level: Tensor, regions: Tensor, side: int, stride: int, kind: Po
 
     `regions` float32 [R, 5]: the image's place and xyxy in input pixels; `stride` is the map's. "pool" rounds to whole
     places and takes the largest value (Girshick, "Fast R-CNN", 2015, section 2.1, https://arxiv.org/abs/1504.08083),
-    "align" interpolates (He et al., "Mask R-CNN", 2017, section 3, https://arxiv.org/abs/1703.06870).
+    "align" interpolates (He et al., "Mask R-CNN", 2017, section 3, https://arxiv.org/abs/1703.06870): on a processor
+    by loops of our own, as torchvision's take ten times as long there (benchmarks/roi_align.py).
     """
     if kind == "pool":
         pooled: Tensor = _ops().roi_pool(level, regions, side, 1 / stride)
         return pooled
+    if level.device.type == "cpu":
+        from tenfold.models.detection.roi_align import roi_align
+
+        return roi_align(level, regions, side, stride)
     aligned: Tensor = _ops().roi_align(level, regions, side, 1 / stride, _SAMPLES, True)
     return aligned
 

@@ -35,7 +35,7 @@ from tenfold.images.cache import Prepared, cache_folder, open_cache
 from tenfold.models.backbones import bare_backbone
 from tenfold.models.contract import Losses, Model, Prediction, Step, Usual
 from tenfold.models.detection.coding import PROPOSAL_WEIGHTS, decode_boxes
-from tenfold.models.detection.detector import decode_detections, image_size
+from tenfold.models.detection.detector import decode_detections, image_size, need_maps
 from tenfold.models.detection.kernels import cut_squares
 from tenfold.models.detection.matching import read_truths
 from tenfold.models.detection.outside import (
@@ -108,10 +108,12 @@ class RCNN(Watched, OnBackbone, Model):
                 "train_regions as transfer.init (--init)."
             )
         self.backbone = bare_backbone(settings["backbone"]).requires_grad_(False)
+        need_maps(self.backbone)
         self.side = square_side(settings["crop"])
         self.take_proposals(proposal_count(settings["proposals"]))
         grids = self.backbone.channels[-2:][0] * _PLACES**2
-        self.svms = nn.Linear(self.backbone.width, len(classes))
+        self.width = self.backbone.channels[-1]  # of the maps; a network's own vectors may be longer or shorter
+        self.svms = nn.Linear(self.width, len(classes))
         self.moves = nn.Linear(grids, 4 * len(classes))
         self.limits = Limits(settings["score"], settings["overlap"] or _OVERLAP, settings["detections"] or DETECTIONS)
 
@@ -233,7 +235,7 @@ class RCNN(Watched, OnBackbone, Model):
         for place, (found, vectors) in enumerate(zip(own, rows, strict=True)):
             mask = there[place, :, 0]
             label, ignore = truths.label[place][mask], truths.ignored[place][mask]
-            pooled, spatial = np.split(vectors, [self.backbone.width], axis=1)
+            pooled, spatial = np.split(vectors, [self.width], axis=1)
             yield Regions(
                 found[:, 1:].cpu().numpy(),
                 truths.boxes[place][mask].cpu().numpy(),

@@ -78,7 +78,7 @@ class RegionHeads(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
         """Regions float32 [R, 5] (place of the image, xyxy in input pixels) -> logits [R, K + 1], deltas [R, K, 4]."""
-        maps = [level.float().contiguous() for level in maps]  # once, not for each part
+        maps = [level.float() for level in maps]
         step = max(len(regions), 1) if torch.is_grad_enabled() else _AT_ONCE
         parts = [regions[start : start + step] for start in range(0, max(len(regions), 1), step)]
         seen = torch.cat([self.hidden(self.cut(maps, part).flatten(1)) for part in parts])
