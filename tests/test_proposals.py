@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tenfold.__main__ import main
-from tenfold.boxes import box_iou
+from tenfold.boxes import CORNERS, box_iou
 from tenfold.draws import draw_keys, uniforms
 from tenfold.errors import DataError, UsageError
 from tenfold.images.content import hashed
@@ -37,6 +37,7 @@ from tenfold.proposals import (
 from tenfold.proposals.colors import SPACES, color_planes
 from tenfold.proposals.features import BELL, SLOPE
 from tenfold.proposals.segmentation import gaussian_taps, segment, sort_edges
+from tests.detecting import iou
 
 f32 = np.float32
 
@@ -659,7 +660,17 @@ def test_command_prints_writes_and_shows(tmp_path, capsys):
     assert "3 of 6 objects are covered" in page
     assert page.count("data:image/") == 3 + 3  # images, and the specks
     assert "://" not in page.replace("http://www.w3.org", "")
-    assert len(pd.read_parquet(tmp_path / "out" / "proposals.parquet")["hash"].unique()) == 3
+    boxes = pd.read_parquet(tmp_path / "out" / "proposals.parquet")
+    assert len(boxes["hash"].unique()) == 3
+    objects = pd.read_csv(tmp_path / "out" / "objects.csv")
+    assert objects.groupby("path").size().tolist() == [2, 2, 2]
+    assert (objects["iou"] >= 0.5).sum() == 3
+    for line in objects.dropna().to_dict("records"):  # the highest IoU with any of the image's boxes, by another way
+        own = boxes[[Path(line["path"]).name == Path(path).name for path in boxes["image"]]][[*CORNERS]].to_numpy(float)
+        corners = [line[name] for name in CORNERS]
+        overlaps = [iou(corners, box) for box in own]
+        assert line["iou"] == pytest.approx(max(overlaps), abs=1e-4)
+        assert iou(corners, [line[f"box_{name}"] for name in CORNERS]) == pytest.approx(line["iou"], abs=1e-2)
     assert main(["proposals", str(cells), "--method", "windows", "--count", "50", "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert "6 objects, " in text

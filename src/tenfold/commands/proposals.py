@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json as jsonlib
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +57,7 @@ def proposals(
     Parameters
     ----------
     data
-        Images with boxes (Pascal VOC, COCO or YOLO), or, with --save or --out, any images.
+        Images with boxes (Pascal VOC, COCO, YOLO or a listing), or, with --save or --out, any images.
     method
         selective-search, windows (sliding windows), random (boxes anywhere), or the folder of a Faster R-CNN's run,
         whose region proposal network is taken. Windows and random boxes look at nothing but the image's size: what any
@@ -68,8 +70,9 @@ def proposals(
         Write the boxes into this file, .parquet or .csv, a new one or one of earlier proposals: a row a box with the
         image's path from the file's folder on and the hash of its content, the likeliest first.
     out
-        Write the boxes (proposals.parquet), the figures (proposals.json) and a page with the best box of each object
-        (proposals.html) into this folder: a new or empty one, or one of earlier proposals.
+        Write the boxes (proposals.parquet), the figures (proposals.json), each object with its best box and their IoU
+        (objects.csv) and a page with pictures of them (proposals.html) into this folder: a new or empty one, or one of
+        earlier proposals.
     reader
         How to read the data; auto looks at the path.
     json
@@ -219,11 +222,17 @@ def _write(
     coverage: Coverage | None,
     result: dict[str, Any],
 ) -> None:
-    """Write the figures, and the page where there are any."""
+    """Write the figures, and the objects and the page where there are any."""
     from tenfold.files import write_file
+    from tenfold.proposals.recall import LINE
     from tenfold.report.proposals_page import proposals_page
 
     if coverage is not None:
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(LINE)
+        writer.writerows(coverage.lines(judged.table, judged.boxes))
+        write_file(out / "objects.csv", text.getvalue())
         write_file(out / "proposals.html", proposals_page(data, name, judged, coverage))
     write_file(out / RESULT, jsonlib.dumps(result, indent=2, ensure_ascii=False))
 

@@ -22,6 +22,10 @@ from tenfold.proposals.windows import Boxes
 COUNTS = (10, 30, 100, 300, 1000, 3000, 10000)
 """Numbers of boxes at which figures are given, as far as there are so many."""
 
+LINE = ("path", "label", *CORNERS, "iou", *(f"box_{name}" for name in CORNERS))
+"""What is told of an object: where it is, and the highest IoU of a box with it, and that box; no box where none meets
+it."""
+
 Figures = dict[str, Estimate]
 
 
@@ -68,6 +72,17 @@ class Coverage:
         """The objects int64 [...] that no proposal covers with an IoU of `below`, the least covered first."""
         order: NDArray[np.int64] = np.argsort(self.best, kind="stable")
         return order[self.best[order] < below]
+
+    def lines(self, table: Table, proposals: Sequence[Boxes]) -> list[list[object]]:
+        """A line for each object, under LINE: what was covered is its Table and the proposals."""
+        paths = table.samples["source"].tolist()
+        lines = []
+        for image, label, corners, iou, place in zip(
+            self.images, self.labels, self.objects.tolist(), self.best.tolist(), self.nearest, strict=True
+        ):
+            box = [""] * 4 if place < 0 else [round(value, 2) for value in proposals[image][place].tolist()]
+            lines.append([paths[image], self.classes[label], *corners, round(iou, 4), *box])
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """All figures, with the number of objects."""
