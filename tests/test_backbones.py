@@ -21,12 +21,14 @@ from tenfold.environment import cores, torch_threads
 from tenfold.errors import DataError, UsageError
 from tenfold.models import MODELS
 from tenfold.models.backbones import BACKBONES, Backbone, backbone_of_run, bare_backbone, make_backbone
+from tenfold.models.backbones import from_torchvision as from_torchvision_module
+from tenfold.models.backbones import vgg as vgg_module
 from tenfold.models.backbones.backbone import of_imagenet
 from tenfold.models.backbones.from_torchvision import CHAINS
 from tenfold.models.backbones.inverted_residual import SameConvolution, Style, convolution
 from tenfold.models.contract import Pretrained
 from tenfold.models.weights import places
-from tenfold.models.weights.published import Published
+from tenfold.models.weights.published import Published, hash_digits
 from tenfold.recipe import ModelSettings, Recipe
 from tenfold.train import choose, train_model
 from tenfold.train.choose import choose_settings
@@ -544,6 +546,24 @@ def test_vgg16_reads_torchvision_s_and_timm_s_names(tmp_path):
     assert backbone.preprocessing.channels == "rgb"
 
 
+@pytest.mark.parametrize("name", ["vgg16", "torchvision:vgg16"])
+def test_torchvision_s_file_of_vgg16_s_convolutions_is_prepared_for_as_it_was_trained(name, tmp_path, monkeypatch):
+    """It has the names of the other file, and is known by its hash alone."""
+    weights = library("torchvision").models.VGG16_Weights
+    convolutions = weights.IMAGENET1K_FEATURES
+    assert convolutions.url.endswith(f"-{vgg_module.CONVOLUTIONS}.pth")
+    vgg, file = library("torchvision").models.vgg, tmp_path / "vgg.safetensors"
+    save_file({f"features.{key}": value for key, value in vgg.make_layers(vgg.cfgs["D"]).state_dict().items()}, file)
+    usual = make_backbone(name, file)[0].preprocessing
+    assert usual.mean == (0.485, 0.456, 0.406)
+    for module in (vgg_module, from_torchvision_module):
+        monkeypatch.setattr(module, "file_hash", lambda path: f"{vgg_module.CONVOLUTIONS}{'0' * 56}")
+    found = make_backbone(name, file)[0].preprocessing
+    stated = convolutions.transforms.keywords
+    assert (found.mean, found.std, found.channels) == (stated["mean"], stated["std"], "rgb")
+    assert (found.size, found.fit, found.filter) == (stated["crop_size"], usual.fit, usual.filter)
+
+
 @pytest.fixture(scope="module")
 def keras_vgg(tmp_path_factory, theirs) -> Iterator[tuple[Any, Path]]:
     """Keras' VGG-16 without top, and its weights as Keras 2's applications and Keras 3 name them."""
@@ -604,6 +624,19 @@ def test_a_network_of_torchvision_is_torchvision_s(network, tmp_path):
         close(backbone.maps(pictures())[-1], seen[0])
     assert backbone.strides[-1] in (16, 32)
     assert 4 <= len(backbone.stages()) <= 20
+
+
+def test_another_file_of_torchvision_s_is_prepared_for_as_torchvision_states(tmp_path, monkeypatch):
+    """Of a network with several it may want other images than the weights that torchvision prefers."""
+    first, preferred = library("torchvision").models.EfficientNet_B1_Weights
+    network = bare_backbone("torchvision:efficientnet_b1")
+    monkeypatch.setattr(from_torchvision_module.Backbone, "take_tensors", lambda *given: None)
+    filters = []
+    for sha256 in (hash_digits(first.url) + "0" * 56, hash_digits(preferred.url) + "0" * 56, "0" * 64):
+        monkeypatch.setattr(from_torchvision_module, "file_hash", lambda path, sha256=sha256: sha256)
+        network.take_tensors({}, tmp_path / "network.pth")
+        filters.append(network.preprocessing.filter)
+    assert filters == ["cubic", "triangle", "triangle"]
 
 
 @pytest.mark.parametrize("network", ["resnet18", "convnext_atto"])

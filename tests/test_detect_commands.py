@@ -214,7 +214,7 @@ def test_compare_two_detectors(work: Path, settled: Path, capsys: Capture) -> No
     assert main(["compare", "runs/boxes-1", "runs/boxes-1"]) == 0
     assert "No difference is shown: AP50 is" in capsys.readouterr().out
     assert main(["compare", "runs/boxes-1", "--with", "runs/other", str(settled)]) == 2
-    assert "Detectors are compared one against one, not 3 runs; give two runs." in capsys.readouterr().err
+    assert "Sets of runs need at least two runs on each side" in capsys.readouterr().err
 
 
 def test_predict_agrees_in_all_its_forms(work: Path, capsys: Capture, tmp_path: Path) -> None:
@@ -617,7 +617,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "ids": (["predict", "R", "I", "--ids", "x.json"], "--ids is for --format coco; give both or leave it out."),
     "evaluate score": (["evaluate", "R", "--score", "5"], "score must lie from 0 to 1, not 5."),
     "extend": (["extend", "R", "squares/boxes.csv"], "and runs/boxes-1 is of the model faster-rcnn"),
-    "labels": (["check", "D", "--run", "R"], "--run counts answers to whole images, and runs/boxes-1 is a detector"),
+    "labels": (["check", "photos", "--run", "R"], "runs/boxes-1 is a detector, which tells of boxes, and these images"),
     "safety": (["augment", "--safety", "R"], "Only a classification's answers can be compared so"),
     "folds": (
         ["train", "D", "--folds", "3", "--model", "rcnn", "--detect.finetune"],

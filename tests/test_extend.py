@@ -444,6 +444,20 @@ def test_runs_that_cannot_be_extended_are_refused(old: Run, tmp_path: Path, monk
         add_images(load_run(old.path), more)
 
 
+def test_a_run_of_several_networks_is_refused_before_images_are_looked_at(
+    old: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old.path / "model.json").write_text(
+        json.dumps(old.card | {"architecture": "residual", "settings": {"members": 3}})
+    )
+    more = write(tmp_path / "more", {"ring": 2}, 1)
+    monkeypatch.setattr("tenfold.transfer.extend.hashed", lambda table: pytest.fail("images were looked at"))
+    assert main(["extend", str(old.path), str(more), "--out", str(tmp_path / "new")]) == 2
+    sentence = f"{old.path} has 3 (--model.members 3); train on old and new images together instead."
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_command_says_what_it_did(
     old: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

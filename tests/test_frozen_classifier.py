@@ -278,6 +278,16 @@ def test_what_is_chosen_inside_a_fold_is_chosen_without_its_images(quick, tmp_pa
     assert one.history["validation_loss"].item() != other.history["validation_loss"].item()
 
 
+def test_of_a_head_that_is_named_the_licence_is_told_before_an_image_is_decoded(tmp_path):
+    heard = []
+    named = SVM.change(transfer={"strength": 1.0, "sharpness": 1.0})
+    train_settled(shapes_table(tmp_path / "data", 20), named, tmp_path / "run", progress=heard.append)
+    texts = [message.text for message in heard]
+    first = next(place for place, text in enumerate(texts) if text.startswith("decoding images"))
+    assert "Pretrained network: tiny, made by hand; licence CC0-1.0" in texts[:first]
+    assert "Weights: tiny, made by hand; licence CC0-1.0" in texts[first:]  # and no more, as there is no note
+
+
 def test_a_recipe_that_leaves_nothing_open_is_trained_as_it_is(quick, tmp_path):
     table = shapes_table(tmp_path / "data", 20)
     first = train_settled(table, OPEN, tmp_path / "first")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -223,6 +224,74 @@ def test_timm_s_weights_are_found_in_the_hub_s_folder(homes, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(DataError, match=r"cannot be fetched \(HF_HUB_OFFLINE forbids downloads\): .*huggingface"):
         fetch_weights("timm:resnet34")
+
+
+HUB_FILE = {"backbone": "timm:toy", "file": "model.safetensors", "sha256": "", "repository": "timm/toy"}
+
+
+def in_hub(content: bytes, etag: str = SHA256, links: bool = True) -> Path:
+    """A file in the hub's folder, as its own library lays it there; on a drive without links it lies there itself."""
+    import huggingface_hub.constants
+
+    folder = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--timm--toy"
+    blob, file = folder / "blobs" / etag, folder / "snapshots" / "abc" / "model.safetensors"
+    for place in (blob, file, folder / "refs" / "main"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text("abc")
+    file.unlink(missing_ok=True)
+    (blob if links else file).write_bytes(content)
+    if links:
+        file.symlink_to(Path("..") / ".." / "blobs" / etag)
+    return file
+
+
+def test_a_damaged_file_in_the_hub_s_folder_is_passed_over(homes):
+    """The hub names a file by its sha256; what is named otherwise, or lies on a drive without links, is taken as is."""
+    pytest.importorskip("huggingface_hub")
+    published = toy(**HUB_FILE)
+    damaged: list[str] = []
+    file = in_hub(CONTENT)
+    assert places.look_for(published, damaged) == (file, SHA256, published)
+    in_hub(CONTENT[:-1])
+    assert places.look_for(published, damaged) is None
+    assert damaged == [str(file)]
+    for content, etag, links in ((b"small", "a" * 40, True), (CONTENT[:-1], SHA256, False)):
+        in_hub(content, etag, links)
+        assert places.look_for(published) is not None
+    in_hub(CONTENT)
+    blob, shared = file.resolve(), homes / "HF_HOME" / "hub" / "blobs" / "ab" / ("ab" * 32)
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(shared)  # the store that networks share names files by another hash
+    assert places.look_for(published) is not None
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_comes_from_the_hub_is_held_against_its_hash(links, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(fetch, "published_files", lambda name: (toy(**HUB_FILE),))
+    sent, forced = [CONTENT[:-1], CONTENT, CONTENT], []
+
+    def download(repository: str, file: str, force_download: bool) -> str:
+        assert (repository, file) == ("timm/toy", "model.safetensors")
+        forced.append(force_download)
+        return str(in_hub(sent.pop(0), links=links))
+
+    def tell(address: str) -> SimpleNamespace:
+        assert address == "https://huggingface.co/timm/toy/resolve/main/model.safetensors"
+        return SimpleNamespace(etag=SHA256)
+
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", tell)
+    with pytest.raises(DataError, match=rf"co/timm/toy gave a file with sha256 \w+, not {SHA256}, so it was deleted"):
+        fetch_weights("timm:toy")
+    assert not any(path.is_file() for path in Path(hub.constants.HF_HUB_CACHE).rglob("model.safetensors"))
+    assert fetch_weights("timm:toy").sha256 == SHA256
+    assert forced == [False, False]
+    if links:
+        in_hub(CONTENT[:-1])
+        assert fetch_weights("timm:toy").path.read_bytes() == CONTENT
+        assert forced[2]  # else the hub's library gives what is here again
 
 
 def test_the_built_in_weights_are_here_without_any_download():

@@ -17,6 +17,7 @@ classes.py     too small, uneven, of nearly one name
 box_findings.py  boxes of no area, outside the image, drawn twice, before EXIF turned it or in another size
 leaks.py       copies and groups in two parts, two labels, two data sets
 labels.py      labels that are likely wrong, by confident learning
+box_labels.py  things that likely lack their box, and boxes whose label is likely wrong, by detectors
 price.py       what a leak was worth to a run
 price_boxes.py  the same of a detector
 repair.py      the listing without what is doubtful
@@ -28,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.check.box_findings import box_findings
+from tenfold.check.box_labels import box_label_findings, held_out_detections, refuse_without_boxes
 from tenfold.check.classes import class_findings
 from tenfold.check.findings import LOOSE, Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
 from tenfold.check.labels import held_out_predictions, label_finding
@@ -61,6 +63,7 @@ __all__ = [
     "parts_of",
     "price_leak",
     "refuse_rows",
+    "refuse_without_boxes",
     "write_repaired",
 ]
 
@@ -80,12 +83,14 @@ def check_table(
     against: another table, such as the published test images; what is in both is found.
     parts: gives each sample of the table, whose hashes are known by then, the part that counts for it.
     runs: runs that were trained on these images, whose predictions for their validation part tell which labels are
-        likely wrong; several are the folds of one data set, and then all images are told of.
+        likely wrong, and those of detectors which boxes are missing or of another class; several are the folds of one
+        data set, and then all images are told of.
     looked: what `look_at_table` saw of this table, which is then not looked at again.
     allow_truncated: whether a file that ends too early counts as readable.
     progress: called with (images done, of how many) while images are read; none are that were read before.
 
-    Raises DataError where no image can be read. The rows of the findings are places in this table.
+    Raises DataError where no image can be read, UsageError for detectors and images without boxes. The rows of the
+    findings are places in this table.
 
     >>> import tenfold
     >>> from tenfold.check import check_table
@@ -93,13 +98,16 @@ def check_table(
     >>> findings.images, len(findings.decisions)
     (1797, 0)
     """
+    refuse_without_boxes(table, runs)
     looked = looked or look_at_table(table, allow_truncated=allow_truncated, progress=progress)
     data = looked.data if parts is None else looked.data.in_parts(parts(looked.data.table))
     found, other = _found(data, looked), None
     if against is not None:
         other = _surveyed(against, allow_truncated, progress)
         found.append(against_finding(data.table, shared_sets(data, other), len(against)))
-    if runs:
+    if runs and runs[0].task.name == "detection":
+        found += box_label_findings(data.table, held_out_detections(runs), runs[0].classes)
+    elif runs:
         found.append(label_finding(data.table, held_out_predictions(runs), runs[0].classes))
     return gather(data.table, found, other.table if other else None)
 

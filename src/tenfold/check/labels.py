@@ -79,11 +79,17 @@ def noise_counts(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> 
 def trusted(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.bool_]:
     """The images whose prediction is at least as sure as the last one down to which SURE of the labels agree: [N]."""
     surest = probability.max(1)
-    order = np.argsort(-surest, kind="stable")
-    agreed = np.cumsum(probability.argmax(1)[order] == truth[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(agreed >= SURE)
-    kept: NDArray[np.bool_] = surest >= (surest[order[enough[-1]]] if len(enough) else np.inf)
+    kept: NDArray[np.bool_] = surest >= sure_from(surest, probability.argmax(1) == truth)
     return kept
+
+
+def sure_from(surest: NDArray[np.float64], agrees: NDArray[np.bool_]) -> float:
+    """How sure the last of N predictions is down to which SURE of them agree with the labels; infinite for none."""
+    order = np.argsort(-surest, kind="stable")
+    agreed = np.cumsum(agrees[order]) / np.arange(1, len(order) + 1)
+    last = np.append(np.diff(surest[order]) != 0, True)[: len(order)]  # of those that are as sure, which go together
+    enough = np.flatnonzero((agreed >= SURE) & last)
+    return float(surest[order[enough[-1]]]) if len(enough) else np.inf
 
 
 def held_out_predictions(runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
@@ -94,8 +100,7 @@ def held_out_predictions(runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
     """
     from tenfold.evaluate import evaluate_run
 
-    if len({run.classes for run in runs}) != 1:
-        raise DataError("The runs for label errors must have the same classes; give the folds of one data set.")
+    refuse_mixed(runs)
     said: dict[str, list[NDArray[np.float64]]] = {}
     for run in runs:
         if "validation" not in run.evaluations:
@@ -104,6 +109,12 @@ def held_out_predictions(runs: Sequence[Run]) -> dict[str, NDArray[np.float64]]:
         for digest, values in zip(frame["hash"], frame["probability"], strict=True):
             said.setdefault(digest, []).append(np.asarray(values, np.float64))
     return {digest: np.mean(values, axis=0) for digest, values in said.items()}
+
+
+def refuse_mixed(runs: Sequence[Run]) -> None:
+    """Raise DataError where runs are not of one data set, by their task and their classes."""
+    if len({(run.task.name, run.classes) for run in runs}) != 1:
+        raise DataError("The runs for label errors must have the same classes; give the folds of one data set.")
 
 
 def label_finding(table: Table, predictions: Mapping[str, NDArray[np.float64]], classes: tuple[str, ...]) -> Finding:

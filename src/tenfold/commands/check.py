@@ -39,9 +39,10 @@ def check(
     (turned, mirrored, resized, cropped, recolored), shots in a row, one image
     under two labels or in two parts, classes that are too small, boxes of no area,
     outside of the image, drawn twice or before EXIF turned it, and with a run the
-    labels that are likely wrong. Each finding has its evidence, its price and its
-    remedy. The exit code is 1 where something needs a decision; with --fix, where
-    something in the listing that it wrote still does.
+    labels that are likely wrong, or with a detector's the things that likely lack
+    their box. Each finding has its evidence, its price and its remedy. The exit code
+    is 1 where something needs a decision; with --fix, where something in the listing
+    that it wrote still does.
 
     For example:
 
@@ -61,8 +62,10 @@ def check(
         Evaluate this run's test part (validation, where it has none) with and without the images that leaked into
         it, by accuracy, or of a detector by AP50. Each of the two is a look at the test part, and counted as one.
     run
-        A classifier on these data, or the folder of its folds, whose predictions tell which labels are likely wrong.
-        Only images that it was not trained on are judged: its validation part, or with all folds every image.
+        A classifier on these data, or the folder of its folds, whose predictions tell which labels are likely wrong;
+        or a detector, which tells where a thing likely lacks its box, and which boxes are likely of another class.
+        Only images that it was not trained on are judged: its validation part, or with all folds every image outside
+        of the test part.
     fix
         Write a listing that leaves out what is doubtful, with the reason, and gives copies and shots in a row a group,
         also rows too long to be kept together without one; it is then checked itself, to say what is left to decide.
@@ -81,7 +84,15 @@ def check(
     json
         Print one JSON object.
     """
-    from tenfold.check import check_table, hash_images, is_repaired, look_at_table, refuse_rows, write_repaired
+    from tenfold.check import (
+        check_table,
+        hash_images,
+        is_repaired,
+        look_at_table,
+        refuse_rows,
+        refuse_without_boxes,
+        write_repaired,
+    )
     from tenfold.images.readers import read_table
     from tenfold.images.table import given_areas, lost_areas
 
@@ -93,6 +104,7 @@ def check(
     table = read_table(data, reader, group_pattern=groups_from)
     if fix is not None:
         refuse_rows(table)
+    refuse_without_boxes(table, runs)
     if priced or runs:  # what they lack is told before all images are looked at
         table = hash_images(table)
     other = read_table(against) if against else None
@@ -119,7 +131,8 @@ def check(
         for note in lost_areas(given_areas(table)):
             say(note)
         if fixed["kept"]:
-            left = _left_in(fix, "listing" if table.boxes is None else "boxes", looked, allow_truncated)
+            boxed = table.boxes is not None  # what is doubted of a box stays in the listing, of an image does not
+            left = _left_in(fix, "boxes" if boxed else "listing", looked, runs if boxed else [], allow_truncated)
         made["fix"] = {"listing": fix, **fixed, "to_decide": [finding.title for finding in left]}
     if page is not None:
         _write_page(page, data, findings, table, other, worth)
@@ -144,15 +157,15 @@ def check(
     return 1 if left else 0
 
 
-def _left_in(listing: Path, reader: str, known: Looked, allow_truncated: bool) -> tuple[Finding, ...]:
+def _left_in(listing: Path, reader: str, known: Looked, runs: list[Run], allow_truncated: bool) -> tuple[Finding, ...]:
     """What needs a decision in a repaired listing, checked as any other; what its images look like is known."""
-    from tenfold.check import findings_of, look_at_table
+    from tenfold.check import check_table, look_at_table
     from tenfold.images.readers import read_table
 
     table, parts = read_table(listing, reader), _parts(str(listing), None, None)
     with watched(f"Checking {listing}") as progress:
         looked = look_at_table(table, known=known, allow_truncated=allow_truncated, progress=progress)
-    return findings_of(looked, parts(looked.data.table) if parts else None).decisions
+    return check_table(table, parts=parts, runs=runs, looked=looked).decisions
 
 
 def _priced(path: Path | None) -> Run | None:
@@ -192,7 +205,7 @@ def _lacking(
         if not (folder / "model.json").exists() and known != every:
             yield (
                 f"The folds in {folder} tested {len(known):,} of their {len(every):,} images: some are missing, and "
-                "the labels of the other images are not judged."
+                "the other images are not judged."
             )
 
 
@@ -210,26 +223,18 @@ def _share_lacking(
         yield f"{data} lacks {lacking:,} of the {len(known):,} {part} images of {run}: nothing is found in these."
 
 
-def _classifier(path: Path) -> Run:
-    """The run at a path; UsageError where it is a detector."""
-    from tenfold.run import load_run
-
-    run = load_run(path)
-    if run.task.name == "detection":
-        raise UsageError(f"--run counts answers to whole images, and {path} is a detector; leave it out.")
-    return run
-
-
 def _runs(path: Path | None) -> list[Run]:
     """The run, or the runs of the folds in a folder."""
-    if path is None:
+    if path is None:  # as in `_priced`
         return []
+    from tenfold.run import load_run
+
     if (path / "model.json").exists():
-        return [_classifier(path)]
+        return [load_run(path)]
     folds = sorted(card.parent for card in path.glob("*-fold*/model.json"))
     if not folds:
         raise DataError(f"{path} is neither a run nor a folder of folds; give what `tenfold train` wrote.")
-    return [_classifier(fold) for fold in folds]
+    return [load_run(fold) for fold in folds]
 
 
 def _parts(data: str, split: Path | None, run: Run | None) -> Parts | None:

@@ -28,8 +28,8 @@ def compare(
     Give two runs, or with --with two sets of runs: several seeds of one recipe
     against several of another. Both are judged by what `tenfold evaluate` stored,
     so that comparing them is no further look at the test part. One is called
-    better only where the interval of the difference excludes zero. Two detectors
-    are compared by their average precision, one run against one.
+    better only where the interval of the difference excludes zero. Detectors are
+    compared by their average precision.
 
     For example:
 
@@ -49,7 +49,8 @@ def compare(
     json
         Print one JSON object.
     """
-    from tenfold.evaluate import BoxComparison, compare_boxes, compare_runs
+    from tenfold.evaluate import BoxComparison, compare_runs
+    from tenfold.evaluate.compare_boxes import compare_box_runs
     from tenfold.run import load_run
 
     if not with_ and len(runs) != 2:
@@ -59,7 +60,7 @@ def compare(
     comparison: Comparison | BoxComparison
     if _are_detectors([*ours, *theirs]):
         with waiting("Comparing"):
-            comparison = compare_boxes(ours[0], theirs[0], part, level=level)
+            comparison = compare_box_runs(ours, theirs, part, level=level)
     else:
         with waiting("Comparing"):
             comparison = compare_runs(ours, theirs, part, level=level)
@@ -73,7 +74,7 @@ def compare(
 
 
 def _are_detectors(runs: list[Run]) -> bool:
-    """Whether all runs are; UsageError where only some are, or where they are more than two."""
+    """Whether all runs are; UsageError where only some are."""
     tasks = {run.task.name: run.path for run in runs}
     if "detection" not in tasks:
         return False
@@ -82,8 +83,6 @@ def _are_detectors(runs: list[Run]) -> bool:
         raise UsageError(
             f"Only runs of one task can be compared: {tasks['detection']} finds boxes, and {other} does not."
         )
-    if len(runs) != 2:
-        raise UsageError(f"Detectors are compared one against one, not {len(runs)} runs; give two runs.")
     return True
 
 
@@ -100,9 +99,11 @@ def _show_boxes(comparison: BoxComparison) -> None:
     ]
     level = write_level(next(iter(comparison.figures.values())).difference.level)
     title = f"{comparison.n} {comparison.part} images, {level} intervals"
-    header = ("Figure", comparison.first, comparison.second, "Difference, paired", "p (bootstrap)")
-    show_table(header, rows, title)
+    test = "p (bootstrap)" if len(comparison.runs[0]) == 1 else "p (bootstrap, seeds)"
+    show_table(("Figure", comparison.first, comparison.second, "Difference, paired", test), rows, title)
     print(comparison.sentence)
+    for note in comparison.notes:
+        say(note)
 
 
 def _show(comparison: Comparison) -> None:

@@ -57,7 +57,8 @@ def extend(
     run has already are left out. What the old classes lost or won is
     shown on the old validation images. Of a run whose network was trained on its
     images (finetuned, residual, plain) the network stays as it was trained, and its
-    last layers are replaced.
+    last layers are replaced; a run of several networks (--model.members) cannot be
+    extended.
 
     For example:
 

@@ -136,7 +136,7 @@ def _trained(
     if settled is None:
         if note := note_on_strength(recipe, table.part("train")):
             say(note)
-        known = known_features(recipe, table.part("train"))
+        known = known_features(recipe, table.part("train"), watch)
         return train_model(table, recipe, folder, progress=watch, findings=findings, known=known)
     ladder = settled.ladder.to_json()
     return train_model(

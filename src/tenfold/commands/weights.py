@@ -26,7 +26,8 @@ def weights(
     Weights are looked for in Tenfold's cache, in Python packages that hold them,
     and in the folders of torch.hub (TORCH_HOME) and of the Hugging Face hub
     (HF_HOME). With HF_HUB_OFFLINE=1 nothing is downloaded. A download that broke
-    off goes on where it was; every file is checked by its hash.
+    off goes on where it was; a file is checked by the hash that its publisher gives,
+    which some of timm's files outside the Hugging Face hub lack.
 
     For example:
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import combinations
@@ -44,6 +44,8 @@ from tenfold.split.ties import join
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from tenfold.metrics.detection_estimates import Compared
 
 
 class Difference(NamedTuple):
@@ -92,7 +94,7 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """Whether the difference is real, in one sentence for a reader who knows no statistics."""
-        names = {"first": _name(self.first), "second": _name(self.second)}
+        names = {"first": side_name(self.first), "second": side_name(self.second)}
         found, loss = self.figures["accuracy"], self.figures["log_loss"]
         said = _say_better(found, names, self.better) if self.better else _say_open(found, names)
         leader = _leader("log_loss", loss)
@@ -107,7 +109,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         names = ("part", "n", "first", "second", "better", "sentence", "table", "mcnemar", "notes")
-        figures = {name: _json_of(found) for name, found in self.figures.items()}
+        figures = {name: figure_json(found) for name, found in self.figures.items()}
         content: dict[str, Any] = to_json({name: getattr(self, name) for name in names} | {"figures": figures})
         return content
 
@@ -135,7 +137,7 @@ def compare_runs(
     truth, images = labels[0][agreed], common[agreed]
     if len(images) < 2:
         raise UsageError(
-            f"{_list(runs)} must have at least two labelled {part} images in common to be compared, and have "
+            f"{list_runs(runs)} must have at least two labelled {part} images in common to be compared, and have "
             f"{len(images)}; train them on one split of the same images."
         )
     probability = np.stack([np.stack(frame.loc[images, "probability"].to_list()) for frame in frames])
@@ -143,17 +145,17 @@ def compare_runs(
     units, blocks = units_of(groups.astype(object), len(images)), len(np.unique(groups))
     sides = (probability[: len(first)], probability[len(first) :])
     hits, losses = ([score(truth, side) for side in sides] for score in (_hits, _losses))
-    _check_answers(runs, sides)
+    check_trainings(runs, lambda one, other: np.array_equal(probability[one], probability[other]))
     if all(np.array_equal(*(scores.mean(0) for scores in pair)) for pair in (hits, losses)):
-        raise UsageError(f"{_list(runs)} give the same answers to all images, so there is nothing to compare.")
+        raise UsageError(f"{list_runs(runs)} give the same answers to all images, so there is nothing to compare.")
     looks = _looks(runs) if part == "test" else 1
     figures = paired_differences(truth, sides, units, level, looks)
     table = _cross_table(*hits) if len(runs) == 2 else None
     return Comparison(
         part,
         len(images),
-        _names(first, runs),
-        _names(second, runs),
+        run_names(first, runs),
+        run_names(second, runs),
         figures,
         table,
         mcnemar(table[1], table[2]) if table and blocks == len(images) else None,
@@ -188,14 +190,13 @@ def common_groups(groups: Sequence[Iterable[object]]) -> NDArray[np.int64]:
     return join([f"{run} {name}" for run, name in enumerate(row) if isinstance(name, str)] for row in rows)
 
 
-def _check_answers(runs: Sequence[Run], sides: Sequence[NDArray[np.float64]]) -> None:
-    """Raise UsageError where two runs, of sides of float64 [R, N, K] each, are one training given twice."""
-    every = np.concatenate(sides)
-    if len(every) == 2:
+def check_trainings(runs: Sequence[Run], alike: Callable[[int, int], bool]) -> None:
+    """Raise UsageError where two of several runs answer alike, told by their places: one training given twice."""
+    if len(runs) == 2:
         return  # that they answer alike is a result
-    for one, other in combinations(range(len(every)), 2):
-        if np.array_equal(every[one], every[other]):
-            twice = _list([runs[one], runs[other]])
+    for one, other in combinations(range(len(runs)), 2):
+        if alike(one, other):
+            twice = list_runs([runs[one], runs[other]])
             raise UsageError(f"{twice} give the same answers; each must be a training of its own.")
 
 
@@ -327,17 +328,19 @@ def _leader(name: str, found: Difference) -> str | None:
     return "first" if (found.difference.value > 0) == (name == "accuracy") else "second"
 
 
-def _names(side: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
+def run_names(side: Sequence[Run], runs: Sequence[Run]) -> tuple[str, ...]:
     """The folders' names, or their paths where two have the same name."""
     short = [run.path.resolve().name for run in runs]
     return tuple(run.path.resolve().name if len(set(short)) == len(short) else str(run.path) for run in side)
 
 
-def _name(names: tuple[str, ...]) -> str:
+def side_name(names: tuple[str, ...]) -> str:
+    """What a side is called: its run, or the first one and how many there are."""
     return names[0] if len(names) == 1 else f"{names[0]} (mean of {len(names)} runs)"
 
 
-def _list(runs: Sequence[Run]) -> str:
+def list_runs(runs: Sequence[Run]) -> str:
+    """The folders of two runs or more, in words."""
     return ", ".join(str(run.path) for run in runs[:-1]) + f" and {runs[-1].path}"
 
 
@@ -384,7 +387,8 @@ def _say_p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _json_of(found: Difference) -> dict[str, Any]:
+def figure_json(found: Difference | Compared) -> dict[str, Any]:
+    """A figure of both sides for `to_json`."""
     variance = {"sample": found.variance.sample, "seed": found.variance.seed}
     return {
         "first": found.first,

@@ -32,8 +32,8 @@ def look_notes(looks: int, runs: int) -> list[str]:
     ]
 
 
-def seed_notes(first: Sequence[Run], second: Sequence[Run], found: Spread) -> list[str]:
-    """What the runs' seeds do; `found` is of the difference in accuracy."""
+def seed_notes(first: Sequence[Run], second: Sequence[Run], found: Spread, figure: str = "accuracy") -> list[str]:
+    """What the runs' seeds do; `found` is of the difference in that figure."""
     if len(first) == 1:
         return [
             "This is about these two trained models. With another seed either recipe may come out otherwise; to "
@@ -44,7 +44,7 @@ def seed_notes(first: Sequence[Run], second: Sequence[Run], found: Spread) -> li
     if whole:
         seed = 100 * found.seed / whole
         notes.append(
-            f"Of the variance of the difference in accuracy {seed:.0f} % is due to the seed and {100 - seed:.0f} % to "
+            f"Of the variance of the difference in {figure} {seed:.0f} % is due to the seed and {100 - seed:.0f} % to "
             f"the images: more {'seeds' if seed > 50 else 'images'} would narrow the interval most."
         )
     for side in (first, second):

@@ -3,15 +3,16 @@
 The interval of a figure is that of tenfold.estimate: Wilson's, for as many images as vary as much as the figure does
 from one bootstrap resample of the images (or groups) to another. Percentiles would be too narrow near 1. Two detectors
 are measured on the same resamples, and their difference has Student's interval from its spread over them, with the
-p-value of the same distribution.
+p-value of the same distribution. Of several runs of one recipe it is the mean over them that is measured, and how their
+seeds differ is added to the intervals and the test as tenfold.metrics.paired does it for classifiers.
 
-Shapes: N images, K classes, B resamples; A areas and T overlaps as in detection_matching.py.
+Shapes: N images, K classes, B resamples, R runs of one side; A areas and T overlaps as in detection_matching.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.environment import cores
-from tenfold.estimate import Estimate, Units, freedom, level_of_each, standard_errors, trials_interval
+from tenfold.estimate import Estimate, Units, freedom, level_of_each, standard_errors, trials_interval, units_of
 from tenfold.metrics.detection_areas import (
     COCO_RECALLS,
     ENVELOPE,
@@ -34,6 +35,7 @@ from tenfold.metrics.detection_areas import (
     recalls_within,
 )
 from tenfold.metrics.detection_matching import AREAS, MOST, OVERLAPS, Judged
+from tenfold.metrics.paired import Spread, seed_reach, seed_variance, split_variance, spread_test
 
 DRAWS = 1000
 """Resamples: the standard error that they give is itself known to 2 %."""
@@ -63,14 +65,16 @@ class Resampled(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """One figure of two detectors."""
+    """One figure of two detectors, or of two recipes by several runs each."""
 
     first: Estimate
+    """Of several runs their mean, its interval over their seeds too."""
     second: Estimate
     difference: Estimate
-    """First minus second."""
+    """First minus second; with several runs a side its interval allows for their seeds too."""
     p: float
     """Of a difference so far from 0, were there none: 0 to 1."""
+    variance: Spread
 
 
 def measure(matches: Matches, draws: Draws) -> Figures:
@@ -191,19 +195,81 @@ def compare_detectors(
     `units` are those of the images. `looks`: of each side's own figures, see tenfold.looks; the intervals of their
     differences are for detectors that were chosen before any of them.
     """
+    return compare_sets([first], [second], units, level, looks, draws, seed)
+
+
+def compare_sets(
+    first: Sequence[Matches],
+    second: Sequence[Matches],
+    units: Units,
+    level: float = 0.95,
+    looks: int = 1,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Compared]:
+    """As `compare_detectors`, of the mean over R runs of one recipe on each side; R may differ.
+
+    Raises UsageError where one side alone has one run.
+    """
     from scipy.special import stdtr
 
-    found = [resampled(partial(measure, side), units, draws, seed, place) for place, side in enumerate((first, second))]
+    sides = first, second
+    runs = [
+        [resampled(partial(measure, run), units, draws, seed, place) for run in side]
+        for place, side in enumerate(sides)
+    ]
+    found = [_mean_run(side) for side in runs]
     own = replace(units, exact=looks > 1), level_of_each(level, looks)
-    shown = [mean_estimates(side, matches, *own) for side, matches in zip(found, (first, second), strict=True)]
+    shown = [mean_estimates(side, matches[0], *own) for side, matches in zip(found, sides, strict=True)]
     df = units.df or max(units.count - 1, 1)
     compared = {}
     for name in shown[0]:
-        value = shown[0][name].value - shown[1][name].value
+        figures = [side[name] for side in shown]
+        value = figures[0].value - figures[1].value
         gaps = over_classes(found[0].drawn[name]) - over_classes(found[1].drawn[name])
         error = max(float(gaps[np.isfinite(gaps)].std()), _LEAST)
-        reach = standard_errors(level, df) * error
+        spread = Spread(error**2, 0.0, math.inf)
+        if len(first) + len(second) > 2:
+            scores = [_as_scores(side, name, np.isfinite(gaps)) for side in runs]
+            spread = split_variance(scores[0], scores[1], _draws_of(scores[0]))._replace(sample=error**2)
+            figures = [_over_seeds(figure, side) for figure, side in zip(figures, scores, strict=True)]
+        reach = math.hypot(standard_errors(level, df) * error, seed_reach(spread, level))
         ends = max(value - reach, -1.0), min(value + reach, 1.0)
         difference = Estimate(value, *ends, level, len(units.index), f"paired bootstrap {units.words}")
-        compared[name] = Compared(shown[0][name], shown[1][name], difference, float(2 * stdtr(df, -abs(value) / error)))
+        p = spread_test(value, spread, units) if spread.seed else float(2 * stdtr(df, -abs(value) / error))
+        compared[name] = Compared(figures[0], figures[1], difference, p, spread)
     return compared
+
+
+def _mean_run(runs: Sequence[Resampled]) -> Resampled:
+    """The mean over runs that were measured on the same resamples."""
+    value, drawn = (
+        {name: np.mean([run[name] for run in part], 0) for name in part[0]} for part in zip(*runs, strict=True)
+    )
+    return Resampled(value, drawn)
+
+
+def _as_scores(runs: Sequence[Resampled], name: str, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A figure of R runs as tenfold.metrics.paired takes it: float64 [R, B], of the resamples `kept`, bool [B].
+
+    Each run's scores have its figure as their mean, which varies as the figure does from one resample to another: the
+    variance of a mean of B scores is theirs over B, so they are spread by the root of B.
+    """
+    value = np.concatenate([over_classes(run.value[name]) for run in runs])
+    drawn = np.stack([over_classes(run.drawn[name])[kept] for run in runs])
+    scores: NDArray[np.float64] = value[:, None] + math.sqrt(drawn.shape[1]) * (drawn - drawn.mean(1, keepdims=True))
+    return scores
+
+
+def _draws_of(scores: NDArray[np.float64]) -> Units:
+    """What scores float64 [R, B] of `_as_scores` are drawn by: each resample by itself."""
+    return units_of(None, scores.shape[1])
+
+
+def _over_seeds(figure: Estimate, scores: NDArray[np.float64]) -> Estimate:
+    """The mean over several runs, of scores float64 [R, B], with what their seeds add to its interval."""
+    seeds = seed_variance(scores, _draws_of(scores))
+    reach = seed_reach(Spread(0.0, seeds.own, seeds.df), figure.level)
+    low = max(figure.value - math.hypot(figure.value - figure.low, reach), 0.0)
+    high = min(figure.value + math.hypot(figure.high - figure.value, reach), 1.0)
+    return replace(figure, low=low, high=high, method=f"mean of {len(scores)} runs, {figure.method} and seeds")

@@ -138,7 +138,8 @@ def train_model(
     model = fresh_model(card, plan.recipe)
     if weights := model.load_pretrained():
         card["weights"] = weights
-        progress(Progress("note", f"Weights: {weights['origin']}; licence {weights['licence']}; {weights['note']}"))
+        whose = (weights["origin"], f"licence {weights['licence']}", weights["note"])
+        progress(Progress("note", f"Weights: {'; '.join(filter(None, whose))}"))
     cost = count_cost(model, *start_preprocessing(plan.recipe).sides)
     progress(Progress("note", f"Network: {network_words(card)}, {cost}"))
     prepared = with_foreknown(prepared, model, plan.recipe, progress)

@@ -221,6 +221,11 @@ def _refuse(old: Run) -> None:
             f"A run can be extended where its network is a classifier's and can stay as it is (frozen, finetuned, "
             f"{', '.join(OWN)}), and {old.path} is of the model {kind}; train on old and new images together instead."
         )
+    if (members := old.card["settings"].get("members", 1)) > 1:
+        raise UsageError(
+            f"A run can be extended where it has one network, whose features a new last layer is fitted to, and "
+            f"{old.path} has {members} (--model.members {members}); train on old and new images together instead."
+        )
     if len(old.table.part(_PART)):
         stored_answers(old, _PART, old.classes)  # to be compared with later; better refused now
 

@@ -107,15 +107,16 @@ def resume_settled(out: str | Path, *, progress: Report = no_report) -> Run:
     return resume_training(folder, progress=progress, known=known)
 
 
-def known_features(recipe: Recipe, training: Table | None = None) -> Known | None:
+def known_features(recipe: Recipe, training: Table | None = None, progress: Report = no_report) -> Known | None:
     """As `train_model` takes it: a frozen network's features, from the cache where they are there; None for others.
 
-    What the recipe leaves open is chosen from the training part, or nothing is open, as in that of a run.
+    What the recipe leaves open is chosen from the training part, or nothing is open, as in that of a run. `progress`
+    hears whose the network's weights are, and under what licence.
     """
     if recipe.model.name != "frozen":
         return None
     chosen = recipe if training is None else choose_settings(recipe, training)
-    return _known(_eye(chosen).extractor, str(choose_device(recipe.train.device)))
+    return _known(_eye(chosen, progress).extractor, str(choose_device(recipe.train.device)))
 
 
 def _known(extractor: Extractor, device: str) -> Known:
@@ -170,7 +171,7 @@ def train_settled(
     if not is_open(recipe):
         if note := note_on_strength(recipe, table.part("train")):
             progress(Progress("note", note))
-        known = known_features(recipe, table.part("train"))
+        known = known_features(recipe, table.part("train"), progress)
         return train_model(table, recipe, out, task=task, progress=progress, known=known)
     settled = settle_head(table, recipe, progress=progress)
     progress(Progress("note", f"Chosen: {settled.ladder.reason}"))
@@ -193,7 +194,7 @@ def _why_flattered(init: str, training: Table) -> str:
     )
 
 
-def _eye(chosen: Recipe, progress: Report = no_report) -> Eye:
+def _eye(chosen: Recipe, progress: Report) -> Eye:
     """The backbone of a recipe of which everything is chosen but the head; `progress` hears whose its weights are."""
     look = chosen.transfer
     backbone, origin = named_backbone(asdict(look))

@@ -6,6 +6,7 @@ https://docs.pytorch.org/vision/stable/models.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,8 @@ from torch import nn
 from tenfold.errors import UsageError
 from tenfold.images.preprocess import Preprocessing
 from tenfold.models.backbones.backbone import Backbone, group_layers, layer_names, of_imagenet
-from tenfold.models.weights.published import DETECTORS, no_such_network
+from tenfold.models.weights.places import file_hash
+from tenfold.models.weights.published import DETECTORS, hash_digits, no_such_network
 from tenfold.models.weights.read import Tensors
 
 _RESIDUAL = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -64,6 +66,18 @@ class TorchvisionNetwork(Backbone):
 
     def stages(self) -> list[nn.Module]:
         return self._stages
+
+    def take_tensors(self, tensors: Tensors, file: Path) -> None:
+        """As `Backbone.take_tensors`; sets the preprocessing that torchvision states for that file, known by its hash.
+
+        For any other file it is that of the weights that torchvision prefers.
+        """
+        import torchvision.models as library
+
+        super().take_tensors(tensors, file)
+        weights, sha256 = library.get_model_weights(self.name.partition(":")[2]), file_hash(file)
+        theirs = (each for each in weights if (digits := hash_digits(each.url)) and sha256.startswith(digits))
+        self.preprocessing = _preprocessing(next(theirs, weights.DEFAULT))
 
     def file_names(self, tensors: Tensors) -> Mapping[str, str]:
         return {layer: f"network.{layer}" for layer in layer_names(self.network)}

@@ -12,7 +12,8 @@ Shapes: N images, H x W pixels.
 
 Simonyan and Zisserman, "Very deep convolutional networks for large-scale image recognition", 2015, table 1, column D,
 https://arxiv.org/abs/1409.1556. Weights in the names of torchvision and timm, which train on ImageNet's colors, or of
-Keras, whose files hold the authors' own: blue, green and red minus their means, not scaled.
+Keras, whose files hold the authors' own: blue, green and red minus their means, not scaled. torchvision also gives out
+a file of the convolutions alone, from an SSD, which wants such colors too; only its hash tells it from the other.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import nn
 
 from tenfold.models.backbones.backbone import Backbone, of_imagenet
 from tenfold.models.backbones.inverted_residual import convolution_names
+from tenfold.models.weights.places import file_hash
 from tenfold.models.weights.read import Tensors
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -39,6 +41,16 @@ AUTHORS = of_imagenet(
     origin="of the pretrained weights: blue, green and red minus 103.939, 116.779 and 123.68, not scaled",
 )
 """The preprocessing of the authors' weights (`keras.applications.vgg16.preprocess_input`)."""
+
+CONVOLUTIONS = "88682ab5"
+"""How the sha256 of vgg16_features-amdegroot-88682ab5.pth begins, torchvision's `VGG16_Weights.IMAGENET1K_FEATURES`."""
+UNSCALED = of_imagenet(
+    224,
+    mean=(0.48235, 0.45882, 0.40784),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    origin="of the pretrained weights: red, green and blue minus 123, 117 and 104, not scaled",
+)
+"""The preprocessing of that file, as torchvision states it."""
 
 
 class VGG16(Backbone):
@@ -67,7 +79,10 @@ class VGG16(Backbone):
 
     def take_tensors(self, tensors: Tensors, file: Path) -> None:
         super().take_tensors(tensors, file)
-        self.preprocessing = AUTHORS if file.suffix.lower() in (".h5", ".hdf5") else of_imagenet(224)
+        if file.suffix.lower() in (".h5", ".hdf5"):
+            self.preprocessing = AUTHORS
+        else:
+            self.preprocessing = UNSCALED if file_hash(file).startswith(CONVOLUTIONS) else of_imagenet(224)
 
     def file_names(self, tensors: Tensors) -> Mapping[str, str]:
         theirs = next((names for names in (_KERAS, _KERAS_3) if f"{names[0]}.weight" in tensors), _TORCH)

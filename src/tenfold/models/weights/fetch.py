@@ -14,7 +14,16 @@ from urllib.request import Request, urlopen
 
 from tenfold.errors import DataError
 from tenfold.models.weights.packages import need_package
-from tenfold.models.weights.places import Found, file_hash, how_to_get, is_published, kept_path, look_for
+from tenfold.models.weights.places import (
+    Found,
+    as_digest,
+    file_hash,
+    how_to_get,
+    hub_digest,
+    is_published,
+    kept_path,
+    look_for,
+)
 from tenfold.models.weights.published import Published, published_files
 
 Watch = Callable[[int, int], None]
@@ -118,10 +127,7 @@ def _check(part: Path, published: Published) -> None:
     sha256 = file_hash(part)
     if published.digest and not is_published(part, sha256, published):
         part.unlink(missing_ok=True)
-        raise DataError(
-            f"{published.url} gave a file with sha256 {sha256}, not {published.sha256 or published.digest}, so it was "
-            f"deleted; try again, and if it stays so, get {published.file} from elsewhere."
-        )
+        raise _not_published(published.url, sha256, published.sha256 or published.digest, published.file)
 
 
 class _Answer(NamedTuple):
@@ -192,10 +198,33 @@ def _read(response: HTTPResponse) -> bytes | None:
 
 
 def _from_hub(published: Published) -> Path:
-    """By huggingface_hub, which resumes, checks and shows a bar itself."""
+    """By huggingface_hub, which resumes and shows a bar itself; it compares sizes, the hash is checked here.
+
+    Raises Unreachable, or DataError where the file is not the one that the hub tells of (it is deleted).
+    """
     hub = need_package("huggingface_hub", f"The backbone {published.backbone}")
     try:
-        return Path(hub.hf_hub_download(published.repository, published.file))
+        # One that is here already is damaged, else nothing would be fetched, and the hub's library would give it again.
+        is_here = isinstance(hub.try_to_load_from_cache(published.repository, published.file), str)
+        path = Path(hub.hf_hub_download(published.repository, published.file, force_download=is_here))
+        wanted = hub_digest(path)
+        if not wanted:  # on a drive without links
+            address = hub.hf_hub_url(published.repository, published.file)
+            wanted = as_digest(hub.get_hf_file_metadata(address).etag)
     except (OSError, ValueError) as error:  # the bases of all that it raises
         reason = " ".join(str(error).split()).rstrip(".")
         raise Unreachable(reason) from error
+    sha256 = file_hash(path)
+    if wanted and sha256 != wanted:
+        path.resolve().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        raise _not_published(f"https://huggingface.co/{published.repository}", sha256, wanted, published.file)
+    return path
+
+
+def _not_published(address: str, sha256: str, wanted: str, file: str) -> DataError:
+    """The error for a file of another hash than the one that was wanted, which has been deleted."""
+    return DataError(
+        f"{address} gave a file with sha256 {sha256}, not {wanted}, so it was deleted; try again, and if it stays so, "
+        f"get {file} from elsewhere."
+    )

@@ -1,5 +1,7 @@
 """Where a file of weights lies on this machine: found before it is fetched, and checked by its hash.
 
+A file of which no hash is published is taken as it is; that of one in the Hugging Face hub's folder is its name there.
+
 Looked at in this order: Tenfold's own cache, the Python package that contains the file, the folder of torch.hub
 (TORCH_HOME), and that of the Hugging Face hub (HF_HOME, HF_HUB_CACHE).
 """
@@ -7,6 +9,7 @@ Looked at in this order: Tenfold's own cache, the Python package that contains t
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -32,6 +35,7 @@ from tenfold.models.weights.published import (
 
 _OF_TIMM = "models--timm--"
 """How the folder of a network of timm begins in that of the Hugging Face hub."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Found(NamedTuple):
@@ -106,11 +110,27 @@ def look_for(published: Published, damaged: list[str] | None = None) -> Found | 
     for path in _places(published):
         if path.is_file():
             sha256 = file_hash(path)
-            if is_published(path, sha256, published) or not published.digest:
+            given = published.digest
+            if is_published(path, sha256, published) if given else hub_digest(path) in ("", sha256):
                 return Found(path, sha256, published)
             if damaged is not None:
                 damaged.append(str(path))
     return None
+
+
+def hub_digest(path: Path) -> str:
+    """The sha256 that the Hugging Face hub gives for a file in its folder; empty where it does not say one.
+
+    There a file is a link to one that is named by that. Only this link counts: the other may be one too, to a file that
+    several networks share and that is named otherwise. On a drive that knows no links nothing is said.
+    """
+    name = path.readlink().name if path.is_symlink() and path.readlink().parent.name == "blobs" else ""
+    return as_digest(name)
+
+
+def as_digest(text: str | None) -> str:
+    """What the Hugging Face hub names a version of a file by, where that is its sha256; else nothing."""
+    return text if text and _SHA256.fullmatch(text) else ""
 
 
 def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = (), failed: str = "") -> str:

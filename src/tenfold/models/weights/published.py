@@ -289,7 +289,7 @@ def _of_torchvision(name: str, network: str) -> Published:
     return Published(
         backbone=name,
         file=file,
-        sha256=_digits(file),
+        sha256=hash_digits(file),
         megabytes=weights.meta.get("_file_size", 0) * 2**20 / 1e6,
         licence=licence,
         source=f"torchvision's {weights}",
@@ -315,7 +315,7 @@ def _of_timm(name: str, network: str) -> tuple[Published, ...]:
     first = Published(
         backbone=name,
         file=file,
-        sha256="" if hub else _digits(file),
+        sha256="" if hub else hash_digits(file),
         megabytes=0,
         licence=licence,
         source=f"timm's {about.architecture}.{about.tag}" if about.tag else f"timm's {about.architecture}",
@@ -324,12 +324,12 @@ def _of_timm(name: str, network: str) -> tuple[Published, ...]:
         repository=hub,
     )
     other = about.url.rpartition("/")[2] if isinstance(about.url, str) else ""
-    if not hub or about.custom_load or not _digits(other):
+    if not hub or about.custom_load or not hash_digits(other):
         return (first,)
-    return first, replace(first, file=other, sha256=_digits(other), url=about.url, repository="")
+    return first, replace(first, file=other, sha256=hash_digits(other), url=about.url, repository="")
 
 
-def _digits(file: str) -> str:
+def hash_digits(file: str) -> str:
     """The digits of its hash in a file's name; empty where there are none."""
     found = re.search(r"-([0-9a-f]{8,})\.\w+$", file)
     return found[1] if found else ""
