@@ -151,6 +151,37 @@ def test_boxes_of_a_training_image_are_not_given_to_one_of_validation(tmp_path: 
         read_table(tmp_path, "voc")
 
 
+def test_folders_of_other_machines_need_not_be_those_of_the_disk(tmp_path: Path) -> None:
+    for name in "12":
+        image(tmp_path / "frames" / f"{name}.jpg")
+    names = ["/disk1/a/proj/frames/1.jpg", "/disk2/b/stuff/2.jpg"]  # of two annotators
+    coco(tmp_path / "all.json", list(enumerate(names)), [(0, 7, BOX, 0), (1, 7, BOX, 0)])
+    assert places(read_table(tmp_path), tmp_path) == {"frames/1.jpg": "x", "frames/2.jpg": "x"}
+    split = tmp_path / "split"
+    for name in ("train/1", "val/2"):
+        image(split / f"{name}.jpg")
+    coco(split / "all.json", [(0, "/disk/train/1.jpg"), (1, "/disk/train/2.jpg")], [(0, 7, BOX, 0), (1, 7, BOX, 0)])
+    assert places(read_table(split), split) == {"train/1.jpg": "x", "val/2.jpg": "x"}
+
+
+def test_an_image_that_is_taken_for_another_one_is_told(tmp_path: Path) -> None:
+    for name in ("train/1", "val/2"):
+        image(tmp_path / f"{name}.jpg")
+    coco(tmp_path / "all.json", [(0, "train/1.jpg"), (1, "train/2.jpg")], [(0, 7, BOX, 0), (1, 7, BOX, 0)])
+    table = read_table(tmp_path)
+    assert places(table, tmp_path) == {"train/1.jpg": "x"}
+    note = "Images that are not where annotations say, and one of that name is taken for another (1): {}."
+    assert note.format("train/2.jpg, not val/2.jpg") in table.notes
+
+
+def test_annotations_in_a_folder_of_their_own_need_no_word(tmp_path: Path) -> None:
+    image(tmp_path / "pics" / "1.jpg")
+    write(tmp_path / "annots" / "1.xml", sheet(ONE))
+    table = read_table(tmp_path, "voc")
+    assert places(table, tmp_path) == {"pics/1.jpg": "x"}
+    assert not any("annotations say" in note for note in table.notes)
+
+
 def test_labels_of_an_image_that_is_not_there_are_not_given_to_one_in_another_folder(tmp_path: Path) -> None:
     for name in ("site1/a", "site1/b"):
         image(tmp_path / "pictures" / f"{name}.jpg")

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tenfold.__main__ import main
+from tenfold.commands.coco_ids import CocoIds
 from tenfold.commands.predict_boxes import Seen, _coco
 from tenfold.errors import Interrupted
 from tenfold.images.readers import read_table
@@ -389,6 +390,13 @@ def test_an_id_of_another_image_is_refused_before_anything_is_predicted(
     out, err = capsys.readouterr()
     assert out == ""
     assert re.search(words, err.replace("\\", "/"))
+
+
+@pytest.mark.parametrize("named", ["images/1.png", "/disk/of/another/1.png", "D:\\old\\1.png", "./1.png"])
+def test_folders_that_say_nothing_need_not_be_those_of_the_images(named: str, tmp_path: Path) -> None:
+    ids = write_ids(tmp_path / "ids.json", {named: 7})
+    path = str(tmp_path / "val" / "1.png")
+    assert CocoIds.of(ids, ("blue", "red"), [path]).images == {path: 7}
 
 
 def test_ids_are_found_by_the_names_that_the_reader_of_the_json_knows(

@@ -702,7 +702,7 @@ def test_command_on_annotated_images_without_an_object(boxes, why, tmp_path, cap
     assert main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["boxes"] == {"mean": 5, "least": 5, "most": 5}
-    assert "There are no figures, as no box of these images has an area and is to be found." in printed.err
+    assert "There are no figures of the boxes of these images, as none has an area and is to be found." in printed.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["proposals.json", "proposals.parquet"]
     assert main([*command, "--save", str(tmp_path / "saved.csv")]) == 0
     assert len(pd.read_csv(tmp_path / "saved.csv")) == 10

@@ -136,8 +136,9 @@ def torch_threads(count: int) -> Iterator[None]:
 def kept_memory() -> Iterator[None]:
     """Memory that is freed meanwhile stays with the process, as the next step of a training takes as much again.
 
-    Else glibc gives the large pieces back to the system, which must clear each page of the next ones: a tenth and more
-    of a step (benchmarks/kept_memory.py). Of other systems and libraries nothing is known, and nothing is changed.
+    Else glibc gives the large pieces back to the system, which must clear each page of the next ones: up to a fifth of
+    the processors' time (benchmarks/kept_memory.py). Of other systems and libraries nothing is known, and nothing is
+    changed.
     """
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import posixpath
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tenfold.commands.coco_ids import CocoIds, Id
 from tenfold.commands.output import counted, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 from tenfold.words import listed
@@ -61,7 +60,7 @@ def show_boxes(run: Run, paths: list[str], asked: Asked, failed: dict[str, str])
 
     _refuse(asked)
     least = _least_score(run, asked)
-    names = _Names.of(asked.ids, run.classes, paths) if asked.ids is not None else None
+    names = CocoIds.of(asked.ids, run.classes, paths) if asked.ids is not None else None
     texts = _text_files(paths, asked.given) if asked.out is not None else {}
     predicted = counted(run.predict_files(map(Path, paths)), len(paths), "Images", printed=asked.form == "csv")
     seen = _seen(run, predicted, least, failed)
@@ -181,101 +180,13 @@ def _printed(seen: Iterable[Seen]) -> Iterator[Seen]:
         yield one
 
 
-_Id = int | float | str
-"""What an image or a category goes by in a COCO json; pandas writes 1.0 for 1."""
-
-
-class _Names(NamedTuple):
-    """Which ids a COCO json gives to the images that are predicted, and to categories."""
-
-    images: dict[str, _Id]
-    """By the image's absolute path."""
-    categories: dict[str, _Id]
-
-    @classmethod
-    def of(cls, file: Path, classes: tuple[str, ...], paths: Sequence[str]) -> _Names:
-        """Names are compared as the reader of such a json does.
-
-        Raises DataError for another file, UsageError where it lacks one of the classes or images, or has one id for
-        two images.
-        """
-        from tenfold.images.readers.labels import composed
-
-        try:
-            content = json.loads(file.read_bytes())
-            images = [_Image(_below(_plain(one["file_name"])), _id(one)) for one in content["images"]]
-            # Of several categories with one name the first, so it is the last that is written.
-            categories = {composed(str(one["name"]).strip()): _id(one) for one in reversed(content["categories"])}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise DataError(f"--ids {file} is no COCO json with images and categories: {error!r}.") from error
-        if missing := [name for name in classes if name not in categories]:
-            raise UsageError(f"--ids {file} must have a category of each class of the run; it lacks {missing[0]!r}.")
-        return cls(_image_ids(images, paths), categories)
-
-
-class _Image(NamedTuple):
-    """An image as a COCO json describes it."""
-
-    name: str
-    """With the folders that the json gives, / between them."""
-    id: _Id
-
-
-def _plain(path: str) -> str:
-    """A path as it is compared: / between folders, and composed Unicode, whichever way a disk spells its accents."""
-    from tenfold.images.readers.labels import composed
-
-    return composed(path.replace("\\", "/"))
-
-
-def _below(path: str) -> str:
-    """What there is of a path below where it starts: ./images/1.jpg, ../images/1.jpg and /images/1.jpg are as one."""
-    return re.sub(r"^(\.\./|/)+", "", posixpath.normpath(path))
-
-
-def _id(described: dict[str, Any]) -> _Id:
-    found = described["id"]
-    if not isinstance(found, _Id):
-        raise TypeError(f"the id {found!r}")
-    return found
-
-
-def _image_ids(images: Iterable[_Image], paths: Sequence[str]) -> dict[str, _Id]:
-    """The id of each absolute path: of the image whose name it ends with, folders and all.
-
-    As the reader has it, a.JPG may be a.jpg where nothing is a.JPG.
-    Raises UsageError where there is none, or several, and where two paths have one id.
-    """
-    known = dict[str, list[_Image]]()
-    for image in images:
-        known.setdefault(posixpath.basename(image.name).casefold(), []).append(image)
-    ids = dict[str, _Id]()
-    owners = dict[_Id, str]()
-    for path in paths:
-        place = f"/{_below(_plain(path))}"
-        alike = known.get(posixpath.basename(place).casefold(), [])
-        found = [image.id for image in alike if place.endswith(f"/{image.name}")] or [
-            image.id for image in alike if place.casefold().endswith(f"/{image.name}".casefold())
-        ]
-        if len(found) != 1:
-            others = f", only {listed([image.name for image in alike], _NAMED)}" if alike and not found else ""
-            raise UsageError(f"--ids must name each image once, and {path} is there {len(found)} times{others}.")
-        ids[path] = found[0]
-        if owners.setdefault(found[0], path) != path:
-            raise UsageError(
-                f"--ids must have an id for each image, and {owners[found[0]]} and {path} would both have "
-                f"{found[0]!r}; name the images in it with their folders, or predict only those that it means."
-            )
-    return ids
-
-
-def _coco(found: list[Seen], classes: tuple[str, ...], names: _Names | None) -> list[dict[str, Any]]:
+def _coco(found: list[Seen], classes: tuple[str, ...], names: CocoIds | None) -> list[dict[str, Any]]:
     """COCO's results (https://cocodataset.org/#format-results), with the file's name besides.
 
     Categories count from 1 in the order of the classes, as `convert` writes them, but for the ids of `names`. Without
     these an image is called after its file, or by its whole path where two files have the same name.
     """
-    counted_from_1: dict[str, _Id] = {name: place for place, name in enumerate(classes, 1)}
+    counted_from_1: dict[str, Id] = {name: place for place, name in enumerate(classes, 1)}
     categories = names.categories if names else counted_from_1
     stems = [Path(one.path).stem for one in found]
     numbered = all(stem.isascii() and stem.isdigit() for stem in stems) and len({*map(int, stems)}) == len(stems)

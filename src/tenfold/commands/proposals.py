@@ -98,7 +98,8 @@ def proposals(
     sealed = len(proposed.table) - len(judged.table)
     coverage = cover_objects(judged.table, judged.boxes, count) if _has_objects(judged.table) else None
     if coverage is None and table.boxes is not None:
-        say("There are no figures, as no box of these images has an area and is to be found.")
+        why = "all of them are in that test part" if _has_objects(table) else "none has an area and is to be found"
+        say(f"There are no figures of the boxes of these images, as {why}.")
     name = f"{method} ({version})" if method == "selective-search" else f"RPN of {method}" if run else method
     result = _result(data, name, count, proposed, coverage) | {"sealed": sealed}
     if out is not None:
@@ -234,6 +235,9 @@ def _write(
         writer.writerows(coverage.lines(judged.table, judged.boxes))
         write_file(out / "objects.csv", text.getvalue())
         write_file(out / "proposals.html", proposals_page(data, name, judged, coverage))
+    else:  # those of earlier proposals
+        for old in ("objects.csv", "proposals.html"):
+            (out / old).unlink(missing_ok=True)
     write_file(out / RESULT, jsonlib.dumps(result, indent=2, ensure_ascii=False))
 
 

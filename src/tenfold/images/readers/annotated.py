@@ -158,7 +158,8 @@ class ImageFiles:
     """The images below a folder, found by name from the place of the annotation that names them.
 
     A folder tells images apart if some annotated name lies in it on the disk too: camA does where camA/2.jpg is named
-    and there, so that camB/1.jpg is not camA/1.jpg. The folders of D:/old/1.jpg, of another machine, tell nothing.
+    and there, so that camB/1.jpg is not camA/1.jpg. Of D:/old/camB/1.jpg, of another machine, camB counts where camA
+    was in D:/old too.
     """
 
     def __init__(self, root: Path, names: Iterable[str], named: Iterable[str] = ()) -> None:
@@ -167,13 +168,9 @@ class ImageFiles:
         self.places: dict[str, list[str]] = {}
         for name in names:
             self.places.setdefault(stem(name), []).append(name)
-        self._elsewhere = set[str]()
-        self._telling = {
-            folder
-            for one in map(_plain, named)
-            for name in self.places.get(stem(one), ())
-            for folder in _compared(one, name)[0]
-        }
+        self._elsewhere, self._others = set[str](), dict[str, str]()
+        self._telling, self._parents = set[str](), set[Sequence[str]]()
+        self._learn(map(_plain, named))
 
     def find(
         self, wanted: str, near: str, part: str | None = None, *, exact: bool = False, beside: bool = False
@@ -202,13 +199,34 @@ class ImageFiles:
             same = [name for name in names if lasts[name] == last]
             names = same or [name for name in names if lasts[name].casefold() == last.casefold()]
         image = self._closest(names, wanted, near, part) if len(names) > 1 else next(iter(names), None)
-        if image and all(_are_other(place, image) for place in told):
+        self._others.pop(key := near if beside else wanted, None)  # another name of the same may have been tried before
+        if image is None and (alike := self.places.get(stem(wanted))):
+            self._others[key] = f"{told[0]}, not {alike[0]}"
+        if image and (self._telling or not beside) and all(_are_other(place, image) for place in told):
             self._elsewhere.add(f"{told[0]} as {image}")
         return image
 
     def notes(self) -> list[str]:
-        """The sentence about images in another folder than the one that is named, where nothing tells of which."""
-        return noted("Images that are not where annotations say, and were found elsewhere", self._elsewhere)
+        """The sentences about images elsewhere than annotations say, taken where nothing tells of which, or not."""
+        lost = "Images that are not where annotations say, and one of that name is taken for another"
+        return [
+            *noted("Images that are not where annotations say, and were found elsewhere", self._elsewhere),
+            *noted(lost, self._others.values()),
+        ]
+
+    def _learn(self, named: Iterable[str]) -> None:
+        """Note the folders that tell images apart, as some of these names lie in them on the disk."""
+        ends: dict[tuple[str, str], list[str]] = {}
+        for key, names in self.places.items():
+            for name in names:
+                if folders := _folders(name):
+                    ends.setdefault((key, folders[-1]), []).append(name)
+        for one in named:
+            if folders := _folders(one):
+                for name in ends.get((stem(one), folders[-1]), ()):
+                    same, own, _ = _compared(one, name)
+                    self._telling.update(same)
+                    self._parents.add(own)
 
     def _closest(self, names: Sequence[str], wanted: str, near: str, part: str | None) -> str:
         """The one of several names that is meant: see `find`."""
@@ -240,8 +258,10 @@ class ImageFiles:
         if not own or own[-1] in other:
             return False
         pair = {own[-1], *(folder for folder in other[-1:] if folder not in own)}
-        are_parts = len(pair) > 1 and pair <= set(PARTS) and not _ABSOLUTE.match(wanted)
-        return are_parts or not pair.isdisjoint(self._telling)
+        tells = not pair.isdisjoint(self._telling)
+        if _ABSOLUTE.match(wanted):  # of another machine, whose parts need not be those of the disk
+            return tells and own[-1] not in PARTS and own[:-1] in self._parents
+        return tells or (len(pair) > 1 and pair <= set(PARTS))
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Pool = Literal["align", "pool"]
@@ -30,17 +31,26 @@ def pool_region(level: Tensor, regions: Tensor, side: int, stride: int, kind: Po
     `regions` float32 [R, 5]: the image's place and xyxy in input pixels; `stride` is the map's. "pool" rounds to whole
     places and takes the largest value (Girshick, "Fast R-CNN", 2015, section 2.1, https://arxiv.org/abs/1504.08083),
     "align" interpolates (He et al., "Mask R-CNN", 2017, section 3, https://arxiv.org/abs/1703.06870): on a processor
-    by loops of our own, as torchvision's take ten times as long there (benchmarks/roi_align.py).
+    by loops of our own, as torchvision's take ten times as long there, forward and back (benchmarks/roi_align.py).
     """
     if kind == "pool":
         pooled: Tensor = _ops().roi_pool(level, regions, side, 1 / stride)
         return pooled
-    if level.device.type == "cpu":
+    if _is_ours(level, kind):
         from tenfold.models.detection.roi_align import roi_align
 
         return roi_align(level, regions, side, stride)
     aligned: Tensor = _ops().roi_align(level, regions, side, 1 / stride, _SAMPLES, True)
     return aligned
+
+
+def lay_out(level: Tensor, kind: Pool) -> Tensor:
+    """A map [N, C, H, W] as `pool_region` reads it without a copy: ours with the channels last, torchvision's not."""
+    return level.contiguous(memory_format=torch.channels_last if _is_ours(level, kind) else torch.contiguous_format)
+
+
+def _is_ours(level: Tensor, kind: Pool) -> bool:
+    return kind == "align" and level.device.type == "cpu"
 
 
 def cut_squares(images: Tensor, regions: Tensor, side: int) -> Tensor:

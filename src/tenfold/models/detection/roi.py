@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tenfold.models.detection.coding import REGION_WEIGHTS, clip_boxes, decode_boxes, encode_boxes
-from tenfold.models.detection.kernels import Pool, pool_region, suppress
+from tenfold.models.detection.kernels import Pool, lay_out, pool_region, suppress
 from tenfold.models.detection.matching import Rule, Truths, match_boxes
 from tenfold.models.detection.sampling import draw_boxes
 
@@ -78,7 +78,7 @@ class RegionHeads(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], regions: Tensor) -> tuple[Tensor, Tensor]:
         """Regions float32 [R, 5] (place of the image, xyxy in input pixels) -> logits [R, K + 1], deltas [R, K, 4]."""
-        maps = [level.float() for level in maps]
+        maps = [lay_out(level.float(), self.pool) for level in maps]  # once, not for each part
         step = max(len(regions), 1) if torch.is_grad_enabled() else _AT_ONCE
         parts = [regions[start : start + step] for start in range(0, max(len(regions), 1), step)]
         seen = torch.cat([self.hidden(self.cut(maps, part).flatten(1)) for part in parts])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -207,19 +207,27 @@ def _from_hub(published: Published) -> Path:
         # One that is here already is damaged, else nothing would be fetched, and the hub's library would give it again.
         is_here = isinstance(hub.try_to_load_from_cache(published.repository, published.file), str)
         path = Path(hub.hf_hub_download(published.repository, published.file, force_download=is_here))
-        wanted = hub_digest(path)
-        if not wanted:  # on a drive without links
-            address = hub.hf_hub_url(published.repository, published.file)
-            wanted = as_digest(hub.get_hf_file_metadata(address).etag)
     except (OSError, ValueError) as error:  # the bases of all that it raises
         reason = " ".join(str(error).split()).rstrip(".")
         raise Unreachable(reason) from error
+    wanted = hub_digest(path) or _asked_digest(hub, published)
     sha256 = file_hash(path)
     if wanted and sha256 != wanted:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise _not_published(f"https://huggingface.co/{published.repository}", sha256, wanted, published.file)
     return path
+
+
+def _asked_digest(hub: Any, published: Published) -> str:
+    """The hash that the hub tells of a file, on a drive without links, whose names have none; "" if it does not answer.
+
+    By then the file is there, whole by its size.
+    """
+    try:
+        return as_digest(hub.get_hf_file_metadata(hub.hf_hub_url(published.repository, published.file)).etag)
+    except Exception:  # whatever the client of HTTP raises, which this call hands through
+        return ""
 
 
 def _not_published(address: str, sha256: str, wanted: str, file: str) -> DataError:
