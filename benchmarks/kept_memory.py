@@ -8,10 +8,10 @@ step, pages that the system had to clear for it, and the largest resident size. 
 size in batches of --batch. Only Linux with glibc has anything to show.
 
 29 November 2026, 2 cores of an AMD EPYC without AVX-512 (Zen 3) whose neighbors make steps of one process differ by a
-third, three turns: pages cleared in a step of Faster R-CNN 64,331 and 0, of the fine-tuned network 23,523 and 0; seconds
-kept to plain 1.15 (0.85 to 1.35) and 0.94 (0.85 to 1.06), which tells nothing. With two trainings of Faster R-CNN side
-by side, one thread each, 14 to 21 % of the processors' time was the system's before, and 0 to 2 % since (vmstat). The
-largest sizes are equal.
+third, three turns: pages cleared in a step of Faster R-CNN 64,331 and 0, of the fine-tuned network 23,523 and 0;
+seconds kept to plain 1.15 (0.85 to 1.35) and 0.94 (0.85 to 1.06), which tells nothing. With two trainings of Faster
+R-CNN side by side, one thread each, 14 to 21 % of the processors' time was the system's before, and 0 to 2 % since
+(vmstat). The largest sizes are equal.
 """
 
 from __future__ import annotations
