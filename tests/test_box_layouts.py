@@ -207,8 +207,10 @@ def test_an_image_that_is_elsewhere_than_an_annotation_says_is_told(tmp_path: Pa
     assert note.format("camB/1.jpg as images/camA/1.jpg") in table.notes
     path.unlink()
     write(tmp_path / "annotations" / "camB" / "1.xml", sheet(ONE))
+    image(tmp_path / "images" / "camC" / "2.jpg")
+    write(tmp_path / "annotations" / "camC" / "2.xml", sheet(ONE))
     table = read_table(tmp_path, "voc")
-    assert places(table, tmp_path) == found
+    assert places(table, tmp_path) == found | {"images/camC/2.jpg": "x"}
     assert note.format("annotations/camB/1.xml as images/camA/1.jpg") in table.notes
 
 

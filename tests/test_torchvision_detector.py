@@ -278,7 +278,7 @@ def test_without_its_weights_it_says_how_to_get_them():
 
 def test_weights_that_were_brought_are_found_and_said_whose_they_are(small, monkeypatch):
     name = f"torchvision:{FASTER}"
-    monkeypatch.setattr(published, "_digits", lambda published_name: file_hash(small)[:8])
+    monkeypatch.setattr(published, "hash_digits", lambda published_name: file_hash(small)[:8])
     given = build(FASTER, weights=str(small)).load_pretrained()
     keep_weights(name, small)
     kept = build(FASTER).load_pretrained()

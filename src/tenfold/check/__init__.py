@@ -29,10 +29,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tenfold.check.box_findings import box_findings
-from tenfold.check.box_labels import box_label_findings, held_out_detections, refuse_without_boxes
 from tenfold.check.classes import class_findings
 from tenfold.check.findings import LOOSE, Evidence, Finding, Findings, Sample, blocks_of, gather, kept_sets
-from tenfold.check.labels import held_out_predictions, label_finding
+from tenfold.check.labels import held_out_predictions, label_finding, refuse_without_boxes
 from tenfold.check.leaks import against_finding, parts_of, set_findings
 from tenfold.check.price import LeakPrice, labelled_leaks, leaked_hashes, price_leak
 from tenfold.check.quality import quality_findings
@@ -106,6 +105,8 @@ def check_table(
         other = _surveyed(against, allow_truncated, progress)
         found.append(against_finding(data.table, shared_sets(data, other), len(against)))
     if runs and runs[0].task.name == "detection":
+        from tenfold.check.box_labels import box_label_findings, held_out_detections  # SciPy, by the metrics of boxes
+
         found += box_label_findings(data.table, held_out_detections(runs), runs[0].classes)
     elif runs:
         found.append(label_finding(data.table, held_out_predictions(runs), runs[0].classes))

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from tenfold.boxes import CORNERS, box_coverage, box_iou, sound_boxes
 from tenfold.check.findings import Evidence, Finding, Marked, marked_boxes, share
 from tenfold.check.labels import SURE, refuse_mixed, sure_from
-from tenfold.errors import UsageError
 from tenfold.metrics.detection_errors import BACKGROUND, CLASS, FAR, NEAR, find_mistakes
 from tenfold.metrics.detection_matching import FALSE, FOUND, Detections, Objects, by_image, match_coco
 from tenfold.split.ties import texts
@@ -111,16 +110,6 @@ def _found_by(run: Run) -> dict[str, Detections]:
 
 def _some(found: Detections, rows: NDArray[np.int64]) -> Detections:
     return Detections(np.zeros(len(rows), np.int64), found.box[rows], found.label[rows], found.score[rows])
-
-
-def refuse_without_boxes(table: Table, runs: Sequence[Run]) -> None:
-    """Raise UsageError where a run is a detector and the table has no boxes that it could tell of."""
-    for run in runs:
-        if run.task.name == "detection" and table.boxes is None:
-            raise UsageError(
-                f"{run.path} is a detector, which tells of boxes, and these images are not annotated with any; give "
-                "the data that it was trained on, or leave out --run."
-            )
 
 
 def box_label_findings(

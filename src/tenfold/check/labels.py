@@ -117,6 +117,16 @@ def refuse_mixed(runs: Sequence[Run]) -> None:
         raise DataError("The runs for label errors must have the same classes; give the folds of one data set.")
 
 
+def refuse_without_boxes(table: Table, runs: Sequence[Run]) -> None:
+    """Raise UsageError where a run is a detector and the table has no boxes that it could tell of."""
+    for run in runs:
+        if run.task.name == "detection" and table.boxes is None:
+            raise UsageError(
+                f"{run.path} is a detector, which tells of boxes, and these images are not annotated with any; give "
+                "the data that it was trained on, or leave out --run."
+            )
+
+
 def label_finding(table: Table, predictions: Mapping[str, NDArray[np.float64]], classes: tuple[str, ...]) -> Finding:
     """Labels of the table that are likely wrong, by what `held_out_predictions` gave; `classes` are those of the runs.
 
