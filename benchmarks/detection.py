@@ -46,7 +46,7 @@ and 0.589, paired +0.017, -0.001 to +0.036; AP50 +0.007, -0.016 to +0.030): 0.92
 0.683; 24 epochs in 1,358 s, 1,426 s from start to the run, 2.7 GiB. So 0.924 of two seeds, and 0.93 is not reached.
 1,000 proposals or an overlap of 0.6 change nothing on the validation part (0.899 and 0.902 to 0.902).
 
-Seconds an image, --turns 3 over the runs of these days (Faster R-CNN seed 0, the other two below), the same machine, two
+Seconds an image, --turns 3 over the runs of these days (Faster R-CNN seed 0, the two below), the same machine, two
 threads, median (least to most): Faster R-CNN 0.106 (0.090 to 0.142), Fast R-CNN 0.225 (0.202 to 0.234) without and
 0.345 (0.305 to 0.368) with proposals, R-CNN with 1,880 squares 3.53 (3.36 to 3.99) and 3.66 (3.50 to 4.15): 2.1 (1.7 to
 2.3) and 32 (28 to 39) times Faster R-CNN without proposals, 3.3 (2.6 to 3.4) and 33 (29 to 41) with them, and R-CNN 16
