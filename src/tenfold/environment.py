@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, machine, command; and which device computes, with how many threads."""
+"""Where and with what a run was made: versions, machine, command; and the device, threads and memory to compute with."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def kept_memory() -> Iterator[None]:
     """Memory that is freed meanwhile stays with the process, as the next step of a training takes as much again.
 
     Else glibc gives the large pieces back to the system, which must clear each page of the next ones: up to a fifth of
-    the processors' time (benchmarks/kept_memory.py). Of other systems and libraries nothing is known, and nothing is
-    changed.
+    the processors' time (benchmarks/kept_memory.py). It takes a few steps until what is kept fits what is wanted. Of
+    other systems and libraries nothing is known, and nothing is changed.
     """
     library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):

@@ -96,8 +96,9 @@ def predict(
         their text files lie in the same ones below it.
     ids
         With --format coco: a COCO json whose ids of images and categories, by their names, are taken; where it names
-        an image with its folders, these count too. By default an image's id is its name, as a number where all are
-        numbers, and categories count from 1 in the order of the data's own classes, those without a box too.
+        an image with its folders, these count too, but for those of images and of another machine. By default an
+        image's id is its name, as a number where all are numbers, and categories count from 1 in the order of the
+        data's own classes, those without a box too.
     proposals
         Of a detector that was trained on proposals from a file (--detect.proposals-from): a file with those of these
         images, as tenfold proposals IMAGES --save FILE writes it.

@@ -8,7 +8,6 @@ Shapes: N images that all runs have, R runs of one side.
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,8 +31,7 @@ from tenfold.metrics.paired import (
     hits_interval,
     loss_interval,
     mcnemar,
-    seed_reach,
-    seed_variance,
+    over_seeds,
     sign_flip,
     split_variance,
     spread_test,
@@ -273,15 +271,7 @@ def _figures(
 
 
 def _over_seeds(figure: Estimate, scores: NDArray[np.float64], units: Units, span: tuple[float, float]) -> Estimate:
-    """The mean over several runs, of scores float64 [R, N], with what their seeds add to its interval."""
-    if len(scores) == 1:
-        return figure
-    seeds = seed_variance(scores, units)
-    reach = seed_reach(Spread(0.0, seeds.own, seeds.df), figure.level)
-    low = max(figure.value - math.hypot(figure.value - figure.low, reach), span[0])
-    high = min(figure.value + math.hypot(figure.high - figure.value, reach), span[1])
-    method = f"mean of {len(scores)} runs, {figure.method} and seeds"
-    return replace(figure, low=low, high=high, method=method)
+    return figure if len(scores) == 1 else over_seeds(figure, scores, units, span)
 
 
 def _accuracy(

@@ -35,7 +35,7 @@ from tenfold.metrics.detection_areas import (
     recalls_within,
 )
 from tenfold.metrics.detection_matching import AREAS, MOST, OVERLAPS, Judged
-from tenfold.metrics.paired import Spread, seed_reach, seed_variance, split_variance, spread_test
+from tenfold.metrics.paired import Spread, over_seeds, seed_reach, split_variance, spread_test
 
 DRAWS = 1000
 """Resamples: the standard error that they give is itself known to 2 %."""
@@ -232,7 +232,10 @@ def compare_sets(
         if len(first) + len(second) > 2:
             scores = [_as_scores(side, name, np.isfinite(gaps)) for side in runs]
             spread = split_variance(scores[0], scores[1], _draws_of(scores[0]))._replace(sample=error**2)
-            figures = [_over_seeds(figure, side) for figure, side in zip(figures, scores, strict=True)]
+            figures = [
+                over_seeds(figure, side, _draws_of(side), (0.0, 1.0))
+                for figure, side in zip(figures, scores, strict=True)
+            ]
         reach = math.hypot(standard_errors(level, df) * error, seed_reach(spread, level))
         ends = max(value - reach, -1.0), min(value + reach, 1.0)
         difference = Estimate(value, *ends, level, len(units.index), f"paired bootstrap {units.words}")
@@ -264,12 +267,3 @@ def _as_scores(runs: Sequence[Resampled], name: str, kept: NDArray[np.bool_]) ->
 def _draws_of(scores: NDArray[np.float64]) -> Units:
     """What scores float64 [R, B] of `_as_scores` are drawn by: each resample by itself."""
     return units_of(None, scores.shape[1])
-
-
-def _over_seeds(figure: Estimate, scores: NDArray[np.float64]) -> Estimate:
-    """The mean over several runs, of scores float64 [R, B], with what their seeds add to its interval."""
-    seeds = seed_variance(scores, _draws_of(scores))
-    reach = seed_reach(Spread(0.0, seeds.own, seeds.df), figure.level)
-    low = max(figure.value - math.hypot(figure.value - figure.low, reach), 0.0)
-    high = min(figure.value + math.hypot(figure.high - figure.value, reach), 1.0)
-    return replace(figure, low=low, high=high, method=f"mean of {len(scores)} runs, {figure.method} and seeds")

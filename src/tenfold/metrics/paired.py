@@ -22,13 +22,14 @@ Shapes: N images, U units (images or groups), R runs.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.errors import UsageError
-from tenfold.estimate import Units, mean_moments, score_interval, standard_errors
+from tenfold.estimate import Estimate, Units, mean_moments, score_interval, standard_errors
 
 MOST_SIGNS = 14
 """Units that differ up to which all their signs are tried."""
@@ -179,6 +180,15 @@ def seed_reach(spread: Spread, level: float = 0.95) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(spread.df, (1 + level) / 2)) * math.sqrt(spread.seed)
+
+
+def over_seeds(figure: Estimate, scores: NDArray[np.float64], units: Units, span: tuple[float, float]) -> Estimate:
+    """The mean over several runs, of scores float64 [R, N], with what their seeds add to its interval within `span`."""
+    seeds = seed_variance(scores, units)
+    reach = seed_reach(Spread(0.0, seeds.own, seeds.df), figure.level)
+    low = max(figure.value - math.hypot(figure.value - figure.low, reach), span[0])
+    high = min(figure.value + math.hypot(figure.high - figure.value, reach), span[1])
+    return replace(figure, low=low, high=high, method=f"mean of {len(scores)} runs, {figure.method} and seeds")
 
 
 def _whole_tail(sums: NDArray[np.int64], found: int) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -16,7 +16,6 @@ from tenfold.errors import DataError
 from tenfold.models.weights.packages import need_package
 from tenfold.models.weights.places import (
     Found,
-    as_digest,
     file_hash,
     how_to_get,
     hub_digest,
@@ -198,7 +197,7 @@ def _read(response: HTTPResponse) -> bytes | None:
 
 
 def _from_hub(published: Published) -> Path:
-    """By huggingface_hub, which resumes and shows a bar itself; it compares sizes, the hash is checked here.
+    """By huggingface_hub, which resumes and shows a bar itself; the hash is checked here, on drives that know links.
 
     Raises Unreachable, or DataError where the file is not the one that the hub tells of (it is deleted).
     """
@@ -210,24 +209,13 @@ def _from_hub(published: Published) -> Path:
     except (OSError, ValueError) as error:  # the bases of all that it raises
         reason = " ".join(str(error).split()).rstrip(".")
         raise Unreachable(reason) from error
-    wanted = hub_digest(path) or _asked_digest(hub, published)
+    wanted = hub_digest(path)
     sha256 = file_hash(path)
     if wanted and sha256 != wanted:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise _not_published(f"https://huggingface.co/{published.repository}", sha256, wanted, published.file)
     return path
-
-
-def _asked_digest(hub: Any, published: Published) -> str:
-    """The hash that the hub tells of a file, on a drive without links, whose names have none; "" if it does not answer.
-
-    By then the file is there, whole by its size.
-    """
-    try:
-        return as_digest(hub.get_hf_file_metadata(hub.hf_hub_url(published.repository, published.file)).etag)
-    except Exception:  # whatever the client of HTTP raises, which this call hands through
-        return ""
 
 
 def _not_published(address: str, sha256: str, wanted: str, file: str) -> DataError:

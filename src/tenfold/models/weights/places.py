@@ -125,12 +125,7 @@ def hub_digest(path: Path) -> str:
     several networks share and that is named otherwise. On a drive that knows no links nothing is said.
     """
     name = path.readlink().name if path.is_symlink() and path.readlink().parent.name == "blobs" else ""
-    return as_digest(name)
-
-
-def as_digest(text: str | None) -> str:
-    """What the Hugging Face hub names a version of a file by, where that is its sha256; else nothing."""
-    return text if text and _SHA256.fullmatch(text) else ""
+    return name if _SHA256.fullmatch(name) else ""
 
 
 def how_to_get(name: str, files: Sequence[Published], damaged: Sequence[str] = (), failed: str = "") -> str:
