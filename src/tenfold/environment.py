@@ -1,4 +1,4 @@
-"""Where and with what a run was made: versions, machine, command; and the device, threads and memory to compute with."""
+"""Where and with what a run was made: versions, machine, command; and the device, threads and memory to compute in."""
 
 from __future__ import annotations
 
