@@ -749,6 +749,26 @@ def test_formats_in_one_folder_are_joined_and_said(tmp_path: Path) -> None:
     }
 
 
+def test_a_listing_beside_other_annotations_gives_the_boxes_of_the_rest(tmp_path: Path) -> None:
+    voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5))), b=sheet(thing("x", (1, 1, 5, 5))))
+    for name in ("c", "d", "e"):
+        image(tmp_path / "JPEGImages" / f"{name}.jpg")
+    rows = "JPEGImages/b.jpg,1,2,3,4,y\nJPEGImages/c.jpg,1,2,3,4,y\nJPEGImages/d.jpg,,,,,\n"
+    listing = write(tmp_path / "more.csv", f"path,x1,y1,x2,y2,label\n{rows}")
+    table = read_table(tmp_path)
+    own = [(0, 0, 5, 5, "x", False)]
+    assert boxes(table) == {"a.jpg": own, "b.jpg": own, "c.jpg": [(1, 2, 3, 4, "y", False)], "d.jpg": []}
+    assert table.notes[:2] == (
+        f"{tmp_path} has annotations in several formats; images taken from each: Pascal VOC 2, CSV 2; those that have "
+        "others too, which are not read: 1. Name one reader to take its format alone.",
+        f"Left out of {tmp_path}: images without an annotation (1): JPEGImages/e.jpg.",
+    )
+    write(listing, f"path,x1,y1,x2,y2,label\n{rows}JPEGImages/f.jpg,1,2,3,4,y\n")
+    table = read_table(tmp_path)
+    assert (boxes(table)["a.jpg"], len(table)) == (own, 2), "a path of our own form that is not there refuses a listing"
+    assert any(note.startswith("Left out: the CSV annotations, as they cannot be read: ") for note in table.notes)
+
+
 def test_a_damaged_annotation_beside_one_of_another_format(tmp_path: Path) -> None:
     good = sheet(thing("x", (11, 21, 30, 60)))
     for name in "abcd":

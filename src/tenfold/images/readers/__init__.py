@@ -68,7 +68,7 @@ READERS: dict[str, Reader] = {  # in the order in which they are tried
     "folder": Reader("folder", folder.recognizes, folder.read),
 }
 
-_GATHER = {"voc": voc.gather, "coco": coco.gather, "yolo": yolo.gather}
+_GATHER = {"voc": voc.gather, "coco": coco.gather, "yolo": yolo.gather, "boxes": box_listing.gather}
 """Readers of which several may recognize a path: what each finds is joined, in this order."""
 
 _ABOUT_BOXES = (".xml", ".json", ".txt", ".yaml", ".yml", ".csv")

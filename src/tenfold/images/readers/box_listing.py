@@ -82,6 +82,11 @@ def read(path: Path) -> Table:
     return table_of(_gather(path, (_files(path) or _files(path, alone=True)) if path.is_dir() else [path]))
 
 
+def gather(path: Path) -> Reading:
+    """What the listings in a folder say, those by which it is recognized."""
+    return _gather(path, _files(path))
+
+
 def _files(folder: Path, *, alone: bool = False) -> list[Path]:
     """The listings of boxes in a folder."""
     files = {str(file): file for file in files_near(folder, (".csv", ".tsv"))}

@@ -15,7 +15,7 @@ from tenfold.images.readers.annotated import Annotated, annotated_table, noted, 
 from tenfold.images.readers.folder import Found
 from tenfold.images.table import Table
 
-FORMATS = {"voc": "Pascal VOC", "coco": "COCO", "yolo": "YOLO"}
+FORMATS = {"voc": "Pascal VOC", "coco": "COCO", "yolo": "YOLO", "boxes": "CSV"}
 """Reader -> what its annotations are called, in the order in which they count where an image has several."""
 
 _TOLD = 8  # damaged annotations that are told with their reasons
