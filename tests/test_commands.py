@@ -606,6 +606,22 @@ def test_train_says_that_the_shares_do_not_move_old_images(images: Path, capsys:
     assert Path("ảnh.split.csv").read_bytes() == before
 
 
+def test_train_says_that_shares_change_nothing_where_the_data_give_parts(images: Path, capsys: Capture) -> None:
+    rows = [
+        f"{file.relative_to(images.parent).as_posix()},{file.parent.name}" for file in sorted(images.rglob("*.png"))
+    ]
+    parts = ["test" if place % 4 == 0 else "" for place in range(len(rows))]
+    lines = [f"{row},{part}" for row, part in zip(rows, parts, strict=True)]
+    (images.parent / "list.csv").write_text("\n".join(["path,label,part", *lines, ""]), "utf-8")
+    _, table = read_parted("list.csv", {"split__test": 0.5, "split__validation": 0.25})
+    assert "list.csv gives the test part itself, and what it gives stands; --split.test changes nothing here. " in (
+        capsys.readouterr().err
+    )
+    assert len(table.part("test")) == parts.count("test")
+    read_parted("list.csv", {"split__test": 0.5})
+    assert "gives the test part itself" not in capsys.readouterr().err, "the split stands, which is said"
+
+
 def test_an_image_that_cannot_be_opened_is_left_out_or_refused_as_the_recipe_says(
     images: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,12 +232,20 @@ def test_a_rungs_figures_are_those_of_its_answers():
     assert rung.log_loss.value == pytest.approx(log_loss(labels, answers.probability, labels=range(4)), abs=0.05)
 
 
-def test_what_tells_nothing_leaves_the_majority():
+def test_what_tells_nothing_is_said_to_be_no_better_than_the_majority():
+    said = "It is not better than the majority class by more than one standard error"
     labels = np.random.default_rng(0).integers(0, 3, 90)
     features = np.random.default_rng(1).normal(0, 1, (90, 1, 8)).astype(np.float32)
     ladder = climb([source_of(features)], exam_of(labels, 3))
     assert ladder.best.settings["head"] == "majority"
+    assert said not in ladder.reason
     assert ladder.accuracy.low < np.bincount(labels).max() / 90 < ladder.accuracy.high
+    features[np.arange(90), 0, labels] += 0.6
+    weak = climb([source_of(features)], exam_of(labels, 3), heads=("majority", "mean"))
+    assert weak.best.settings["head"] == "mean"
+    assert said in weak.reason
+    seen, classes = clouds(count=60)
+    assert said not in climb([source_of(seen)], exam_of(classes), heads=("majority", "mean")).reason
 
 
 def test_a_cheaper_backbone_is_taken_where_it_is_as_good():

@@ -75,29 +75,37 @@ def answers(strength: float, sure: float, wrong: int) -> Answers:
     return Answers(strength, 1.0, probability, -np.log(probability[:, 0]), right.astype(np.float64))
 
 
-def climbed(first: list[Answers], second: list[Answers]) -> Any:
-    settings = {"backbone": "tiny"}
-    tried = [Tried("simple", settings, (1, 0), first, 3.3), Tried("strong", settings, (1, 1), second, 1.0)]
+def climbed(first: list[Answers], second: list[Answers], costs: tuple[int, int] = (1, 2)) -> Any:
+    names = (("low", "mean"), ("high", "svm"))
+    tried = [
+        Tried(words, {"backbone": "tiny", "head": head}, cost, own, 3.3)
+        for (words, head), cost, own in zip(names, costs, (first, second), strict=True)
+    ]
     exam = Exam(np.zeros(COUNT, np.int64), 2, np.arange(COUNT)[None] % 5, units_of(None, COUNT))
     return choose_rung(tried, exam, 4.3)
 
 
-def test_the_reason_says_what_was_compared_and_what_simpler_means():
-    ladder = climbed([answers(1.0, 0.8, 5)], [answers(1.0, 0.81, 5)])
+def test_the_reason_says_what_was_compared_and_what_is_cheaper():
+    close = [answers(1.0, 0.8, 5)], [answers(1.0, 0.81, 5)]
+    ladder = climbed(*close)
     assert ladder.reason == (
-        "simple: the simplest that, with each at its best strength, is within one standard error of the lowest log "
-        "loss, which strong has."
+        "low: the best on the cheapest network that, with each at its best strength, is within one standard error of "
+        "the lowest log loss, which high has."
     )
     lines = ladder_lines(ladder)
     place = lines.index(f"Chosen: {ladder.reason}")
     assert "so it may call another the lowest" in lines[place + 1]
-    assert "however long its fits took" in lines[place + 1]
+    assert "however long the fits of heads on it took" in lines[place + 1]
     assert lines[place + 2].startswith("The choice included: ")
-    surely = climbed([answers(1.0, 0.6, 15)], [answers(1.0, 0.9, 1)]).reason
-    assert surely == (
-        "strong: with each at its best strength its log loss is the lowest, and nothing simpler is within one standard "
-        "error of it."
+    apart = [answers(1.0, 0.6, 15)], [answers(1.0, 0.9, 1)]
+    assert climbed(*apart).reason == (
+        "high: with each at its best strength its log loss is the lowest, and nothing on a cheaper network is within "
+        "one standard error of it."
     )
+    for pair in (close, apart):
+        assert climbed(*pair, costs=(1, 1)).reason == (
+            "high: with each at its best strength its log loss is the lowest."
+        ), "heads of one network cost the same"
 
 
 # Next steps

@@ -266,8 +266,11 @@ def test_with_patience_every_epoch_is_looked_at(table, tmp_path):
 
 def test_patience_needs_a_validation_part(tmp_path):
     table = split_table(read_table(write_shapes(tmp_path / "data")), validation=0, test=0.2)
-    run = train_model(table, quick_recipe(train={"epochs": 4, "patience": 1}), tmp_path / "run")
+    told = []
+    recipe = quick_recipe(train={"epochs": 4, "patience": 1})
+    run = train_model(table, recipe, tmp_path / "run", progress=lambda message: told.append(message.text))
     assert len(run.history) == 4
+    assert any("there is no validation part: training goes on to its last epoch" in text for text in told)
 
 
 def test_the_faster_number_of_threads_is_taken(table, monkeypatch):

@@ -223,11 +223,15 @@ def standing_note(path: Path, options: list[str]) -> str:
 def given_note(data: str, parts: Set[str], settings: SplitSettings, typed: list[str]) -> list[str]:
     """The sentence on those options that change nothing, as the data give these parts; none where all do something.
 
-    `typed` are those of --validation, --test and --seed that were.
+    `typed` are those of --validation, --test and --seed that were, of `train` --split.validation and --split.test.
     """
     held = [name for name in ("validation", "test") if name in parts]
     is_open = any(getattr(settings, name) > 0 for name in ("validation", "test") if name not in held)
-    idle = [name for name in typed if name.removeprefix("--") in held or (name == "--seed" and held and not is_open)]
+    idle = [
+        name
+        for name in typed
+        if name.removeprefix("--").removeprefix("split.") in held or (name == "--seed" and held and not is_open)
+    ]
     if not idle:
         return []
     words = " and ".join(filter(None, [", ".join(idle[:-1]), idle[-1]]))

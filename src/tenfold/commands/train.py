@@ -22,7 +22,7 @@ from tenfold.commands.options import chosen_recipe, refuse_unread, with_settings
 from tenfold.commands.output import is_first, next_look, say, show_figures, show_json, waiting
 from tenfold.commands.predict_classes import tell_least
 from tenfold.commands.readable import without_unreadable
-from tenfold.commands.split import counts, parted, settled, standing_note
+from tenfold.commands.split import counts, given_note, parted, settled, standing_note
 from tenfold.environment import is_shared
 from tenfold.errors import Interrupted, UsageError
 from tenfold.recipe import SplitSettings
@@ -229,7 +229,8 @@ def read_checked(
         raise UsageError(f"split.file must be a file that `tenfold split` wrote; there is no {path}.")
     recipe = recipe.change(data={"path": _full(data.path)}, split={"file": _full(path)})
     is_new = not path.exists()
-    if path.exists() and (shares := _wanted_shares(recipe, settings)):
+    shares = _wanted_shares(recipe, settings)
+    if path.exists() and shares:
         say(standing_note(path, shares))
     with waiting(f"Reading {data.path}"):
         table = read_table(data.path, data.reader, group_pattern=data.group_pattern)
@@ -252,12 +253,13 @@ def read_checked(
     with waiting(f"Splitting {data.path}"):
         shares_chosen, advice = settled(table, recipe.split)
         recipe = dataclasses.replace(recipe, split=shares_chosen)
+        given = given_note(data.path, set(table.samples["part"].dropna()), recipe.split, shares) if is_new else []
         table = without_unlabeled(parted(table, recipe.split, recipe.train.seed))
         if recipe.split.per_class:
             table = limit_table(table, recipe.split.per_class, seed=recipe.train.seed)
     if not is_trained:
         learn_from(table, recipe.transfer.init)  # refused before the ladder climbs
-    for note in (*table.notes, *(advice if is_new else ())):
+    for note in (*given, *table.notes, *(advice if is_new else ())):
         say(note.replace("tenfold train DATA --folds", "--folds"))  # the diagnosis gives the command in full
     say(f"Split: a new one, written to {path}" if is_new else f"Split: {path}")
     say("Images: " + ", ".join(f"{images} {part}" for part, images in counts(table)["(all)"].items()))

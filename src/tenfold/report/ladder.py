@@ -19,8 +19,8 @@ CHOSEN_BY_VALIDATION = (
 
 COMPARED = (
     "A rung's figures allow for the choice of its strength; the choice compares each at its best strength, so it may "
-    "call another the lowest. Simpler is what takes fewer multiply-adds for an image and, of one network, what stands "
-    "further up, however long its fits took."
+    "call another the lowest. Cheaper is a network that takes fewer multiply-adds for an image, however long the fits "
+    "of heads on it took."
 )
 """How the reason for a choice and the figures of the rungs go together."""
 

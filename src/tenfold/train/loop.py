@@ -97,6 +97,9 @@ class Loop:
         self.model.train()
         if not self.checkpoint.exists():
             self._save()
+        if self.steps and self.recipe.train.patience and self.validation is None:
+            why = "train.patience waits for a lower validation loss, and there is no validation part"
+            self.report(Progress("note", f"{why}: training goes on to its last epoch."))
         threads = self.state.threads or self.recipe.train.threads
         with catch_interrupt() as interrupted, torch_threads(threads), kept_memory():
             self._interrupted = interrupted

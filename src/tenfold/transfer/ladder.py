@@ -32,10 +32,10 @@ from tenfold.train import Progress
 from tenfold.transfer.at_hand import multiply_adds
 from tenfold.transfer.clock import Clock, OverError
 from tenfold.transfer.features import Extractor, Watch, seconds_to_look, table_features, watch_nothing
-from tenfold.transfer.rungs import Exam, Ladder, Tried, choose_rung
+from tenfold.transfer.rungs import BLIND, Exam, Ladder, Tried, choose_rung
 from tenfold.words import count
 
-LADDER = ("majority", "mean", "neighbors", "svm", "logistic")
+LADDER = (BLIND, "mean", "neighbors", "svm", "logistic")
 """Names in HEADS, in the order in which they are climbed on each backbone."""
 FOLDS = 5
 FEW = 1000
@@ -242,17 +242,17 @@ def climb(
     for number, source in enumerate(sources):
         began, features = clock.tick(), None
         for head in heads:
-            if head == "majority" and number:
+            if head == BLIND and number:
                 continue
             words = _words(head, source)
             try:
-                if head != "majority" and features is None:
+                if head != BLIND and features is None:
                     features = source.features(_told(source, clock, progress))
                 seen = np.zeros((len(exam.labels), 1, 1), np.float32) if features is None else features
                 tried.append(_climbed(head, source, seen, exam, clock, began, progress))
             except OverError:
                 left_out.append(f"{words}: there was no time for it.")
-                if head != "majority" and features is None:
+                if head != BLIND and features is None:
                     left_out[-1] = f"All on {source.words}: there was no time for the features."
                     break
             else:
@@ -297,13 +297,11 @@ def _climbed(
         spread=bool(source.settings["spread"]),
         before_fit=before_fit,
     )
-    cost = 0 if head == "majority" else source.cost
-    settings = source.settings | {"head": head}
-    return Tried(words, settings, (cost, list(HEADS).index(head)), answers, clock.tick() - began)
+    return Tried(words, source.settings | {"head": head}, source.cost, answers, clock.tick() - began)
 
 
 def _words(head: str, source: Source) -> str:
-    return HEADS[head].words if head == "majority" else f"{HEADS[head].words}, {source.words}"
+    return HEADS[head].words if head == BLIND else f"{HEADS[head].words}, {source.words}"
 
 
 def _told(source: Source, clock: Clock, progress: Tell) -> Watch:

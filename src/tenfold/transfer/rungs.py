@@ -20,6 +20,12 @@ from tenfold.metrics.probability import log_losses
 from tenfold.models.heads import Answers, best_answers
 from tenfold.transfer.choice import choices_without, choose_candidate
 
+BLIND = "majority"
+"""The head that looks at no image, against which all others are held."""
+_UNTOLD = (
+    "It is not better than the majority class by more than one standard error, so these images do not show yet that it "
+    "has learned anything; more would tell."
+)
 _CORRECTED = ", folds overlap, corrected for the choice"
 
 
@@ -59,8 +65,9 @@ class Tried:
     words: str
     settings: dict[str, Any]
     """As `Rung.settings`, without "strength" and "sharpness"."""
-    cost: tuple[int, int]
-    """Multiply-adds of the network for an image, and the head's place: what is lower is cheaper."""
+    cost: int
+    """Multiply-adds of the network for an image; those of the heads on it, the majority class too, are as good as none:
+    of one network whatever answers best is taken."""
     answers: list[Answers]
     """With each strength."""
     seconds: float
@@ -119,8 +126,7 @@ def choose_rung(tried: Sequence[Tried], exam: Exam, seconds: float, left_out: Se
     A rung's own figures allow for its strength having been chosen, those of the whole for the rung too.
     """
     columns = [(rung, answers) for rung, own in enumerate(tried) for answers in own.answers]
-    order = sorted({own.cost for own in tried})
-    costs = np.array([order.index(tried[rung].cost) for rung, _ in columns], np.int64)
+    costs = np.array([tried[rung].cost for rung, _ in columns], np.int64)
     losses = np.stack([answers.loss for _, answers in columns], 1)
     chosen, kept = columns[choose_candidate(losses, costs, exam.units, exam.widen)]
     rungs = []
@@ -131,21 +137,24 @@ def choose_rung(tried: Sequence[Tried], exam: Exam, seconds: float, left_out: Se
         rungs.append(Rung(own.words, settings, *figures, own.seconds))
     whole = _figures([answers for _, answers in columns], costs, kept, exam)
     lowest = columns[int(losses.mean(0).argmin())][0]
-    reason = _reason(tried[chosen].words, tried[lowest].words)
+    reason = _reason(tried[chosen], tried[lowest], min(costs))
+    blind = next((answers.loss for rung, answers in columns if tried[rung].settings["head"] == BLIND), None)
+    if blind is not None and tried[chosen].settings["head"] != BLIND:
+        pair, dearer = np.stack([blind, kept.loss], 1), np.array([0, 1], np.int64)
+        if choose_candidate(pair, dearer, exam.units, exam.widen) == 0:
+            reason = f"{reason} {_UNTOLD}"
     return Ladder(tuple(rungs), chosen, reason, *whole, exam.fold_count, len(exam.folds), seconds, tuple(left_out))
 
 
-def _reason(chosen: str, lowest: str) -> str:
+def _reason(chosen: Tried, lowest: Tried, least: int) -> str:
     """Why that one: what is compared is each at its best strength, which the rungs' own figures allow for."""
-    if lowest == chosen:
+    if lowest is not chosen:
         return (
-            f"{chosen}: with each at its best strength its log loss is the lowest, and nothing simpler is within one "
-            "standard error of it."
+            f"{chosen.words}: the best on the cheapest network that, with each at its best strength, is within one "
+            f"standard error of the lowest log loss, which {lowest.words} has."
         )
-    return (
-        f"{chosen}: the simplest that, with each at its best strength, is within one standard error of the lowest log "
-        f"loss, which {lowest} has."
-    )
+    cheaper = ", and nothing on a cheaper network is within one standard error of it" if chosen.cost > least else ""
+    return f"{chosen.words}: with each at its best strength its log loss is the lowest{cheaper}."
 
 
 def _figures(
