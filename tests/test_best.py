@@ -107,10 +107,13 @@ def check_ended(run):
 
 
 def test_fine_tuning_is_taken_where_it_is_better(table, weak, monkeypatch, tmp_path):
-    seen, heard, ladders = [], [], []
+    seen, heard, ladders, looked, ledger = [], [], [], [], tmp_path / "run" / "ledger.jsonl"
 
     def watched(*runs):
         seen.extend(run.predictions("validation") for run in runs)
+        with ledger.open("a", encoding="utf-8") as file:  # as whoever looks at the run meanwhile does
+            file.write(ledger.read_text("utf-8").splitlines(keepends=True)[-1])
+        looked.append(ledger.read_text("utf-8"))
         return judge(*runs)
 
     judge = best_module.judge
@@ -118,6 +121,7 @@ def test_fine_tuning_is_taken_where_it_is_better(table, weak, monkeypatch, tmp_p
     options = {"findings": {"some": "findings"}, "progress": heard.append, "climbed": ladders.append}
     run = train_best(table, RECIPE, tmp_path / "run", **options)
     check_ended(run)
+    assert ledger.read_text("utf-8").startswith(looked[0]), "a look at the run counts whichever network is taken"
     assert run.recipe.model.name == run.card["architecture"] == "finetuned"
     assert run.history["epoch"].max() == 4
     assert run.findings == options["findings"]
@@ -572,15 +576,18 @@ def test_what_is_left_of_the_minutes(grey, monkeypatch):
 
 
 def test_one_fixed_procedure_is_named_for_folds_and_curves(table, capsys):
-    recipe = named(table, RECIPE)
+    recipe = named(table, RECIPE, {})
     assert recipe == RECIPE.change(model={"name": "frozen"}, transfer={"head": "logistic"})
     said = capsys.readouterr().err
     assert said == (
         "Model: frozen, with the head logistic: one fixed procedure is asked for here; --model names another.\n"
     )
     plain = RECIPE.change(model={"name": "plain"})
-    assert named(table, plain) is plain
+    assert named(table, plain, {}) is plain
     assert capsys.readouterr().err == ""
+    strong = RECIPE.change(augment={"policy": "strong"})
+    with pytest.raises(UsageError, match=r"augment\.policy \(--policy\) is for .*, not for frozen; leave it out"):
+        named(table, strong, {"augment__policy": "strong"})
 
 
 @pytest.mark.parametrize("name", ["head", "strength", "sharpness"])

@@ -203,7 +203,7 @@ def test_heic_turned_once():
 
 def test_heic_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(DataError, match=r"^Cannot decode a\.heic: HEIC needs .* run `pip install pillow-heif`\.$"):
+    with pytest.raises(DataError, match=r"^Cannot decode a\.heic: HEIC needs .*: .*pip install .*pillow-heif$"):
         decode_image(b"\0\0\0\x18ftypheic" + bytes(40), channels="rgb", name="a.heic")
 
 

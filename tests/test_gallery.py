@@ -27,7 +27,7 @@ from tenfold.transfer import embed, gallery_folder, thresholds
 from tenfold.transfer.embed import Embedder, EmbeddingOrigin, embed_table, mean_direction, unit_rows
 from tenfold.transfer.features import Extractor
 from tenfold.transfer.gallery import Gallery, new_gallery
-from tenfold.transfer.gallery_folder import load_gallery, replace_gallery, save_gallery
+from tenfold.transfer.gallery_folder import is_free, load_gallery, replace_gallery, save_gallery
 from tenfold.transfer.templates import fold_of, placed, whitening_of, whitenings_without
 from tenfold.transfer.thresholds import Enrolled, own_and_other
 from tests.toys import save, scene
@@ -485,6 +485,32 @@ def test_a_gallery_that_another_process_changed_meanwhile_is_left_as_it_is(tmp_p
     assert same(load_gallery(folder), other)
 
 
+def test_what_a_kill_left_of_the_first_gallery_is_in_nobodys_way(tmp_path: Path) -> None:
+    assert is_free(tmp_path / "new")
+    (tmp_path / "embeddings-0123456789abcdef.safetensors").write_bytes(b"")
+    (tmp_path / "gallery.lock").touch()
+    assert is_free(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    assert not is_free(tmp_path)
+    assert not is_free(tmp_path / "notes.txt")
+
+
+def test_a_gallery_that_is_replaced_while_it_is_read_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_gallery(filled(4, 3), tmp_path)
+    after, read = filled(5, 3), Path.read_text
+
+    def replaced_after(path: Path, *words: Any) -> str:
+        content = read(path, *words)
+        monkeypatch.setattr(Path, "read_text", read)
+        save_gallery(after, tmp_path)
+        return content
+
+    monkeypatch.setattr(Path, "read_text", replaced_after)
+    assert same(load_gallery(tmp_path), after)
+
+
 def change(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | values), "utf-8")
 
@@ -637,6 +663,8 @@ def test_the_whole_path(tmp_path: Path, capsys: Capture) -> None:
         for name, (code, out, _) in zip(others, claims, strict=True)
     )
     assert run(capsys, "verify", folder, photo, people / "p3" / "0.png")[0] == 0
+    code, out, _ = run(capsys, "verify", folder, photo, photo, "--json")
+    assert (code, json.loads(out)["score"]) == (0, pytest.approx(1))
     pairs = [run(capsys, "verify", folder, photo, people / name / "0.png", "--json") for name in others]
     assert sum(code == 0 for code, _, _ in pairs) <= 1
     assert all(json.loads(out)["same"] == (code == 0) for code, out, _ in pairs)

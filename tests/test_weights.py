@@ -20,6 +20,7 @@ from torch import nn
 
 from tenfold.__main__ import COMMANDS, main
 from tenfold.commands.weights import weights
+from tenfold.environment import install_command
 from tenfold.errors import DataError, UsageError
 from tenfold.models.weights import fetch, fetch_weights, find_weights, keep_weights, places, published
 from tenfold.models.weights.load import load_tensors
@@ -202,9 +203,9 @@ def test_what_is_not_here_is_said_with_all_that_brings_it(homes, monkeypatch):
         find_weights("toy")
     assert str(caught.value) == (
         f"The weights of toy are not on this machine ({spot} is damaged: its hash is another): toy.pth, 3 MB, sha256 "
-        f"{SHA256}, from http://127.0.0.1:1/toy.pth, or b.pth, 3 MB, in the package toy-weights (pip install "
-        "toy-weights); fetch them with: tenfold weights fetch toy; without a network bring the file and type: tenfold "
-        "weights import toy toy.pth"
+        f"{SHA256}, from http://127.0.0.1:1/toy.pth, or b.pth, 3 MB, in the package toy-weights "
+        f"({install_command('toy-weights')}); fetch them with: tenfold weights fetch toy; without a network bring the "
+        "file and type: tenfold weights import toy toy.pth"
     )
 
 

@@ -67,7 +67,7 @@ def curve(
     if not 3 <= steps <= 8:
         raise UsageError(f"--steps must be from 3 to 8, not {steps}.")
     recipe, table = read_parted(source, settings, of_classes=True)
-    recipe = named(table, recipe)
+    recipe = named(table, recipe, settings)
     shares = [0.5**step for step in range(steps)]
     with new_folder(out, Path(recipe.data.path)) as folder:
         try:

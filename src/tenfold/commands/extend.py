@@ -127,7 +127,8 @@ def extend(
         tell_least(new, held)
     images, classes = _images(len(new.table) - len(old.table)), ", ".join(added.classes) or "none"
     print(f"Run: {new.path}, with {images} more in {seconds:.1f} s; new classes: {classes}")
-    next_command("tenfold", "evaluate", new.path, "--part", "test", when="when you have done choosing")
+    if len(new.table.part("test")):
+        next_command("tenfold", "evaluate", new.path, "--part", "test", when="when you have done choosing")
     return 0
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tenfold.commands.live import Watch
+from tenfold.commands.options import refuse_unread
 from tenfold.commands.output import command_line, is_first, next_command, say, show_figures, show_json, waiting
 from tenfold.errors import Interrupted, UsageError
 
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 
 
 def cross_validate(
-    table: Table, recipe: Recipe, out: Path, wanted: tuple[int, int], json: bool, looked: Looked | None = None
+    table: Table,
+    recipe: Recipe,
+    out: Path,
+    wanted: tuple[int, int],
+    json: bool,
+    settings: Mapping[str, object],
+    looked: Looked | None = None,
 ) -> int:
     """Train and evaluate all folds, `wanted` (folds, repeats), and write folds.json beside their runs.
 
-    What was seen of the images is written into each run, as findings on its own parts.
+    `settings` are those that were typed: see `named`. What was seen of the images is written into each run, as findings
+    on its own parts.
     """
     from tenfold.check import findings_of, parts_of
     from tenfold.evaluate import evaluate_folds
@@ -34,7 +42,7 @@ def cross_validate(
     from tenfold.transfer.settle import SETTLED
 
     folds, repeats = wanted
-    recipe = named(table, recipe)
+    recipe = named(table, recipe, settings)
     try:
         with Watch() as watch:
             runs = train_folds(
@@ -119,8 +127,11 @@ def _spread_line(found: CrossValidation) -> str:
     return f"{figure_label(name)} of {which} models, each on its own fold: {min(values):.3f} to {max(values):.3f}."
 
 
-def named(table: Table, recipe: Recipe) -> Recipe:
-    """The recipe with its model named, which is said with the reason where it was left open."""
+def named(table: Table, recipe: Recipe, settings: Mapping[str, object]) -> Recipe:
+    """The recipe with its model named, which is said with the reason where it was left open.
+
+    Raises UsageError for one of the `settings`, as they were typed, that the model so named does not go by.
+    """
     if recipe.model.name != "auto":
         return recipe
     if table.boxes is not None:
@@ -133,6 +144,7 @@ def named(table: Table, recipe: Recipe) -> Recipe:
 
     recipe, sentence = name_one(table, recipe)
     say(sentence)
+    refuse_unread(recipe, settings)
     return recipe
 
 

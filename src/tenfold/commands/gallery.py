@@ -252,7 +252,8 @@ def _verify(folder: Path, items: Sequence[str], name: str, weights: str, json: b
     found = look_at(known, items, weights, tell=False)
     if found.unreadable:
         raise DataError(found.unreadable[0])
-    verdict = known.verify_identity(found.vectors[0], name) if name else known.verify_images(*found.vectors)
+    first, last = found.vectors[0], found.vectors[-1]  # the same where one image was named twice
+    verdict = known.verify_identity(first, name) if name else known.verify_images(first, last)
     limits = {"threshold": verdict.point.threshold, "false_accept": verdict.point.false_accept}
     if json:
         nearest = dict(zip(("identity", "score"), verdict.nearest, strict=True)) if verdict.nearest else None
@@ -322,7 +323,7 @@ def _refuse_strangers(folder: Path, known: Gallery, names: Iterable[str], guess:
 
 def _standing(folder: Path) -> Gallery | None:
     """The gallery that is there; None where one can be made. Raises UsageError for a folder of something else."""
-    from tenfold.transfer.gallery_folder import is_gallery, load_gallery
+    from tenfold.transfer.gallery_folder import is_free, is_gallery, load_gallery
 
     if file := file_above(folder):
         raise UsageError(
@@ -330,7 +331,7 @@ def _standing(folder: Path) -> Gallery | None:
         )
     if is_gallery(folder):
         return load_gallery(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise UsageError(f"{folder} is there and is no gallery; give a gallery, or a new folder.")
     return None
 

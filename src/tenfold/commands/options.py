@@ -195,7 +195,7 @@ def _instead(settings: dict[str, Any]) -> dict[str, Any]:
     return others | settings
 
 
-def refuse_unread(recipe: Recipe, settings: dict[str, Any]) -> None:
+def refuse_unread(recipe: Recipe, settings: Mapping[str, object]) -> None:
     """Raise UsageError for a setting that was typed and that the recipe's model, which it names, does not go by.
 
     What is typed as it is anyway, or as "none" or "off", asks for nothing. Of a frozen network whose head is left to

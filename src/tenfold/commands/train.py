@@ -100,7 +100,7 @@ def train(
     recipe, table, looked = read_checked(source, settings, is_trained=done, began=counted)
     with new_folder(out, Path(recipe.data.path)) as folder:
         if wanted is not None:
-            return cross_validate(table, recipe, folder, wanted, json, looked)
+            return cross_validate(table, recipe, folder, wanted, json, settings, looked)
         findings = found_in(looked, table).to_json() if looked else None
         started = time.monotonic() if counted is None else counted
         deadline = started + 60 * recipe.train.minutes if recipe.train.minutes else math.inf

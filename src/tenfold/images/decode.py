@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from tenfold.environment import install_command
 from tenfold.errors import DataError, unknown
 from tenfold.images.content import Content
 from tenfold.images.jpeg import SAVE_AGAIN, JpegHeader, decode_jpeg, read_header
@@ -226,7 +227,7 @@ def _open_heif(content: bytes, name: str) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise DataError(
-            f"Cannot decode {name}: HEIC needs the optional package pillow-heif; run `pip install pillow-heif`."
+            f"Cannot decode {name}: HEIC needs the optional package pillow-heif: {install_command('pillow-heif')}"
         ) from None
     open_file: Callable[[io.BytesIO], Image.Image] = HeifImageFile
     return open_file(io.BytesIO(content))

@@ -30,6 +30,8 @@ class Cost(NamedTuple):
         fitted = f"{self.parameters:,} of {self.every:,} parameters are fitted"
         count = fitted if self.every > self.parameters else f"{self.parameters:,} parameters"
         seen = f" in {self.views} views" if self.views > 1 else ""
+        if not self.multiply_adds:  # a graph of ONNX has no layers to count
+            return f"{count}, and a file's network, which is not counted{seen}"
         return f"{count}, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image{seen}"
 
 

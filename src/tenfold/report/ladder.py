@@ -72,7 +72,7 @@ all of them, as the bootstrap bias corrected cross-validation of Tsamardinos, Gr
 {% endcall %}
 <p>Images that became right: {{ tuned.became_right }}; that became wrong: {{ tuned.became_wrong }}. It took \
 {{ took }}.</p>
-<p class="note">{{ note }} The difference is paired, image by image; the frozen network, which is cheaper, is taken \
+<p class="note">{{ note }} The difference is paired, image by image; the frozen network, which is simpler, is taken \
 where its log loss is no higher by more than one standard error of the difference.</p>
 {% elif resume %}
 <p>Fine-tuning has not ended, and this is the frozen network so far; go on with: <code>{{ resume }}</code></p>

@@ -31,6 +31,7 @@ from tenfold.evaluate import evaluate_run
 from tenfold.files import write_file
 from tenfold.images.content import hashed
 from tenfold.images.table import Table
+from tenfold.looks import LEDGER
 from tenfold.models.backbones import BUILT_IN
 from tenfold.models.frozen import refuse_open
 from tenfold.models.weights import find_weights
@@ -63,6 +64,7 @@ KEPT = "frozen"
 """Where in OUT the frozen network stays when the fine-tuned one is taken; ladder.json names it."""
 _WEIGHTS, _LADDER, _UNKNOWN = "model.safetensors", "ladder.json", "unknown.safetensors"
 _ALIKE = {"table.parquet", "boxes.parquet", "environment.json"}  # what both runs have in common
+_OWN = {_WEIGHTS, _LADDER, LEDGER}  # what stays as it is, or comes last: looks at the run count whoever won
 _STALE = ("report.html", "README.md", _UNKNOWN)  # what may have been made of the frozen one meanwhile
 _LASTING = (_WEIGHTS, "model.json", "recipe.toml", "table.parquet", "environment.json", "history.csv")
 """What the frozen one needs to be a run in KEPT, beside what it made of classes that were held out."""
@@ -358,7 +360,7 @@ def _take(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     for file in sorted((folder / TUNED).rglob("*")):
         name = str(file.relative_to(folder / TUNED))
-        if file.is_file() and name not in _ALIKE | {_WEIGHTS, _LADDER}:
+        if file.is_file() and name not in _ALIKE | _OWN:
             _copy(folder, name)
     _copy(folder, _WEIGHTS)
 

