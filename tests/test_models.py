@@ -11,7 +11,7 @@ from torch import nn
 from tenfold.errors import UsageError
 from tenfold.images.batch import Batch
 from tenfold.models import MODELS, find_model
-from tenfold.models.cost import count_cost
+from tenfold.models.cost import Cost, count_cost
 from tenfold.models.layers import ACTIVATIONS, soft_accuracy, soft_cross_entropy
 from tenfold.models.residual import halvings_for
 from tenfold.recipe import ModelSettings
@@ -159,6 +159,7 @@ def test_cost_is_counted_as_by_hand():
     cost = count_cost(model, 10)
     assert cost.parameters == 3 * 8 * 9 + 2 * 8 + 8 * 3 + 3
     assert cost.multiply_adds == 3 * 8 * 9 * 25 + 8 * 3
+    assert str(Cost(10, 0, 10, 2)) == "10 parameters, beside the network of the file, which is not counted"
 
 
 def test_soft_cross_entropy_is_torch_s_own():

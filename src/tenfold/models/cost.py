@@ -31,7 +31,7 @@ class Cost(NamedTuple):
         count = fitted if self.every > self.parameters else f"{self.parameters:,} parameters"
         seen = f" in {self.views} views" if self.views > 1 else ""
         if not self.multiply_adds:  # a graph of ONNX has no layers to count
-            return f"{count}, and a file's network, which is not counted{seen}"
+            return f"{count}, beside the network of the file, which is not counted"
         return f"{count}, {self.multiply_adds / 1e6:,.1f} million multiply-adds an image{seen}"
 
 
