@@ -406,12 +406,14 @@ def classes_with(root: Path, layout: str, text: str) -> Path:
 
 @pytest.mark.parametrize("layout", [".xml", "annotations/.xml", "Annotations/.xml"])
 def test_class_folders_whose_images_have_voc_are_told_of_it(tmp_path: Path, layout: str) -> None:
+    image(tmp_path / "site_c" / "1.jpg")
     table = read_table(classes_with(tmp_path, layout, sheet(ONE)))
-    assert (table.boxes, table.classes) == (None, ("site_a", "site_b"))
+    assert (table.boxes, table.classes) == (None, ("site_a", "site_b", "site_c"))
     file = tmp_path / "site_a" / layout.replace(".xml", "1.xml")
     assert table.notes[-1] == (
-        "Folders are taken for classes, and no boxes are read; but 4 of 4 images that were looked at have some as "
-        f"Pascal VOC has them, as {file}. To read boxes, name the reader voc."
+        "Folders are taken for classes, and no boxes are read; but 4 of 5 images that were looked at have some as "
+        f"Pascal VOC has them, as {file}. To read boxes, name the reader voc (--reader voc; for train --data.reader "
+        "voc)."
     )
     again = read_table(tmp_path, "voc")
     assert set(places(again, tmp_path).values()) == {"x"}
@@ -420,15 +422,86 @@ def test_class_folders_whose_images_have_voc_are_told_of_it(tmp_path: Path, layo
 
 @pytest.mark.parametrize("layout", [".txt", "labels/.txt"])
 def test_class_folders_whose_images_have_yolo_are_told_of_it(tmp_path: Path, layout: str) -> None:
+    image(tmp_path / "site_c" / "1.jpg")
     table = read_table(classes_with(tmp_path, layout, "0 0.2 0.5 0.2 0.5\n"))
-    assert (table.boxes, table.classes) == (None, ("site_a", "site_b"))
+    assert (table.boxes, table.classes) == (None, ("site_a", "site_b", "site_c"))
     assert table.notes[-1].endswith(
         f"1.txt. To read boxes, put a data.yaml with the names of the classes into {tmp_path}."
     )
     write(tmp_path / "data.yaml", "names: [x]\n")
     again = read_table(tmp_path)
-    assert set(places(again, tmp_path).values()) == {"x"}
-    assert len(again) == 4
+    labelled = [label for place, label in places(again, tmp_path).items() if "site_c" not in place]
+    assert labelled == ["x"] * 4
+
+
+def test_a_list_of_classes_that_is_there_is_not_asked_for(tmp_path: Path) -> None:
+    image(tmp_path / "site_c" / "1.jpg")
+    classes_with(tmp_path, "labels/.txt", "0 0.2 0.5 0.2 0.5\n")
+    write(tmp_path / "classes.txt", "x\n")
+    table = read_table(tmp_path)
+    assert table.boxes is None
+    assert table.notes[-1].endswith(
+        "1.txt. To read boxes, name the reader yolo (--reader yolo; for train --data.reader yolo)."
+    )
+    again = places(read_table(tmp_path, "yolo"), tmp_path)
+    assert again.pop("site_c/1.jpg") == ""
+    assert list(again.values()) == ["x"] * 4
+
+
+SETS = "Folders of images beside annotations, taken for sets of boxes and not for classes (2): site_a, site_b."
+
+
+@pytest.mark.parametrize("folder", ["", "around"])
+@pytest.mark.parametrize(
+    ("layout", "text"),
+    [("annotations/.xml", sheet(ONE)), ("Annotations/.xml", sheet(ONE)), ("labels/.txt", "0 0.2 0.5 0.2 0.5\n")],
+)
+def test_folders_that_all_hold_images_beside_annotations_are_no_classes(
+    tmp_path: Path, layout: str, text: str, folder: str
+) -> None:
+    root = classes_with(tmp_path / "all" / folder, layout, text)
+    table = read_table(tmp_path / "all")
+    assert list(places(table, root).values()) == (["0"] * 4 if "txt" in layout else ["x"] * 4)
+    assert table.notes[-1] == SETS.replace("site", f"{folder}/site" if folder else "site")
+    if "txt" in layout:
+        (root / "classes.txt").write_text("x\n", "utf-8")
+        assert list(places(read_table(tmp_path / "all"), root).values()) == ["x"] * 4
+        (root / "classes.txt").rename(root / "site_b" / "classes.txt")
+        assert list(places(read_table(tmp_path / "all"), root).values()) == ["x"] * 4
+    assert read_table(tmp_path / "all", "folder").boxes is None
+
+
+@pytest.mark.parametrize("kind", ["coco", "boxes"])
+def test_sets_of_boxes_in_other_formats_are_no_classes(tmp_path: Path, kind: str) -> None:
+    for place in ("site_a", "site_b"):
+        image(tmp_path / place / "images" / "1.jpg")
+        if kind == "coco":
+            coco(tmp_path / place / "annotations" / "my.json", [(1, "1.jpg")], [(1, 7, BOX, 0)])
+        else:
+            write(tmp_path / place / "annotations" / "my.csv", f"{TENSORFLOW}\n1.jpg,100,80,x,11,21,30,60\n")
+    table = read_table(tmp_path)
+    assert places(table, tmp_path) == {"site_a/images/1.jpg": "x", "site_b/images/1.jpg": "x"}
+    assert table.notes[-1] == SETS
+
+
+def test_sets_of_yolo_that_number_their_classes_themselves_are_not_read_as_one(tmp_path: Path) -> None:
+    classes_with(tmp_path, "labels/.txt", "0 0.2 0.5 0.2 0.5\n")
+    for place, name in (("site_a", "x"), ("site_b", "y")):
+        write(tmp_path / place / "data.yaml", f"names: [{name}]\n")
+    table = read_table(tmp_path)
+    assert table.boxes is None
+    assert "put a data.yaml with the names of the classes" in table.notes[-1]
+
+
+def test_a_label_file_of_several_images_is_told(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        image(tmp_path / "images" / name)
+    for name in "ab":
+        write(tmp_path / "labels" / f"{name}.txt", "0 0.2 0.5 0.2 0.5\n")
+    write(tmp_path / "data.yaml", "names: [x]\n")
+    table = read_table(tmp_path)
+    assert boxes(table) == {"a.jpg": OWN, "a.png": OWN, "b.jpg": OWN}
+    assert table.notes == ("Label files that were taken for several images (1): labels/a.txt.",)
 
 
 @pytest.mark.parametrize(

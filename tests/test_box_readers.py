@@ -606,6 +606,16 @@ def test_yolo_without_settings(tmp_path: Path) -> None:
         ),
         ("names:\n  1: x\n", LINE, r"data\.yaml must name the classes under names, as a list or by number from 0 on"),
         ("names: x\n", LINE, r"data\.yaml must name the classes"),
+        (
+            "nc: 3\nnames: [x]\n",
+            LINE,
+            r"data\.yaml gives nc, the number of classes, as 3, and 1 under names; make them agree",
+        ),
+        (
+            "names: [x]\n",
+            f"x{' 1.5' * 14}\n",
+            r"a\.txt, line 1 looks like KITTI, the name of a class and 14 values, which is not read; convert",
+        ),
         (BOMB, LINE, r"data\.yaml must give train as a path or a list of paths; put it right"),
         ("names: &a [x]\nnc: !!python/object:os.system [x]\n", LINE, r"^$"),
     ],
@@ -639,7 +649,8 @@ def test_yolo_images_that_cannot_be_read_and_files_that_are_no_text(tmp_path: Pa
     assert [Path(table.samples["source"][row]).name for row in unreadable.sets[0].rows] == ["b.jpg"]
     (tmp_path / "labels" / "b.txt").unlink()
     (tmp_path / "labels" / "a.txt").write_bytes(b"\xff\xfe0")
-    with pytest.raises(DataError, match=r"a\.txt cannot be read as UTF-8 text"):
+    message = r"a\.txt is not UTF-16 text, or ends too early \(byte 0x30 in line 1\); save it as UTF-8, or get it again"
+    with pytest.raises(DataError, match=message):
         read_table(tmp_path)
     with pytest.raises(DataError, match=r"There are no YOLO labels in .*images: neither a data\.yaml nor text files"):
         read_table(tmp_path / "images", "yolo")
@@ -707,6 +718,86 @@ def test_what_is_wrong_with_a_listing_of_boxes_is_said_with_its_row(tmp_path: Pa
         read_table(write(tmp_path / "plain.csv", "path,label\na.jpg,x\n"), "boxes")
 
 
+# Text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_byte_order_mark_tells_how_text_is_read(tmp_path: Path, encoding: str) -> None:
+    yolo(tmp_path / "yolo", "names: [mèo]\n", a=LINE)
+    image(tmp_path / "darknet" / "a.jpg")
+    write(tmp_path / "darknet" / "a.txt", LINE)
+    write(tmp_path / "darknet" / "classes.txt", "mèo\n")
+    image(tmp_path / "coco" / "a.jpg")
+    coco(tmp_path / "coco" / "my.json", [(0, "a.jpg")], [(0, 7, [10, 20, 20, 40], 0)], [(7, "mèo")])
+    image(tmp_path / "csv" / "a.jpg")
+    write(tmp_path / "csv" / "list.csv", "path,x1,y1,x2,y2,label\na.jpg,10,20,30,60,mèo\n")
+    voc(tmp_path / "voc", a=sheet(thing("mèo", (11, 21, 30, 60))))
+    write(tmp_path / "voc" / "ImageSets" / "Main" / "test.txt", "a\n")
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for file in (file for file in tmp_path.rglob("*") if file.suffix in (".txt", ".yaml", ".json", ".csv", ".xml")):
+        file.write_bytes((mark + file.read_text("utf-8")).encode(encoding))
+    for name in ("yolo", "darknet", "coco", "csv", "voc"):
+        assert boxes(read_table(tmp_path / name)) == {"a.jpg": [(*BOX, "mèo", False)]}, name
+    assert parts(read_table(tmp_path / "voc")) == {"a.jpg": "test"}
+
+
+@pytest.mark.parametrize("header", ["filename,width,height,class,xmin,ymin,xmax,ymax", "path,label,x1,y1,x2,y2"])
+def test_a_listing_that_is_not_unicode_is_said_of_its_folder_too(tmp_path: Path, header: str) -> None:
+    image(tmp_path / "images" / "a.jpg")
+    row = "images/a.jpg,100,80,mèo,11,21,30,60" if "width" in header else "images/a.jpg,mèo,11,21,30,60"
+    (tmp_path / "list.csv").write_bytes(f"{header}\n{row}\n".encode("cp1252"))
+    message = r"list\.csv is not UTF-8 text \(byte 0xe8 in line 2\); save it as UTF-8\."
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "list.csv")
+    if "width" in header:
+        for reader in ("auto", "boxes"):
+            with pytest.raises(DataError, match=message):
+                read_table(tmp_path, reader)
+    else:  # which may be regions of images
+        assert re.search(f"No boxes are read: .*{message}", read_table(tmp_path).notes[-1])
+
+
+def test_annotations_that_are_not_unicode_are_said_to_be(tmp_path: Path) -> None:
+    good = sheet(thing("x", (11, 21, 30, 60)))
+    folder = voc(tmp_path / "voc", a=good, b=good, c=good)
+    latin = sheet(thing("mèo", (11, 21, 30, 60)))
+    file = folder / "Annotations" / "a.xml"
+    file.write_bytes(latin.encode("latin-1"))
+    note = r"annotation is damaged: .*a\.xml is not UTF-8 text \(byte 0xe8 in line 4\); save it as UTF-8\."
+    assert re.search(note, read_table(folder).notes[0])
+    file.write_bytes(b'<?xml version="1.0" encoding="ISO-8859-1"?>\n' + latin.encode("latin-1"))
+    assert boxes(read_table(folder))["a.jpg"] == [(*BOX, "mèo", False)]
+    file.write_bytes(
+        b'<?xml version="1.0" encoding="ISO-8859-1"?>\n' + latin.replace("</size>", "<&>").encode("latin-1")
+    )
+    assert re.search(r"a\.xml, line 4 is damaged, or the file ends too early", read_table(folder).notes[0])
+    image(tmp_path / "coco" / "a.jpg")
+    file = coco(tmp_path / "coco" / "my.json", [(0, "a.jpg")], [(0, 7, list(BOX), 0)], [(7, "meo")])
+    file.write_bytes(file.read_text("utf-8").replace("meo", "mèo").encode("latin-1"))
+    with pytest.raises(DataError, match=r"my\.json is not UTF-8 text \(byte 0xe8 in line 1\); save it as UTF-8\."):
+        read_table(tmp_path / "coco")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_they_do_anywhere(tmp_path: Path, end: str) -> None:
+    yolo(tmp_path, "", a=LINE + "1 .5 .5 .1 .1\n0 .2 .5 .2 .5\n", b="", c="")
+    for name, text in {
+        "labels/classes": "x\ny\n",
+        "train": "images/a.jpg\nimages/b.jpg\n",
+        "val": "images/c.jpg\n",
+    }.items():
+        write(tmp_path / f"{name}.txt", text)
+    voc(tmp_path / "voc", a=sheet(), b=sheet())
+    write(tmp_path / "voc" / "ImageSets" / "Main" / "test.txt", "a\nb\n")
+    for file in tmp_path.rglob("*.txt"):
+        file.write_bytes(file.read_bytes().replace(os.linesep.encode(), b"\n").replace(b"\n", end.encode()))
+    voc_folder = (tmp_path / "voc").rename(tmp_path.with_name(f"{tmp_path.name}-voc"))
+    table = read_table(tmp_path)
+    assert [box[4] for box in boxes(table)["a.jpg"]] == ["x", "y", "x"]
+    assert parts(table) == {"a.jpg": "train", "b.jpg": "train", "c.jpg": "validation"}
+    assert parts(read_table(voc_folder)) == {"a.jpg": "test", "b.jpg": "test"}
+
+
 # All
 
 
@@ -738,6 +829,8 @@ def test_formats_in_one_folder_are_joined_and_said(tmp_path: Path) -> None:
     assert table.notes == (
         f"{tmp_path} has annotations in several formats; images taken from each: Pascal VOC 3, COCO 2, YOLO 1; those "
         "that have others too, which are not read: 3. Name one reader to take its format alone.",
+        "Images to which another format gives other boxes than those that are taken (3): images/a.jpg, images/b.jpg, "
+        "images/k.jpg.",
         f"Left out of {tmp_path}: images without an annotation (1): images/n.jpg.",
     )
     (tmp_path / "labels" / "a.txt").unlink()
@@ -749,6 +842,28 @@ def test_formats_in_one_folder_are_joined_and_said(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "differs"),
+    [
+        ("0 0.2 0.5 0.2 0.5\n1 0.55 0.5 0.1 0.1\n", False),
+        ("1 0.55 0.5 0.1 0.1\n0 0.21 0.5 0.2 0.5\n", False),  # in another order, and one a pixel further
+        ("0 0.22 0.5 0.2 0.5\n1 0.55 0.5 0.1 0.1\n", True),
+        ("1 0.2 0.5 0.2 0.5\n0 0.55 0.5 0.1 0.1\n", True),
+        ("0 0.2 0.5 0.2 0.5\n", True),
+        ("0 0.2 0.5 0.2 0.5\n1 0.55 0.5 0.1 0.1\n1 0.55 0.5 0.1 0.1\n", True),
+    ],
+)
+@pytest.mark.parametrize("names", ["names: [x, z]\n", ""])
+def test_formats_that_disagree_about_an_image_are_said(tmp_path: Path, text: str, differs: bool, names: str) -> None:
+    voc(tmp_path, a=sheet(thing("x", (11, 21, 30, 60)), thing("z", (51, 37, 60, 44))))
+    (tmp_path / "JPEGImages").rename(tmp_path / "images")
+    yolo(tmp_path, names, a=text)
+    differs = differs and (bool(names) or not text.startswith("1 0.2"))  # without names the boxes alone are compared
+    notes = read_table(tmp_path).notes
+    assert any("gives other boxes than those that are taken (1): images/a.jpg." in note for note in notes) == differs
+    assert any("which are not read: 1." in note for note in notes)
+
+
 def test_a_listing_beside_other_annotations_gives_the_boxes_of_the_rest(tmp_path: Path) -> None:
     voc(tmp_path, a=sheet(thing("x", (1, 1, 5, 5))), b=sheet(thing("x", (1, 1, 5, 5))))
     for name in ("c", "d", "e"):
@@ -758,9 +873,10 @@ def test_a_listing_beside_other_annotations_gives_the_boxes_of_the_rest(tmp_path
     table = read_table(tmp_path)
     own = [(0, 0, 5, 5, "x", False)]
     assert boxes(table) == {"a.jpg": own, "b.jpg": own, "c.jpg": [(1, 2, 3, 4, "y", False)], "d.jpg": []}
-    assert table.notes[:2] == (
+    assert table.notes[:3] == (
         f"{tmp_path} has annotations in several formats; images taken from each: Pascal VOC 2, CSV 2; those that have "
         "others too, which are not read: 1. Name one reader to take its format alone.",
+        "Images to which another format gives other boxes than those that are taken (1): JPEGImages/b.jpg.",
         f"Left out of {tmp_path}: images without an annotation (1): JPEGImages/e.jpg.",
     )
     write(listing, f"path,x1,y1,x2,y2,label\n{rows}JPEGImages/f.jpg,1,2,3,4,y\n")

@@ -382,7 +382,13 @@ def write_list(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "mark", "encoding"), [("a.csv", ",", "utf-8"), ("a.tsv", "\t", "utf-8-sig"), ("a.csv", ";", "utf-8")]
+    ("name", "mark", "encoding"),
+    [
+        ("a.csv", ",", "utf-8"),
+        ("a.tsv", "\t", "utf-8-sig"),
+        ("a.csv", ";", "utf-8"),
+        ("a.tsv", "\t", "utf-16"),
+    ],
 )
 def test_listing_of_all_columns(tmp_path: Path, name: str, mark: str, encoding: str):
     plant(tmp_path, "x/a 1.png", "y.png")
@@ -436,7 +442,10 @@ def test_what_is_wrong_with_a_listing_is_said_with_its_row(tmp_path: Path, text:
 
 def test_a_listing_that_is_no_text_or_no_parquet(tmp_path: Path):
     (tmp_path / "a.csv").write_bytes("path,label\nmèo.png,mèo\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"a\.csv cannot be read as UTF-8 text"):
+    with pytest.raises(DataError, match=r"a\.csv is not UTF-8 text \(byte 0xe8 in line 2\); save it as UTF-8\."):
+        read_table(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_bytes(b"path,label\n" + b"a.png,x\n" * 5000 + b"\xe8.png,x\n")
+    with pytest.raises(DataError, match=r"\(byte 0xe8 in line 5002\)"):
         read_table(tmp_path / "a.csv")
     (tmp_path / "a.parquet").write_bytes(b"nonsense")
     with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):

@@ -1,6 +1,7 @@
 """Readers: a path or arrays -> Table.
 
-labels.py       text, the natural order of classes, the names of parts
+labels.py       text as it is compared, the natural order of classes, the names of parts
+text.py         text files, in UTF-8 or UTF-16
 groups.py       groups from file names
 folder.py       a folder for each class; also the walk that finds images to predict
 voc.py          boxes as Pascal VOC has them: an XML file an image
@@ -32,13 +33,15 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.errors import DataError, UsageError, unknown
 from tenfold.images.readers import box_listing, coco, digits, folder, huggingface, listing, voc, yolo
-from tenfold.images.readers.annotated import is_image_folder
+from tenfold.images.readers.annotated import is_image_folder, nested_folders, noted
 from tenfold.images.readers.arrays import ArraySource, read_arrays
 from tenfold.images.readers.folder import absolute, find_images, read_images, refuse_odd_names
 from tenfold.images.readers.groups import group_by_name
 from tenfold.images.readers.labels import composed, natural_order
-from tenfold.images.readers.places import files_beside, files_near
+from tenfold.images.readers.places import files_beside, files_near, folders_in, sets_among
 from tenfold.images.readers.reading import Reading, joined_table
+from tenfold.images.readers.text import no_text, read_start
+from tenfold.images.readers.yolo_files import class_files
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -76,7 +79,7 @@ _ABOUT_BOXES = (".xml", ".json", ".txt", ".yaml", ".yml", ".csv")
 
 _LOOKED = 100  # images in class folders, spread over all, for which files of boxes are looked for
 _YOLO_LINE = re.compile(r"\s*\d+(?:\s+[-+.\deE]+){4,}\s*")
-_LINE = 2**12  # characters of a line that are looked at
+_LINE = 2**12  # bytes of a line that are looked at
 
 _PROSE = ("readme", "license", "licence", "requirements")
 
@@ -129,11 +132,13 @@ def _read(path: Path, root: Path, name: str) -> Table:
         if name not in READERS:
             raise unknown("reader", name, ["auto", *READERS])
         return READERS[name].read(root)
-    fitting = [reader for reader in _GATHER if READERS[reader].recognizes(path)]
+    fitting = [reader for reader in _GATHER if READERS[reader].recognizes(path)] if path.is_dir() else []
     if len(fitting) > 1:
-        return _read_several(root, fitting)
-    reader = _choose_reader(path)
-    return _read_folder(root) if reader.name == "folder" else reader.read(root)
+        table = _read_several(root, fitting)
+    else:
+        reader = _choose_reader(path)
+        table = _read_folder(root) if reader.name == "folder" else reader.read(root)
+    return replace(table, notes=(*table.notes, *_sets_note(root))) if fitting else table
 
 
 def _read_several(root: Path, formats: Iterable[str]) -> Table:
@@ -170,9 +175,12 @@ def _unread_hint(root: Path, sources: Sequence[str]) -> str:
     Files beside images may as well be what a program wrote of them, so the folders stay classes.
     """
     looked = sources[:: -(-len(sources) // _LOOKED)]
+    yolo_way = f"put a data.yaml with the names of the classes into {root}"
+    if any(map(class_files, nested_folders(root))):
+        yolo_way = _naming("yolo")
     for ending, are_boxes, form, way in (
-        (".xml", voc.looks_right, "Pascal VOC", "name the reader voc"),
-        (".txt", _is_yolo, "YOLO", f"put a data.yaml with the names of the classes into {root}"),
+        (".xml", voc.looks_right, "Pascal VOC", _naming("voc")),
+        (".txt", _is_yolo, "YOLO", yolo_way),
     ):
         found = (next(filter(are_boxes, files_beside(root, Path(source), ending)), None) for source in looked)
         files = [file for file in found if file]
@@ -184,13 +192,23 @@ def _unread_hint(root: Path, sources: Sequence[str]) -> str:
     return ""
 
 
+def _naming(reader: str) -> str:
+    return f"name the reader {reader} (--reader {reader}; for train --data.reader {reader})"
+
+
 def _is_yolo(file: Path) -> bool:
     """Whether a text file begins with a box of YOLO: a class by number, and the box in numbers."""
     try:
-        with file.open(encoding="utf-8-sig") as text:
-            return bool(_YOLO_LINE.fullmatch(text.readline(_LINE)))
-    except (OSError, UnicodeDecodeError):
+        return bool(_YOLO_LINE.fullmatch(read_start(file, _LINE).partition("\n")[0]))
+    except OSError:
         return False
+
+
+def _sets_note(root: Path) -> list[str]:
+    """A sentence on folders that are taken for sets of boxes where they might be classes."""
+    *_, last = nested_folders(root)
+    names = [place.relative_to(root).as_posix() for place in sets_among(folders_in(last))]
+    return noted("Folders of images beside annotations, taken for sets of boxes and not for classes", names)
 
 
 def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
@@ -199,6 +217,8 @@ def _boxes_hint(root: Path, but: Container[Path] = ()) -> str:
     file = next((file for file in files if file.parent not in but), None)
     if file is None:
         return ""
+    if file.suffix.casefold() == ".csv" and (trouble := no_text(file)):
+        return f"No boxes are read: {trouble}"
     if box_listing.recognizes(file):
         return f"{file} may hold boxes, or regions of images; for boxes give its path, or name the reader boxes."
     return (

@@ -325,6 +325,16 @@ def is_image_folder(name: str) -> bool:
     return name.casefold() in _IMAGE_FOLDERS
 
 
+def is_mark_folder(name: str) -> bool:
+    """Whether a folder is called as those of annotations are."""
+    return name.casefold().startswith(_MARK_FOLDERS)
+
+
+def is_likely_folder(name: str) -> bool:
+    """Whether a folder is called as those that hold annotations, or folders of these, are."""
+    return name.casefold().startswith(_LIKELY) or _PART_FOLDER.fullmatch(name.casefold()) is not None
+
+
 def named_part(name: str) -> str | None:
     """The part in the words of a file's name: instances_train2017; None where there is none, or several are named."""
     words = re.findall("[a-z]+", name.casefold())
@@ -368,8 +378,7 @@ def annotation_files(root: Path, endings: tuple[str, ...], depth: int = 2) -> It
     entries = _entries(root)
     yield from (root / entry.name for entry in entries if entry.name.casefold().endswith(endings))
     for entry in entries if depth else ():
-        name = entry.name.casefold()
-        if (name.startswith(_LIKELY) or _PART_FOLDER.fullmatch(name)) and _is_folder(entry):
+        if is_likely_folder(entry.name) and _is_folder(entry):
             yield from annotation_files(root / entry.name, endings, depth - 1)
 
 

@@ -40,6 +40,7 @@ from tenfold.images.readers.folder import NO_IMAGES, walk
 from tenfold.images.readers.labels import composed
 from tenfold.images.readers.places import files_near
 from tenfold.images.readers.reading import Reading, check_damage, table_of
+from tenfold.images.readers.text import MARKS, decoded
 from tenfold.images.table import Table
 
 KEYS = ("images", "annotations", "categories")
@@ -172,8 +173,9 @@ def _chosen(root: Path, names: Iterable[str]) -> list[str]:
 def _looks_right(path: Path) -> bool:
     """Whether a file has two of the keys with lists, or one and ends too early, which `read` then says."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            ends = content[:_ENDS].lstrip(b"\xef\xbb\xbf \t\r\n"), content[-_ENDS:].rstrip()
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stored:
+            content = stored[:].replace(b"\0", b"") if stored[:2] in MARKS else stored  # as letters of a byte
+            ends = content[:_ENDS].lstrip(b"\xff\xfe\xef\xbb\xbf \t\r\n"), content[-_ENDS:].rstrip()
             if not ends[0].startswith(b"{") or not any(map(_KEY.search, ends)):
                 return False
             return not ends[1].endswith(b"}") or len(set(_KEY.findall(content))) > 1
@@ -267,7 +269,7 @@ def _parse(path: Path) -> Any:
         raise DataError(f"{path} holds {text}, which is no number; put it right.")
 
     try:
-        return json.loads(read_bytes(path), parse_constant=refuse)
+        return json.loads(decoded(path, read_bytes(path)), parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path}, line {error.lineno} is damaged, or the file ends too early ({error.msg}, column {error.colno}); "

@@ -28,6 +28,7 @@ from tenfold.images.readers.columns import (
     taken_note,
 )
 from tenfold.images.readers.labels import class_order, composed, part_name
+from tenfold.images.readers.text import encoding, no_text, read_start
 from tenfold.words import listed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ KNOWN = (*NEEDED, "group", "part", "reason", "ignore", *CORNERS, COPY_OF)
 _TOLD = 200  # characters of a path that a message has, as a cell may hold a whole image
 _LONGEST = 4096  # characters of a path; no longer one is looked for
 _REGIONS = "Rows of {} are regions, each a sample to classify; with the reader boxes they would be boxes to detect."
-_LINE = 2**16  # characters of a header that are looked at, as a file without lines may hold gigabytes
+_LINE = 2**16  # bytes in which a header is looked for, as a file without lines may hold gigabytes
 
 Rows = list[tuple[int, dict[str, str]]]
 """Each row's number as a person finds it (the line of a CSV, whose header is line 1), and its cells by column."""
@@ -127,8 +128,7 @@ def read_header(path: Path) -> tuple[list[str], dict[str, str]]:
 
             header = _header(pq.read_schema(path).names)
         else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                header = _first_cells(file.readline(_LINE))[1]
+            header = _first_cells(read_start(path, _LINE).partition("\n")[0])[1]
     except (OSError, ValueError):  # what is no text, or what pyarrow calls invalid
         return [], {}
     taken = renamed(header)
@@ -146,7 +146,7 @@ def _first_cells(line: str) -> tuple[str, list[str]]:
 def _read_text(path: Path, damaged: dict[int, str]) -> tuple[list[str], Rows]:
     """Header and rows of a CSV; what is wrong with a row goes into `damaged`."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding=_encoding(path), newline="") as file:
             separator, _ = _first_cells(file.readline())
             file.seek(0)
             reader = csv.reader(file, delimiter=separator)
@@ -161,9 +161,16 @@ def _read_text(path: Path, damaged: dict[int, str]) -> tuple[list[str], Rows]:
                 if any(cells):
                     texts = [cell.strip() for cell in cells[: len(header)]] + [""] * (len(header) - len(cells))
                     rows.append((reader.line_num, dict(zip(header, texts, strict=True))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The listing {path} cannot be read as UTF-8 text: {error}.") from error
+    except UnicodeDecodeError:
+        raise DataError(no_text(path)) from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"The listing {path} cannot be read: {error}.") from error
     return header, rows
+
+
+def _encoding(path: Path) -> str:
+    with path.open("rb") as file:
+        return encoding(file.read(2))
 
 
 def _header(cells: list[str]) -> list[str]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tenfold.errors import DataError
-from tenfold.images.readers.annotated import Annotated, annotated_table, noted, walk_notes
+from tenfold.images.readers.annotated import Annotated, Box, annotated_table, noted, walk_notes
 from tenfold.images.readers.folder import Found
 from tenfold.images.table import Table
 
 FORMATS = {"voc": "Pascal VOC", "coco": "COCO", "yolo": "YOLO", "boxes": "CSV"}
 """Reader -> what its annotations are called, in the order in which they count where an image has several."""
 
+_NEAR = 1.1  # pixels: programs count from 1 or from 0, and round
 _TOLD = 8  # damaged annotations that are told with their reasons
 
 
@@ -78,13 +79,15 @@ def joined_table(path: Path, readings: Mapping[str, Reading], refused: Mapping[s
     first = next(iter(readings.values()))
     images, owners = dict[str, list[Annotated]](), dict[str, str]()
     damaged, parts = dict[str, str](), dict[str, str | None]()
-    several, nameless = set[str](), list[str]()
+    taken, several, others, nameless = dict[str, Annotated](), set[str](), set[str](), list[str]()
     for name, reading in readings.items():
         unsound = {*reading.bare, *reading.damaged}
         own = [image for image in reading.images if image.source not in unsound]
         for image in reading.images:  # those without a label file too, as data.yaml names their parts
             parts[image.source] = parts.get(image.source) or image.part
-        several.update(image.source for image in own if image.source in owners)
+        again = [image for image in own if image.source in owners]
+        several.update(image.source for image in again)
+        others.update(image.source for image in again if not _agree(image, taken[image.source], named=reading.named))
         # An empty annotation beside a damaged one would make background of an image that may show something.
         fresh = [image for image in own if image.source not in owners and (image.boxes or image.source not in damaged)]
         if not reading.named and owners:
@@ -92,9 +95,11 @@ def joined_table(path: Path, readings: Mapping[str, Reading], refused: Mapping[s
             fresh = [image for image in fresh if not image.boxes]
         images[name] = fresh
         owners.update((image.source, name) for image in fresh)
+        taken.update((image.source, image) for image in fresh)
         damaged = reading.damaged | damaged
     notes = [
         _shares(path, images, len(several)),
+        *noted("Images to which another format gives other boxes than those that are taken", _below(others, path)),
         *(f"Left out: the {FORMATS[name]} annotations, as they cannot be read: {why}" for name, why in refused.items()),
         *noted("Left out, as their YOLO labels have numbers and no names for classes", _below(nameless, path)),
         *_left_bare(first._replace(damaged=damaged), {*owners, *nameless}),
@@ -106,6 +111,23 @@ def joined_table(path: Path, readings: Mapping[str, Reading], refused: Mapping[s
     chosen = [image._replace(part=image.part or parts.get(image.source)) for own in images.values() for image in own]
     classes = [name for reading in readings.values() if reading.named or reading is first for name in reading.classes]
     return annotated_table(path, chosen, list(dict.fromkeys(classes)), notes)
+
+
+def _agree(image: Annotated, other: Annotated, *, named: bool) -> bool:
+    """Whether two annotations have the same boxes, but for rounding; of classes without names the boxes alone count."""
+    rest = list(other.boxes)
+    for box in image.boxes:
+        same = next((place for place, one in enumerate(rest) if _are_near(box, one, named=named)), None)
+        if same is None:
+            return False
+        del rest[same]
+    return not rest
+
+
+def _are_near(box: Box, other: Box, *, named: bool) -> bool:
+    if named and box.label != other.label:
+        return False
+    return all(abs(own - one) <= _NEAR for own, one in zip(box[:4], other[:4], strict=True))
 
 
 def _taken_otherwise(path: Path, damaged: Mapping[str, str], owners: Mapping[str, str]) -> list[str]:

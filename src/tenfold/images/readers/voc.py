@@ -37,6 +37,7 @@ from tenfold.images.readers.folder import NO_IMAGES, walk
 from tenfold.images.readers.labels import PART_NAMES, composed, natural_order
 from tenfold.images.readers.places import files_near
 from tenfold.images.readers.reading import Reading, check_damage, table_of
+from tenfold.images.readers.text import decoded, read_text
 from tenfold.images.table import Table
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -48,6 +49,8 @@ _HOMES = ("ImageSets/Main", "ImageSets")
 
 _COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _ELEMENT = re.compile(rb"<([^\s<>/!?]+)")
+_OF_ITS_OWN = re.compile(rb"\s*<\?xml[^>]*encoding\s*=\s*['\"](?!utf)", re.IGNORECASE)  # an encoding, by its first line
+_STRANGE = expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]
 _START = 2**12  # bytes of an XML file in which its root stands
 _LINE = "line"  # the attribute in which the reader notes an element's line; VOC has no attributes of its own
 
@@ -179,8 +182,7 @@ def _lists(root: Path, names: Iterable[str], home: str, keys: Collection[str]) -
     named: dict[str, set[str]] = {}
     for name in names:
         if _is_list(name, home):
-            text = read_bytes(root / name).decode("utf-8-sig", "replace")
-            lines = (composed(line.strip()) for line in text.split("\n"))
+            lines = (composed(line.strip()) for line in read_text(root / name).split("\n"))
             own = (line if line in keys else stem(line) for line in lines if line)
             named.setdefault(PurePosixPath(name).stem, set()).update(own)
     lists: dict[str, set[str]] = {}
@@ -257,9 +259,12 @@ def _parse(path: Path) -> Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse
+    content = read_bytes(path)
     try:
-        parser.Parse(read_bytes(path), True)
+        parser.Parse(content, True)
     except expat.ExpatError as error:
+        if error.code == _STRANGE and not _OF_ITS_OWN.match(content):
+            decoded(path, content)  # says so where the bytes are no text
         raise DataError(
             f"{path}, line {error.lineno} is damaged, or the file ends too early ({expat.ErrorString(error.code)}); "
             "put it right, or delete the file."

@@ -15,7 +15,9 @@ https://docs.ultralytics.com/datasets/detect/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ from tenfold.images.readers.annotated import (
 from tenfold.images.readers.folder import walk
 from tenfold.images.readers.labels import PART_NAMES
 from tenfold.images.readers.reading import Reading, check_damage, table_of
+from tenfold.images.readers.text import read_text
 from tenfold.images.readers.yolo_files import (
     CLASS_FILES,
     DARKNET,
@@ -44,11 +47,14 @@ from tenfold.images.readers.yolo_files import (
     label_folders,
     pair_labels,
 )
-from tenfold.images.readers.yolo_settings import Settings, is_settings, read_settings, read_text, settings_files
+from tenfold.images.readers.yolo_settings import Settings, is_settings, read_settings, settings_files
 from tenfold.images.table import Table
 
 _MOST = 10_000  # classes without names
 _FAR = 4  # shares of a side; a box with more is in pixels, where hardly any has less, or lies far outside
+
+_KITTI = (15, 16)  # values in a line, the last the score of a detection
+_DIGIT = re.compile(r"[-+.\d]")
 
 _DARKNET_FILES = ("obj.data", *(f"{part}.txt" for part in PART_NAMES))
 
@@ -80,15 +86,16 @@ def read(path: Path) -> Table:
 def gather(path: Path) -> Reading:
     """What the label files of a folder, or of the images that a yaml file names, say."""
     settings = read_settings(path)
-    if settings.file is None and not any(map(has_labels, nested_folders(path))):
-        raise DataError(
-            f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels, nor beside "
-            "images with a classes.txt there or in the folder above."
-        )
     base, names = settings.base, settings.names
     found = walk(base)
     listed: set[str] = set().union(*settings.lists.values())
     files, strays = pair_labels(base, found, sorted(listed.union(str(base / name) for name in found.names)))
+    known = settings.file is not None or (names and any(files.values()))
+    if not known and not any(map(has_labels, nested_folders(path))):
+        raise DataError(
+            f"There are no YOLO labels in {path}: neither a data.yaml nor text files in a folder labels, nor beside "
+            "images with a classes.txt there or in the folder above."
+        )
     if strays and not any(files.values()):
         raise DataError(
             f"None of the {len(strays)} label files in {base} goes with an image of its own; the first is {strays[0]}. "
@@ -102,6 +109,7 @@ def gather(path: Path) -> Reading:
         *unread,
         *noted(f"Folders and images of parts that {path} names and that are not there", settings.lost),
         *noted(f"Left out of {base}: label files without an image of their own", strays),
+        *noted("Label files that were taken for several images", _shared(files, base)),
         *notes,
         *([] if names else [f"Nothing in {path} names the classes, so they go by number."]),
         *(["Polygons are read as the boxes around them."] if any(label.polygons for label in labels.values()) else []),
@@ -115,6 +123,12 @@ def gather(path: Path) -> Reading:
     bare = [source for source in chosen if files[source] is None]
     classes = names or _numbers(labels.values())
     return Reading(path, base, found, images, used, bare, damaged, notes, classes, named=bool(names))
+
+
+def _shared(files: Mapping[str, Path | None], base: Path) -> list[str]:
+    """The label files of several images, as a.txt is of a.jpg and a.png."""
+    counted = Counter(file for file in files.values() if file)
+    return [_below(str(file), base) for file, times in counted.items() if times > 1]
 
 
 def _numbers(labels: Iterable[_Labels]) -> list[str]:
@@ -211,6 +225,11 @@ def _read_labels(path: Path | None, classes: int, keypoints: int) -> _Labels:
         if not cells:
             continue
         where = f"{path}, line {place}"
+        if len(cells) in _KITTI and not _DIGIT.match(cells[0]):
+            raise DataError(
+                f"{where} looks like KITTI, the name of a class and {len(cells) - 1} values, which is not read; "
+                "convert the labels to YOLO, Pascal VOC or COCO json."
+            )
         _check_length(len(cells), keypoints, where)
         kind, *values = (number(cell, where, "the value") for cell in (cells[:5] if keypoints else cells))
         if kind != int(kind) or kind < 0 or (classes and kind >= classes):

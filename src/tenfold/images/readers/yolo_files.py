@@ -17,7 +17,8 @@ from tenfold.errors import DataError
 from tenfold.images.readers.annotated import ImageFiles, annotation_files, folder_part, is_image_folder
 from tenfold.images.readers.folder import ENDINGS, NO_IMAGES, Found
 from tenfold.images.readers.labels import natural_order
-from tenfold.images.readers.places import folders_in
+from tenfold.images.readers.places import files_in_set, folders_in, sets_among
+from tenfold.images.readers.text import read_start
 
 CLASS_FILES = ("classes.txt", "obj.names")
 """Files with the name of a class in each line."""
@@ -40,7 +41,7 @@ def has_labels(folder: Path) -> bool:
         or _hold_boxes(_two_below(folder))
     ):
         return True
-    return any(_class_files_below(folder))
+    return any(_class_files_below(folder)) or bool(_label_sets(folders_in(folder)))
 
 
 def class_files(folder: Path) -> list[Path]:
@@ -133,10 +134,21 @@ def _class_file(folder: Path) -> Path | None:
 
 def _class_files_below(folder: Path) -> Iterator[Path]:
     """The lists of classes in folders directly below with labels in them: a class folder may have a list as well."""
-    for place in folders_in(folder):
+    folders = folders_in(folder)
+    sets = _label_sets(folders)
+    for place in folders:
         file = _class_file(place / "labels") or _class_file(place)
-        if file and (file.parent != place or _hold_boxes([place, *folders_in(place)])):
+        if file and (file.parent != place or place in sets or _hold_boxes([place, *folders_in(place)])):
             yield file
+
+
+def _label_sets(folders: list[Path]) -> list[Path]:
+    """The sets among folders if they have labels and no yaml files, each of which may number the classes otherwise."""
+    sets = sets_among(folders)
+    files = (file for place in sets for file in files_in_set(place, (".txt",)) if file.name not in CLASS_FILES)
+    lines = filter(None, map(_first_line, files))
+    settled = any(next(annotation_files(place, (".yaml", ".yml"), 0), None) for place in sets)
+    return sets if not settled and _is_box(next(lines, "")) else []
 
 
 def _two_below(folder: Path) -> Iterator[Path]:
@@ -165,8 +177,7 @@ def _beside(folder: Path) -> Iterator[Path]:
 def _first_line(file: Path) -> str:
     """The first line of a text file with anything in it; empty where there is none, or it cannot be read."""
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_START).decode("utf-8-sig", "replace")
+        text = read_start(file, _START)
     except OSError:
         return ""
     return next((line.strip() for line in text.split("\n") if line.strip()), "")

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from tenfold.errors import DataError
-from tenfold.images.content import read_bytes
 from tenfold.images.readers.annotated import annotation_files, nested_folders
 from tenfold.images.readers.folder import ENDINGS, absolute, walk
 from tenfold.images.readers.labels import PART_NAMES, composed
+from tenfold.images.readers.text import read_start, read_text
 from tenfold.images.readers.yolo_files import class_files, darknet_folders, lists_images
 
-_KEYS = re.compile(rb"""^["']?(?:names|nc)["']?\s*:""", re.MULTILINE)
-_FLOW_KEYS = re.compile(rb"""[{,]\s*["']?(?:names|nc)["']?\s*:""")
+_KEYS = re.compile(r"""^["']?(?:names|nc)["']?\s*:""", re.MULTILINE)
+_FLOW_KEYS = re.compile(r"""[{,]\s*["']?(?:names|nc)["']?\s*:""")
 _START = 2**16  # bytes of a yaml file in which its keys are looked for
 _NOTHING = ("", "~", "null")  # what yaml has for a key without a value
 
@@ -51,11 +51,10 @@ def is_settings(path: Path) -> bool:
     if path.suffix.casefold() not in (".yaml", ".yml"):
         return False
     try:
-        with path.open("rb") as file:
-            start = file.read(_START)
+        start = read_start(path, _START)
     except OSError:
         return False
-    keys = _FLOW_KEYS if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else _KEYS
+    keys = _FLOW_KEYS if start.lstrip().startswith("{") else _KEYS
     return keys.search(start) is not None
 
 
@@ -149,6 +148,11 @@ def _class_names(content: dict[str, Any], path: Path) -> list[str]:
         names = [numbers.get(place) for place in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise DataError(f"{path} must name the classes under names, as a list or by number from 0 on; put it right.")
+    number = _count(content.get("nc"))
+    if number and number != len(names):  # which Ultralytics refuses too, as the names may be those of other numbers
+        raise DataError(
+            f"{path} gives nc, the number of classes, as {number}, and {len(names)} under names; make them agree."
+        )
     return [composed(name.strip()) for name in names]
 
 
@@ -195,7 +199,7 @@ def _parse(path: Path) -> dict[str, Any]:
     The base loader builds nothing but text, lists and mappings, even less than the safe one.
     """
     try:
-        content = yaml.load(read_bytes(path), Loader=yaml.BaseLoader)
+        content = yaml.load(read_text(path), Loader=yaml.BaseLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DataError(
@@ -208,11 +212,3 @@ def _parse(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold keys and values, such as names and train.")
     return content
-
-
-def read_text(path: Path) -> str:
-    """A text file. Raises DataError where it is not UTF-8."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from error
