@@ -104,6 +104,33 @@ def test_room_is_told_of_where_it_is_not_the_usual():
     assert warning.endswith("set --detect.detections 300.")
 
 
+def test_objects_too_small_for_the_network_are_told_of(tmp_path):
+    def told(sides, at=(3000, 4000), **image):
+        rows = [(0, 0.0, 0.0, side, 500.0, "cell", False) for side in sides]
+        boxes = pd.DataFrame(rows, columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS)
+        table = replace(table_of(1), boxes=boxes, said_sizes={"0.png": at} if at else {})
+        image = {"size": 416, "aspect": 4 / 3, "fit": "squash"} | image
+        recipe = Recipe().change(model={"name": "faster-rcnn"}, image=image)
+        return notes_on_room(recipe, with_room(recipe, table), table)
+
+    assert told([12, 18, 24]) == (
+        "Half of the objects are under 2.2 px wide or high at 480 x 352 px, which the network can hardly tell; set a "
+        "larger --size (1600 or more makes them about 8 px), or cut the images into tiles.",
+    )
+    assert told([12, 18, 24], size=1600) == ()
+    assert told([12, 18, 24], at=(300, 400)) == ()
+    assert told([40, 40, 300], at=(480, 640)) == told([]) == told([0.5]) == told([12], at=None) == ()
+    [hopeless] = told([2, 2, 300])
+    assert hopeless.endswith("which the network can hardly tell; cut the images into tiles.")
+    [padded] = told([18], at=(1500, 4000), fit="pad")
+    [cropped] = told([18], at=(1500, 4000), fit="crop")
+    assert "under 2.2 px" in padded
+    assert "under 4.2 px" in cropped
+    table = squares_table(tmp_path)  # of 80 x 64 px, which no annotation states, with squares of 20 px
+    *_, said = notes_on_room(recipe_of(), recipe_of(image={"size": 16, "aspect": 1.0}), table)
+    assert said.startswith("Half of the objects are under 4.0 px wide or high at 16 px")
+
+
 def test_a_detector_finds_as_many_as_there_is_room_for(tmp_path):
     table, heard = squares_table(tmp_path), []
     extra = pd.DataFrame({"sample": [0] * 70, "label": "red", "ignore": False})

@@ -107,6 +107,47 @@ def test_boxes_that_were_drawn_before_exif_turned_the_image(tmp_path: Path) -> N
     assert found(findings, "box_outside").keys() == {2, 3}, "the one says the upright size, the other fits neither way"
 
 
+def test_boxes_that_exif_may_have_left_behind_are_told_of(tmp_path: Path) -> None:
+    turned = {"im0": 6, "im1": 8, "im2": 3, "im3": 2, "im4": 6, "im5": 4}  # im6 and im7 are upright
+    table = table_of(tmp_path, [row for row in SOUND if row[0] != 5], **turned)
+    sources = table.samples["source"].tolist()
+    stored = dict.fromkeys(sources, (90, 120))
+
+    def told(**said_sizes: dict[str, tuple[int, int]]) -> Findings:
+        return check_table(replace(table, **said_sizes))
+
+    def about(findings: Findings) -> tuple[list[int], list[int], str]:
+        note = findings.find("rotated")
+        return [item.rows[0] for item in note.sets], [item.rows[0] for item in note.sets if item.boxes], note.remedy
+
+    findings = told(said_sizes=stored)
+    assert found(findings, "box_rotated").keys() == {0, 1, 4}
+    assert findings.find("box_rotated").evidence.endswith(
+        "Of 2 more that EXIF turns, as by 180° or mirrored, no stated size can tell it; their boxes were very likely "
+        "drawn on the stored image too."
+    )
+    rows, doubted, remedy = about(findings)
+    assert (rows, doubted) == ([2, 3, 5], [2, 3]), "5 has no box"
+    assert remedy.startswith(
+        "Look at 2 of them (--page): as other images of the set tell, their boxes were very likely"
+    )
+    page = check_page("phone", findings, table)
+    assert page.partition('<section id="rotated"')[2].count("as it is stored</figcaption>") == 2
+
+    both = told(said_sizes=stored | {sources[4]: (120, 90)})
+    assert "their boxes may have been drawn on the stored image too" in both.find("box_rotated").evidence
+    assert about(both)[:2] == ([2, 3, 4, 5], [2, 3])
+
+    upright = told(said_sizes=dict.fromkeys((sources[0], sources[1], sources[4]), (120, 90)))
+    assert upright.find("box_rotated") is None
+    assert about(upright)[2].startswith("Nothing to do for Tenfold")
+
+    unsaid = told()  # as of YOLO
+    rows, doubted, remedy = about(unsaid)
+    assert (rows, doubted) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4])
+    assert remedy.startswith("Look at 5 of them (--page): nothing tells whether their boxes were drawn on the upright")
+
+
 def test_boxes_for_the_image_in_another_size(tmp_path: Path) -> None:
     rows = [*SOUND[:7], (2, 80, 60, 230, 170, "x"), (3, 50, 40, 110, 80, "x"), (3, 50, 50, 40, 60, "x")]
     table = table_of(tmp_path, rows, im5=6, im6=6)

@@ -252,6 +252,9 @@ def test_what_was_spoiled_is_found_and_nothing_else(tmp_path: Path) -> None:
     assert named(findings, "mode") == [["dog/grey.png"]]
     assert named(findings, "rotated") == [["dog/turned.jpg"]]
     assert named(findings, "unreadable") == [["dog/bad.png"]]
+    unreadable = findings.decisions[0]
+    assert unreadable.evidence.startswith("1 file of ")
+    assert f"cannot be read as an image: {unreadable.sets[0].words}" in unreadable.evidence
     assert kinds(findings) == ["unreadable", "dark", "blank", "blurred", "mode", "size", "rotated"]
     assert [finding.kind for finding in findings.decisions] == ["unreadable", "dark", "blank", "blurred"]
 
@@ -342,8 +345,8 @@ def test_shots_in_a_row_count_once_in_the_size_of_a_class(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("labels", "classes", "evidence"),
     [
-        (["only"] * 12, ("only",), "All images that have a label are only."),
-        (["only"] * 6 + [None], ("only",), "All images that have a label are only."),
+        (["images"] * 12, ("images",), "All images that have a label are of one class, 'images'."),
+        (["only"] * 6 + [None], ("only",), "All images that have a label are of one class, 'only'."),
         ([None] * 4, (), "No image has a label."),
     ],
 )
@@ -555,6 +558,7 @@ def test_sets_become_the_findings_that_they_are() -> None:
     assert "1 of 2 test images have one in an earlier part" in found.found[1].evidence
     assert len(found.find("series").sets) == 1  # type: ignore[union-attr]  # a group says of the other all there is
     assert found.example(found.found[1]) == "data/0.png = data/1.png"
+    assert found.example(found.found[2]) == "data/4.png, data/5.png", "of one group, and no copies"
     assert sorted(found.groups()) == [(0, 1), (2, 3), (3, 7)]
 
 

@@ -270,6 +270,47 @@ def test_check_and_split_take_cut_files_as_training_does(
 # Smaller things
 
 
+def write_labels(folder: Path) -> Path:
+    """Eight images with a box of class 0 each and two with one of class 1; the labels of two of them are damaged."""
+    for number in range(8):
+        save(folder / "images" / f"{number}.png", scene(number))
+        label = folder / "labels" / f"{number}.txt"
+        label.parent.mkdir(exist_ok=True)
+        box, comma = "0.5 0.5 0.3 0.3", "0.5 0,5 0.3 0.3"
+        label.write_text(f"0 {comma if number < 2 else box}\n" + (f"1 {box}\n" if number in (2, 3) else ""))
+    (folder / "classes.txt").write_text("red\nwhite\n")
+    return folder
+
+
+def test_boxes_are_counted(tmp_path: Path, capsys: Capture) -> None:
+    write_labels(tmp_path / "cells")
+    main(["check", "cells"])
+    assert "6 images checked, 8 boxes of 2 classes (red 6, white 2). To decide: " in capsys.readouterr().out
+    main(["check", "cells", "--json"])
+    assert json.loads(capsys.readouterr().out)["boxes"] == {"red": 6, "white": 2}
+    assert main(["split", "cells", "--no-check"]) == 0
+    assert "6 images, 8 boxes of 2 classes (red 6, white 2)\n" in capsys.readouterr().out
+    assert main(["split", "cells", "--no-check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["boxes"] == {"red": 6, "white": 2}
+    write_scenes(tmp_path / "data")
+    main(["check", "data", "--json"])
+    assert json.loads(capsys.readouterr().out)["boxes"] is None
+
+
+def test_what_was_left_out_while_reading_is_in_every_answer(tmp_path: Path, capsys: Capture) -> None:
+    write_labels(tmp_path / "cells")
+    main(["check", "cells", "--page", "check.html"])
+    out, err = capsys.readouterr()
+    lost = [line for line in err.splitlines() if "as its annotation is damaged" in line]
+    assert len(lost) == 2
+    assert re.search(r"notes: \d+\. Said above of the data: 2\.", out)
+    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    assert "What was noted of the images (2)" in page
+    assert page.count("as its annotation is damaged") == 2
+    main(["check", "cells", "--json"])
+    assert json.loads(capsys.readouterr().out)["notes"] == lost
+
+
 def test_folds_name_the_split_that_they_follow(tmp_path: Path, capsys: Capture) -> None:
     write_scenes(tmp_path / "data")
     assert main(["split", "data", "--folds", "2"]) == 0

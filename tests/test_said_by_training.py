@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from tenfold.commands.ladder import ladder_lines
 from tenfold.commands.live import Watch
 from tenfold.commands.output import next_look, show_figures
 from tenfold.estimate import Estimate, units_of
-from tenfold.images.table import Table, make_samples
+from tenfold.images.table import BOX_COLUMNS, Table, make_samples
 from tenfold.models.heads import Answers
 from tenfold.recipe import Recipe
 from tenfold.report.card import card
 from tenfold.report.figures import write_figure
 from tenfold.report.page import commands, page
+from tenfold.split import fold_tables
 from tenfold.tasks import TASKS
 from tenfold.train.diagnosis import diagnose
 from tenfold.train.evidence import Measured
@@ -142,6 +144,26 @@ def test_the_next_step_names_a_part_that_there_is(parts, split, said, capsys):
     assert capsys.readouterr().out == said + "\n"
 
 
+@pytest.mark.parametrize(
+    ("images", "groups", "folds"), [(2, 0, 2), (4, 0, 4), (9, 0, 5), (9, 3, 3), (1, 0, 0), (9, 1, 0)]
+)
+@pytest.mark.parametrize("boxed", [True, False])
+def test_no_more_folds_are_advised_than_there_can_be(images, groups, folds, boxed, capsys):
+    run = trained({"train": images})
+    table = run.table.take(range(images)) if boxed else run.table
+    group = [f"{n % groups}" for n in range(len(table))] if groups else [None] * len(table)
+    table = table.assign(group=group)
+    if boxed:
+        run.table = replace(table, boxes=pd.DataFrame(columns=list(BOX_COLUMNS)).astype(BOX_COLUMNS))
+    else:
+        run.table, folds = table, folds if images >= 5 else 0  # of a class
+    next_look(run)
+    said = capsys.readouterr().out.partition("--folds ")[2].strip()
+    assert said == (f"{folds}x2" if folds else "")
+    if folds:
+        assert len(list(fold_tables(table.assign(hash=[f"{n:032}" for n in range(len(table))]), folds))) == folds
+
+
 @pytest.mark.parametrize(("part", "typed"), [("validation", "validation"), ("test", "test"), ("train", None)])
 def test_card_and_report_name_a_part_that_there_is(run, part, typed):
     run = in_part(run, part)
@@ -164,6 +186,42 @@ def test_advice_names_the_data_where_the_recipe_knows_them():
     assert "tenfold train DATA --folds 5x2" in unknown.next
     assert "DATA" not in known.next
     assert known.next == unknown.next.replace(" DATA", " 'my data'")
+
+
+def test_what_may_hold_boxes_and_is_not_read_is_told_before_a_refusal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop" / "images").mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / "shop" / "images" / f"{number}.png")
+    (tmp_path / "shop" / "other.csv").write_text("ImageID,LabelName,XMin\n0,/m/0,0.1\n")
+    for command in (["train", "shop", "--no-check"], ["proposals", "shop"]):
+        assert main(command) != 0
+        *told, error = capsys.readouterr().err.splitlines()
+        assert any("other.csv holds boxes, it is in no form that is read" in line for line in told), command
+        assert error.startswith("error: ")
+        assert len(told) == len(set(told))
+    for image in (tmp_path / "shop" / "images").iterdir():
+        image.rename(tmp_path / "shop" / image.name)
+    assert main(["proposals", "shop"]) != 0
+    assert "other.csv holds boxes, it is in no form that is read" in capsys.readouterr().err
+
+
+def test_split_says_what_train_would_refuse(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("one/daisy", "bare/images", "bare/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    for number in range(6):
+        for folder in ("one/daisy", "bare/images"):
+            Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / folder / f"{number}.png")
+        (tmp_path / "bare" / "labels" / f"{number}.txt").write_text("")
+    for name, why in (("one", "A classifier needs images of at least two"), ("bare", "A detector needs a box to")):
+        assert main(["split", name, "--no-check"]) == 0
+        out = capsys.readouterr().out
+        assert (tmp_path / f"{name}.split.csv").is_file()
+        assert f"tenfold train refuses these images as they are: {why}" in out
+        assert "Next" not in out
+        assert main(["split", name, "--no-check", "--json"]) == 0
+        assert why in json.loads(capsys.readouterr().out)["notes"][-1]
 
 
 def test_one_class_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):

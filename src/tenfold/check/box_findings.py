@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from tenfold.boxes import THIN, box_iou, sound_boxes
 from tenfold.check.findings import Evidence, Finding, Marked, marked_boxes, share, singles
+from tenfold.check.quality import rotated
 from tenfold.check.sets import Surveyed
 from tenfold.words import are, count, listed
 
@@ -63,10 +65,12 @@ def box_findings(data: Surveyed, copies: Sequence[Evidence]) -> list[Finding | N
     corners = table.boxes[["x1", "y1", "x2", "y2"]].to_numpy(np.float64)
     boxes = _Boxes(table, table.boxes["sample"].to_numpy(np.int64), corners, table.boxes["label"].tolist(), *sizes)
     turned = turned_images(boxes, facts["orientation"])
+    untold, likely = _untold(boxes, facts["orientation"], turned)
     resized = resized_images(boxes, facts["orientation"]) & ~turned
     free = ~turned[boxes.owners]
     found: list[Finding | None] = [
-        _turned(boxes, np.flatnonzero(turned), facts["orientation"]),
+        _turned(boxes, np.flatnonzero(turned), facts["orientation"], _others_likely(untold, likely=likely)),
+        _turned_alone(boxes, rotated(data.survey, turned), untold, likely=likely),
         _resized(boxes, np.flatnonzero(resized)),
     ]
     for kind, mask in (
@@ -115,7 +119,8 @@ def turned_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
     """Which images have boxes that fit the image as it is stored, but not as EXIF turns it: bool [N].
 
     The size that the annotations state tells, and where they state none, boxes that reach outside the upright image
-    and lie inside the stored one. Of images that are turned upside down or mirrored alone neither can tell.
+    and lie inside the stored one. Of images that are turned upside down or mirrored alone neither can tell: `_untold`
+    has these.
     """
     upright, stored = (
         excess(boxes.corners, height[boxes.owners], width[boxes.owners]) > MARGIN
@@ -133,6 +138,21 @@ def turned_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
         unsaid = said != (boxes.height[row], boxes.width[row])
         mask[row] = row in held and (as_stored or (unsaid and outside[row] and fits[row]))
     return mask
+
+
+def _untold(boxes: _Boxes, orientation: NDArray[np.int8], turned: Mask) -> tuple[Mask, bool]:
+    """Which other images that EXIF turns have boxes of which nothing tells whether they fit the stored image: bool [N];
+    and whether those of the set that tell all do, so that these likely do too.
+
+    A stated size tells of quarter turns alone. Where all that tell fit as they are turned, none is in doubt. Boxes that
+    lie inside the upright image tell nothing: YOLO gives shares of its sides, whichever these were.
+    """
+    sources, held = boxes.table.samples["source"].tolist(), np.isin(np.arange(len(turned)), boxes.owners)
+    sizes = zip(boxes.height.tolist(), boxes.width.tolist(), strict=True)
+    as_said = [boxes.table.said_sizes.get(source) == sides for source, sides in zip(sources, sizes, strict=True)]
+    upright = held & (orientation >= 5) & (boxes.height != boxes.width) & np.array(as_said, bool)
+    untold = held & (orientation > 1) & ~turned & ~upright
+    return untold & (turned.any() or not upright.any()), bool(turned.any() and not upright.any())
 
 
 def resized_images(boxes: _Boxes, orientation: NDArray[np.int8]) -> Mask:
@@ -209,7 +229,37 @@ def _price_of_thin(sound: Mask) -> str:
     return " ".join([*([lost] if flat else []), *([missed] if clicks else [])])
 
 
-def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8]) -> Finding | None:
+def _others_likely(untold: Mask, *, likely: bool) -> str:
+    number = int(untold.sum())
+    if not number:
+        return ""
+    verb = "were very likely" if likely else "may have been"
+    return (
+        f" Of {number:,} more that EXIF turns, as by 180° or mirrored, no stated size can tell it; their boxes {verb} "
+        "drawn on the stored image too."
+    )
+
+
+def _turned_alone(boxes: _Boxes, note: Finding | None, untold: Mask, *, likely: bool) -> Finding | None:
+    """The note on images that EXIF turns, and what to do where nothing tells which way up their boxes were drawn."""
+    if note is None or not untold.any():
+        return note
+    marked = marked_boxes(boxes.table, np.flatnonzero(untold[boxes.owners]))
+    sets = [item._replace(boxes=tuple(marked.get(item.rows[0], ()))) for item in note.sets]
+    doubt = "nothing tells whether their boxes were drawn on the upright image, as it is read, or as it is stored"
+    if likely:
+        doubt = "as other images of the set tell, their boxes were very likely drawn on the image as it is stored"
+    return replace(
+        note,
+        price="None to the images: they are turned when read. A box that was drawn on the image as it is stored lies "
+        "beside its thing.",
+        remedy=f"Look at {int(untold.sum()):,} of them (--page): {doubt}. Where boxes lie beside the things, remove "
+        "the EXIF orientation from the file.",
+        sets=tuple(sorted(sets, key=lambda item: not item.boxes)),
+    )
+
+
+def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8], others: str) -> Finding | None:
     if not len(rows):
         return None
     marked = marked_boxes(boxes.table, np.flatnonzero(np.isin(boxes.owners, rows)))
@@ -226,7 +276,7 @@ def _turned(boxes: _Boxes, rows: NDArray[np.int64], orientation: NDArray[np.int8
         needs_decision=True,
         images=len(rows),
         evidence=f"The boxes of {count(len(rows), 'image')} of {len(boxes.table):,} fit the image as it is stored, not "
-        "as EXIF turns it.",
+        f"as EXIF turns it.{others}",
         price="The boxes lie beside the things: training learns wrong places, and what is found right counts as wrong.",
         remedy="Remove the EXIF orientation from these files, which then fit their boxes, or draw the boxes anew.",
         sets=tuple(sets),

@@ -64,7 +64,9 @@ def _alone(classes: Sequence[str], images: int) -> Finding | None:
         kind="one_class",
         needs_decision=True,
         images=images,
-        evidence=f"All images that have a label are {classes[0]}." if classes else "No image has a label.",
+        evidence=f"All images that have a label are of one class, {classes[0]!r}."
+        if classes
+        else "No image has a label.",
         price="A classifier has nothing to tell apart, so tenfold train refuses.",
         remedy="Add images of another class, each class in a folder of its own, or name the classes in a listing.",
     )

@@ -65,6 +65,9 @@ TITLES = {
 KEPT = ("two_labels", "leak", "copies", "bursts")
 """Kinds of findings whose sets tenfold split keeps in one part."""
 
+ONE_PICTURE = ("two_labels", "leak", "against", "copies", "box_copies")
+"""Kinds of findings whose sets are of one picture each."""
+
 LOOSE = ("series", "scene")
 """Kinds of findings whose images may belong together and are kept so by no split of itself: what would flatter the
 result, to be said before the split stands."""
@@ -170,7 +173,7 @@ class Findings:
             return ""
         first = finding.sets[0]
         named = [self.samples[row].name for row in first.rows] + [self.others[row].name for row in first.others]
-        return listed(named, 2, " = ") or first.words
+        return listed(named, 2, " = " if finding.kind in ONE_PICTURE else ", ") or first.words
 
     def groups(self) -> list[tuple[int, ...]]:
         """Rows that must stay in one part: the sets of copies and of shots in a row; a row may be in several.

@@ -59,20 +59,25 @@ _FEW = 1 / 8  # the share of the grey levels of 16 bits that the best image uses
 
 
 def quality_findings(survey: Survey, *, with_boxes: bool = False) -> list[Finding | None]:
-    """All findings that one image gives by itself; `with_boxes`: a detector would see it, not a classifier."""
+    """All findings that one image gives by itself; `with_boxes`: a detector would see it, not a classifier.
+
+    Of images with boxes what EXIF turns is for `box_findings` to tell.
+    """
     looks = (*_bad_looks(survey), _modes(survey), _few_bits(survey), _sizes(survey, with_boxes=with_boxes))
-    return [_unreadable(survey), *looks, _rotated(survey)]
+    return [_unreadable(survey), *looks, None if with_boxes else rotated(survey)]
 
 
 def _unreadable(survey: Survey) -> Finding | None:
     if not survey.unreadable:
         return None
     number, all_images = len(survey.unreadable), len(survey.facts)
+    first = next(iter(survey.unreadable.values()))
     return Finding(
         kind="unreadable",
         needs_decision=True,
         images=number,
-        evidence=f"{count(number, 'file')} of {all_images:,} cannot be read as an image.",
+        evidence=f"{count(number, 'file')} of {all_images:,} cannot be read as an image{'; the first' * (number > 1)}: "
+        f"{first}",
         price=f"{share(number, all_images)} of the images are lost to training and to every figure.",
         remedy="Save them again, or leave them out (--fix); --allow-truncated takes what is left of a cut "
         "one (of train and recipes data.allow_truncated).",
@@ -179,8 +184,9 @@ def _sizes(survey: Survey, *, with_boxes: bool) -> Finding | None:
     )
 
 
-def _rotated(survey: Survey) -> Finding | None:
-    rows = np.flatnonzero(survey.facts["orientation"] > 1)
+def rotated(survey: Survey, but: NDArray[np.bool_] | None = None) -> Finding | None:
+    """The note on images that EXIF turns, `but` for some [N]."""
+    rows = np.flatnonzero((survey.facts["orientation"] > 1) & (True if but is None else ~but))
     if not len(rows):
         return None
     return Finding(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tenfold.commands.look import Parts, parts_in, same_images, watched
-from tenfold.commands.output import next_command, say, show_json, show_table
+from tenfold.commands.output import box_counts, box_words, next_command, say, show_json, show_table
 from tenfold.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def check(
         table = hash_images(table)
     other = read_table(against) if against else None
     lacking = list(_lacking(table, data, priced, part, runs, run))
-    for note in (*table.notes, *(other.notes if other else ()), *lacking):
+    notes = [*table.notes, *(other.notes if other else ()), *lacking]
+    for note in notes:
         say(note)
     parts = _parts(data, split, priced or (runs[0] if len(runs) == 1 else None))
     with watched(f"Checking {data}") as progress:
@@ -138,9 +139,10 @@ def check(
         _write_page(page, data, findings, table, other, worth)
         made["page"] = page
     if json:
-        show_json({"data": data, **findings.to_json(), "price": worth, **made, "notes": lacking})
+        about = {"boxes": box_counts(table), "price": worth, **made, "notes": notes}
+        show_json({"data": data, **findings.to_json(), **about})
         return 1 if left else 0
-    _show(findings, worth, made)
+    _show(findings, worth, made, box_counts(table), len(notes))
     same = same_images(groups_from, reader, allow_truncated)
     given = {"--against": against, "--price": price, "--run": run, "--split": split}
     more = [word for name, value in given.items() if value for word in (name, value)]
@@ -301,7 +303,10 @@ def _write_page(
     write_file(path, check_page(data, findings, table, other, str(worth or "")))
 
 
-def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> None:
+def _show(
+    findings: Findings, worth: LeakPrice | None, made: dict[str, Any], boxes: dict[str, int] | None, told: int
+) -> None:
+    """Print what was found; `told`: sentences that were said of the data before they were looked at."""
     rows = [
         (
             finding.title,
@@ -320,7 +325,8 @@ def _show(findings: Findings, worth: LeakPrice | None, made: dict[str, Any]) -> 
     number, notes = len(findings.decisions), len(findings.found) - len(findings.decisions)
     if findings.together.sets:
         print(f"For tenfold split {findings.together}")
-    print(f"{findings.images:,} images checked. To decide: {number}; notes: {notes}.")
+    images = f"{findings.images:,} images checked{'' if boxes is None else f', {box_words(boxes)}'}"
+    print(f"{images}. To decide: {number}; notes: {notes}.{f' Said above of the data: {told}.' if told else ''}")
     if "fix" in made:
         fixed = made["fix"]
         print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")

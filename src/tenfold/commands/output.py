@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from tenfold.words import count, listed
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tenfold.estimate import Estimate
+    from tenfold.images.table import Table
     from tenfold.run import Run
 
 Item = TypeVar("Item")
@@ -24,7 +27,7 @@ WIDE = 120
 """Columns of a table where no terminal sets a limit, as in a file or a pipe; more where its words need them."""
 
 FOLDED = 5
-"""Images of each class from which on cross-validation by five folds is advised."""
+"""Images of each class from which on cross-validation is advised, and the folds, where there can be so many."""
 
 TALL = 12
 """Lines of a cell from which on a table rather becomes wider."""
@@ -112,12 +115,33 @@ def next_look(run: Run) -> None:
     if test:
         next_command("tenfold", "evaluate", run.path, "--part", "test", when="when you have done choosing")
         return
+    from tenfold.split.parts import count_separate
+
     counts = table.without("test").samples["label"].value_counts()
+    folds = min(FOLDED, count_separate(table))
     again = f"remove {split.file} and train again"
     ways = [f"{again} with --split.test 15%" if split.test == 0 else f"add images of each class, {again}"]
-    if table.boxes is not None or (len(counts) and counts.min() >= FOLDED):
-        ways.append(f"or cross-validate: {command_line('tenfold', 'train', run.recipe.data.path, '--folds', '5x2')}")
+    if folds > 1 and (table.boxes is not None or (len(counts) and counts.min() >= FOLDED)):
+        again = command_line("tenfold", "train", run.recipe.data.path, "--folds", f"{folds}x2")
+        ways.append(f"or cross-validate: {again}")
     print(f"Next, as there is no test part: {'; '.join(ways)}")
+
+
+def box_counts(table: Table) -> dict[str, int] | None:
+    """Boxes of each class, the most frequent first; None where images are not annotated with boxes."""
+    if table.boxes is None:
+        return None
+    counts = {str(name): int(number) for name, number in table.boxes["label"].value_counts().items()}
+    return {name: counts[name] for name in sorted(counts, key=lambda name: (-counts[name], name))}
+
+
+def box_words(counts: dict[str, int]) -> str:
+    """ "218 boxes of 3 classes (RBC 190, WBC 15, Platelets 13)"."""
+    boxes = count(sum(counts.values()), "box")
+    if not counts:
+        return boxes
+    each = listed([f"{name} {number:,}" for name, number in counts.items()])
+    return f"{boxes} of {count(len(counts), 'class')} ({each})"
 
 
 def command_line(*words: object) -> str:

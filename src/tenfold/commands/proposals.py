@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tenfold.commands.look import watched
 from tenfold.commands.options import Whole
 from tenfold.commands.output import next_command, say, show_json, show_table
-from tenfold.errors import UsageError
+from tenfold.errors import DataError, UsageError
 from tenfold.estimate import Estimate, to_json
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def proposals(
     for note in table.notes:
         say(note)
     if out is None and save is None and not _has_objects(table):
+        for note in _unread(data, reader, table):
+            say(note)
         why = "" if table.boxes is None or not len(table.boxes) else ", as none has an area and is to be found"
         raise UsageError(
             f"{data} has no boxes to measure proposals by{why}; give --save or --out to write proposals all the same."
@@ -130,6 +132,17 @@ def _read(data: str, reader: str) -> Table:
     path = Path(data).expanduser()
     found = next((name for name, own in READERS.items() if own.recognizes(path)), "")
     return read_images(data) if reader == "auto" and found == "folder" else read_table(data, reader)
+
+
+def _unread(data: str, reader: str, table: Table) -> list[str]:
+    """What a training on these data would say more of files that may hold boxes than this table's notes do."""
+    from tenfold.images.readers import read_table
+
+    try:
+        notes = read_table(data, reader).notes
+    except DataError as error:
+        notes = (str(error),)
+    return [note for note in notes if note not in table.notes]
 
 
 def _has_objects(table: Table) -> bool:

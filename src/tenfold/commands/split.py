@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from tenfold.commands.learnable import unlearnable
 from tenfold.commands.look import look_closely, same_images
 from tenfold.commands.options import Share, Whole
-from tenfold.commands.output import next_command, say, show_json, show_table, waiting
+from tenfold.commands.output import box_counts, box_words, next_command, say, show_json, show_table, waiting
 from tenfold.commands.readable import without_unreadable
 from tenfold.errors import UsageError
+from tenfold.words import count
 
 if TYPE_CHECKING:
     from tenfold.images.table import Table
@@ -138,16 +140,23 @@ def split(
     notes = [*stood, *table.notes, *(advice.reasons if advice else ())]
     for note in notes:
         say(note)
+    boxes, why = box_counts(table), unlearnable(table)
+    refused = [f"tenfold train refuses these images as they are: {why}"] if why else []
     if json:
         shares = {"validation": settings.validation, "test": settings.test}
-        reasoned = {"shares": shares, "advice": advice, "notes": [*told, *notes]}
-        show_json({"files": files, "split": path, "counts": counts(table), **reasoned})
+        reasoned = {"shares": shares, "advice": advice, "notes": [*told, *notes, *refused]}
+        show_json({"files": files, "split": path, "counts": counts(table), "boxes": boxes, **reasoned})
         return 0
     show_counts(table)
+    if boxes is not None:
+        print(f"{count(len(table), 'image')}, {box_words(boxes)}")
     if folds:
         print(f"Written to {files[0]} and {len(files) - 1} more, one a fold; the test part is that of {path}")
     else:
         print(f"{'Followed' if before == path.read_bytes() else 'Written to'} {path}")
+    if refused:
+        print(*refused)
+        return 0
     here = [] if not (out or folds) else ["--split", files[0]]
     same = same_images(groups_from, reader, allow_truncated, train=True)  # new images need their groups too
     next_command("tenfold", "train", data, *here, *same, *([] if check else ["--no-check"]))

@@ -66,6 +66,7 @@ def check_page(name: str, findings: Findings, table: Table, other: Table | None 
         name=name,
         headline=headline(findings),
         price=price,
+        notes=[*table.notes, *(other.notes if other else ())],
         findings=[(finding, shown_sets(finding, findings, here, there, SHOWN)) for finding in findings.found],
         limit=SHOWN,
     )
@@ -94,18 +95,18 @@ def headline(findings: Findings) -> str:
 
 def shown_sets(finding: Finding, findings: Findings, here: Look, there: Look | None, limit: int) -> list[Shown]:
     """The first sets of a finding with their pictures."""
-    as_stored = finding.kind == "box_rotated"
+    as_stored = finding.kind in ("box_rotated", "rotated")
     return [_shown(item, findings, here, there, as_stored=as_stored) for item in finding.sets[:limit]]
 
 
 def _shown(item: Evidence, findings: Findings, here: Look, there: Look | None, *, as_stored: bool) -> Shown:
-    """A set with its pictures; `as_stored`: each beside what it is before EXIF turns it."""
+    """A set with its pictures; `as_stored`: each with a box in question beside what it is before EXIF turns it."""
     rows, others = item.rows[:ABREAST], item.others[:ABREAST] if there else ()
     pictures = []
     for row in rows:
         sample, marked = findings.samples[row], [box for box in item.boxes if box.row == row]
         pictures.append(Picture(here(row, marked, upright=True), sample))
-        if as_stored:
+        if as_stored and marked:
             pictures.append(Picture(here(row, marked, upright=False), sample, "as it is stored"))
     if there is not None:
         pictures += [Picture(there(row, (), upright=True), findings.others[row], "other data") for row in others]

@@ -159,14 +159,27 @@ def fold_tables(table: Table, k: int, *, repeats: int = 1, seed: int = 0) -> Ite
     refuse_copies_alone(table, PARTS[1:2])
     members = table.take(np.flatnonzero(used & ~are_copies(table)))
     blocks = join(bonds(members))
-    separate = int(blocks.max(initial=-1)) + 1
+    separate = _count_blocks(blocks)
     if separate < 2:
         raise UsageError(
             f"k, the number of folds, is {k}, and of {len(members)} images there are not two that do not belong to one "
             "group; add images of other groups."
         )
-    check_range("k, the number of folds, with this many separate images or groups,", k, 2, separate)
+    if not 2 <= k <= separate:
+        raise UsageError(
+            f"k, the number of folds, must be from 2 to {separate}, as many as there are separate images or groups, "
+            f"not {k}; take fewer folds, or add images."
+        )
     return _folds(table, used, (members, blocks), k, repeats, seed)
+
+
+def count_separate(table: Table) -> int:
+    """As how many separate images or groups those outside of the test part count, which is the most folds of them."""
+    return _count_blocks(join(bonds(images_of(table.without("test")))))
+
+
+def _count_blocks(blocks: NDArray[np.int64]) -> int:
+    return int(blocks.max(initial=-1)) + 1
 
 
 def _taking_part(table: Table) -> tuple[Table, NDArray[np.bool_]]:
@@ -199,7 +212,7 @@ def _folds(
 ) -> Iterator[Table]:
     members, blocks = dealt_to
     samples, labels = strata(members)
-    counts = gather_blocks(blocks[samples], labels, int(blocks.max()) + 1)
+    counts = gather_blocks(blocks[samples], labels, _count_blocks(blocks))
     copies = Followers(table)
     for repeat in range(repeats):
         keys = block_keys(members, blocks, seed, _FOLD + repeat)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tenfold.boxes import CORNERS
+from tenfold.errors import DataError
+from tenfold.images.content import encoded
+from tenfold.images.decode import image_size
+from tenfold.images.preprocess import LARGEST_SIZE, WHOLE, Sides, rectangle, size_words
 from tenfold.images.table import Table
 from tenfold.models.contract import Usual
 from tenfold.models.detection.roi import DETECTIONS
-from tenfold.recipe import Recipe
+from tenfold.recipe import ImageSettings, Recipe
+from tenfold.tasks import teaching_boxes
 
 STEPS = 500
 """A detector takes at least about so many steps where the recipe leaves that open."""
@@ -19,6 +26,11 @@ _OF_REGIONS = 128
 """Regions of a batch where a quarter of them are objects: Girshick et al. 2014, section 2.3."""
 _ROOM = 2
 """Detections for each box of the fullest training image."""
+_SEEN = 8
+"""Pixels of the network's image that an object's shorter side needs: the finest map of a detector has a cell for so
+many."""
+_LOOKED_AT = 200
+"""Images whose boxes tell how large objects are."""
 
 
 def choose_amounts(recipe: Recipe, training: Table, usual: Usual, processes: int) -> tuple[int, int]:
@@ -54,12 +66,17 @@ def with_room(recipe: Recipe, training: Table) -> Recipe:
 
 
 def notes_on_room(given: Recipe, chosen: Recipe, training: Table) -> tuple[str, ...]:
-    """What to say of detections: that they are more than usual, or that the recipe allows fewer than there are objects.
+    """What to say of how many objects a detector may find, and of objects too small for it to tell.
 
     In `chosen` nothing is open.
     """
     if training.boxes is None:
         return ()
+    return (*_notes_on_detections(given, chosen, training), *_notes_on_tiny(chosen.image, training))
+
+
+def _notes_on_detections(given: Recipe, chosen: Recipe, training: Table) -> tuple[str, ...]:
+    """That detections are more than usual, or that the recipe allows fewer than there are objects."""
     most, detections = most_boxes(training), chosen.detect.detections
     if detections < most:
         return (
@@ -69,6 +86,54 @@ def notes_on_room(given: Recipe, chosen: Recipe, training: Table) -> tuple[str, 
     if given.detect.detections or detections == DETECTIONS:
         return ()
     return (f"Up to {detections} detections of an image, as a training image has {most} boxes.",)
+
+
+def _notes_on_tiny(image: ImageSettings, training: Table) -> tuple[str, ...]:
+    """That half of the objects have a side under _SEEN in what the network sees."""
+    sides = _shorter_sides(image, training)
+    middle = float(np.median(sides)) if len(sides) else math.inf
+    if middle >= _SEEN:
+        return ()
+    # A step more, as the sides of a rectangle are rounded.
+    larger = WHOLE * (math.ceil(image.size * _SEEN / middle / WHOLE) + 1)
+    way = f"set a larger --size ({larger} or more makes them about {_SEEN} px), or " if larger <= LARGEST_SIZE else ""
+    return (
+        f"Half of the objects are under {middle:.1f} px wide or high at {size_words(image.size, image.aspect)} px, "
+        f"which the network can hardly tell; {way}cut the images into tiles.",
+    )
+
+
+def _shorter_sides(image: ImageSettings, training: Table) -> NDArray[np.float64]:
+    """The shorter side of each object of some images, in pixels of what the network sees: float64 [B]."""
+    assert training.boxes is not None
+    boxes = training.boxes[teaching_boxes(training.boxes)]
+    owners, corners = boxes["sample"].to_numpy(np.int64), boxes[[*CORNERS]].to_numpy(np.float64)
+    rows = np.unique(owners)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(int))] if len(rows) else rows
+    found = [np.empty(0)]
+    for row in rows.tolist():
+        try:
+            down, across = _scales(image, _sides(training, row))
+        except DataError:  # it is left out where images are decoded, and named there
+            continue
+        x1, y1, x2, y2 = corners[owners == row].T
+        found.append(np.minimum((x2 - x1) * across, (y2 - y1) * down))
+    return np.concatenate(found)
+
+
+def _sides(table: Table, row: int) -> Sides:
+    """Height and width of an image, as its annotations state them or by its header."""
+    source = str(table.samples["source"].iat[row])
+    return table.said_sizes.get(source) or image_size(encoded(table, row), source)
+
+
+def _scales(image: ImageSettings, sides: Sides) -> tuple[float, float]:
+    """How many times as high and as wide the network sees an image of these sides."""
+    down, across = (seen / own for seen, own in zip(rectangle(image.size, image.aspect), sides, strict=True))
+    if image.fit == "squash":
+        return down, across
+    both = min(down, across) if image.fit == "pad" else max(down, across)
+    return both, both
 
 
 def most_boxes(table: Table) -> int:
