@@ -227,7 +227,7 @@ def stop_at_step(number):
         (begin_module, "write_recipe", 2, True),  # beginning the other one
         (best_module, "write_json", 1, True),  # the verdict
         (best_module, "write_file", 4, False),  # the replacement
-        (best_module, "write_file", 9, True),  # its last file
+        (best_module, "write_file", 8, True),  # its last file
     ],
 )
 def test_killed_anywhere_it_goes_on_to_the_same_end(

@@ -712,7 +712,7 @@ def test_folds_that_stand_are_not_dealt_anew(images: Path, capsys: Capture) -> N
         ("--per-class=-3", "--per-class must be from 0 to ", "--per-class=2"),
         ("--folds=1", "--folds, where it is not 0, must be from 2 to 10000, not 1.", "--folds=2"),
         ("--folds=-2", "--folds, where it is not 0, must be from 2 to 10000, not -2.", "--folds=2"),
-        ("--folds=41", "images or groups, must be from 2 to ", "--folds=2"),
+        ("--folds=41", "k, the number of folds, must be from 2 to ", "--folds=2"),
         ("--folds=3 --repeats=0", "--repeats must be from 1 to 10000, not 0.", "--folds=3"),
         ("--repeats=3", "--repeats deals folds anew, and there are none; give --folds too.", "--folds=3 --repeats=3"),
     ],
