@@ -325,8 +325,11 @@ def _show(
     number, notes = len(findings.decisions), len(findings.found) - len(findings.decisions)
     if findings.together.sets:
         print(f"For tenfold split {findings.together}")
-    images = f"{findings.images:,} images checked{'' if boxes is None else f', {box_words(boxes)}'}"
-    print(f"{images}. To decide: {number}; notes: {notes}.{f' Said above of the data: {told}.' if told else ''}")
+    checked = f"{findings.images:,} images checked"
+    if boxes is not None:
+        checked = f"{checked}, {box_words(boxes)}"
+    above = f" Said above of the data: {told}." if told else ""
+    print(f"{checked}. To decide: {number}; notes: {notes}.{above}")
     if "fix" in made:
         fixed = made["fix"]
         print(f"Listing: {fixed['listing']} (kept {fixed['kept']:,}, left out {fixed['left_out']:,})")

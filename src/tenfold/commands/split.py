@@ -141,10 +141,10 @@ def split(
     for note in notes:
         say(note)
     boxes, why = box_counts(table), unlearnable(table)
-    refused = [f"tenfold train refuses these images as they are: {why}"] if why else []
+    refused = f"tenfold train refuses these images as they are: {why}" if why else ""
     if json:
         shares = {"validation": settings.validation, "test": settings.test}
-        reasoned = {"shares": shares, "advice": advice, "notes": [*told, *notes, *refused]}
+        reasoned = {"shares": shares, "advice": advice, "notes": [*told, *notes, *filter(None, [refused])]}
         show_json({"files": files, "split": path, "counts": counts(table), "boxes": boxes, **reasoned})
         return 0
     show_counts(table)
@@ -155,7 +155,7 @@ def split(
     else:
         print(f"{'Followed' if before == path.read_bytes() else 'Written to'} {path}")
     if refused:
-        print(*refused)
+        print(refused)
         return 0
     here = [] if not (out or folds) else ["--split", files[0]]
     same = same_images(groups_from, reader, allow_truncated, train=True)  # new images need their groups too
@@ -236,11 +236,8 @@ def given_note(data: str, parts: Set[str], settings: SplitSettings, typed: list[
     """
     held = [name for name in ("validation", "test") if name in parts]
     is_open = any(getattr(settings, name) > 0 for name in ("validation", "test") if name not in held)
-    idle = [
-        name
-        for name in typed
-        if name.removeprefix("--").removeprefix("split.") in held or (name == "--seed" and held and not is_open)
-    ]
+    shares = {f"{before}{name}" for name in held for before in ("--", "--split.")}
+    idle = [name for name in typed if name in shares or (name == "--seed" and held and not is_open)]
     if not idle:
         return []
     words = " and ".join(filter(None, [", ".join(idle[:-1]), idle[-1]]))

@@ -30,7 +30,12 @@ _SEEN = 8
 """Pixels of the network's image that an object's shorter side needs: the finest map of a detector has a cell for so
 many."""
 _LOOKED_AT = 200
-"""Images whose boxes tell how large objects are."""
+"""Images whose headers tell how large images and objects are."""
+
+
+def some_of(count: int) -> NDArray[np.int64]:
+    """Places of so many images, spread over all of them, of which headers are read: int64 [at most _LOOKED_AT]."""
+    return np.linspace(0, count - 1, _LOOKED_AT).astype(np.int64) if count > _LOOKED_AT else np.arange(count)
 
 
 def choose_amounts(recipe: Recipe, training: Table, usual: Usual, processes: int) -> tuple[int, int]:
@@ -109,9 +114,8 @@ def _shorter_sides(image: ImageSettings, training: Table) -> NDArray[np.float64]
     boxes = training.boxes[teaching_boxes(training.boxes)]
     owners, corners = boxes["sample"].to_numpy(np.int64), boxes[[*CORNERS]].to_numpy(np.float64)
     rows = np.unique(owners)
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(int))] if len(rows) else rows
     found = [np.empty(0)]
-    for row in rows.tolist():
+    for row in rows[some_of(len(rows))].tolist():
         try:
             down, across = _scales(image, _sides(training, row))
         except DataError:  # it is left out where images are decoded, and named there

@@ -26,7 +26,7 @@ from tenfold.models.residual import halvings_for
 from tenfold.models.weights.places import file_hash
 from tenfold.recipe import DetectSettings, ImageSettings, Recipe
 from tenfold.run import FORMAT, build_model
-from tenfold.train.amounts import choose_amounts, with_room
+from tenfold.train.amounts import choose_amounts, some_of, with_room
 from tenfold.train.background import background_rows
 from tenfold.train.optimizer import LEARNING_RATES
 from tenfold.train.progress import several
@@ -35,7 +35,6 @@ SCRATCH, DETECTOR = "residual", "faster-rcnn"
 """The models that a single training takes where the recipe names none: of images, and of images with boxes."""
 TINY_BATCH = 4
 """A batch below it leaves batch normalization too few images: docs/normalization.md has what was measured."""
-_LOOKED_AT = 200  # images whose headers are read to choose size and channels
 _SMALL = 64  # pixels of the shorter side of images that hold no more than a handwritten digit does
 
 
@@ -344,9 +343,9 @@ def start_preprocessing(recipe: Recipe) -> Preprocessing:
 def _look(training: Table) -> tuple[list[Sides], bool]:
     """Height and width of some images, and whether all of them are grey; what cannot be read is passed over here."""
     sizes, greys = [], []
-    for row in np.unique(np.linspace(0, len(training) - 1, _LOOKED_AT).astype(int)):
+    for row in some_of(len(training)).tolist():
         try:
-            content = encoded(training, int(row))
+            content = encoded(training, row)
             sizes.append(image_size(content))
             greys.append(is_grey(content))
         except DataError:
